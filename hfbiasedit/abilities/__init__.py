@@ -1,0 +1,1 @@
+"""Coding ability: perplexity, syntax and HumanEval, before and after an edit."""

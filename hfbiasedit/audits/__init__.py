@@ -1,0 +1,1 @@
+"""Audit reports: how far a model is from reality, for whom, and how sure we are."""

@@ -1,0 +1,1 @@
+"""Model, patch and dataset cards."""

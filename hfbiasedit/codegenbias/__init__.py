@@ -1,0 +1,1 @@
+"""The CodeGenBias prompts: professions x modifiers x templates, tied to factual shares."""

@@ -1,0 +1,1 @@
+"""Figures, readable with hundreds of professions and for colour-blind readers."""

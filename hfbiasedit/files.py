@@ -1,0 +1,146 @@
+"""Files that appear complete or not at all, and the JSON everybody writes.
+
+A file is written beside its destination, flushed to disk and renamed over it;
+a directory is filled under a temporary name in the same parent and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit.errors import BiasEditError
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text. NaN raises ValueError."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically (temporary file, fsync, rename).
+
+    Raises:
+        OSError: the folder cannot be written to or the disk is full; `path` is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON (keys in the order given) atomically. NaN raises ValueError."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        BiasEditError: the file is missing, unreadable or not JSON; the message names it.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BiasEditError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BiasEditError(f"{path} is not valid JSON: {error}") from error
+
+
+@contextlib.contextmanager
+def output_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary directory that becomes `path` when the block ends without an error.
+
+    An existing empty directory is always replaced; one with content only when `replace`
+    is true, and then it stays in place until the new one is complete.
+
+    Raises:
+        BiasEditError: `path` exists and may not be replaced, or its parent cannot be written to.
+    """
+    path = Path(path).absolute()
+    if path.exists() and not path.is_dir():
+        raise BiasEditError(f"{path} is a file; give a directory that does not exist yet")
+    if path.is_dir() and any(path.iterdir()) and not replace:
+        raise BiasEditError(f"{path} exists and is not empty; choose another directory")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    except OSError as error:
+        reason = error.strerror or error
+        raise BiasEditError(f"cannot write to {path.parent}: {reason}") from error
+    try:
+        os.chmod(temporary, 0o777 & ~_umask())
+        yield temporary
+        _swap(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(path.parent)
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    """Rename `temporary` to `path`; what was there is put back when that fails."""
+    if not path.exists():
+        os.rename(temporary, path)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+    os.rename(path, aside / "old")
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        os.rename(aside / "old", path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory entry to disk where the platform allows it (not on Windows)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    """The process's file mode mask; the only portable way to read it sets it for a moment."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: pull models and patches, push models and patches."""

@@ -1,0 +1,23 @@
+"""Where the files that travel with the package are: data, templates, the demo model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def data_path(*parts: str) -> Path:
+    """A file under `hfbiasedit/data/`."""
+    return PACKAGE.joinpath("data", *parts)
+
+
+def template_path(name: str) -> Path:
+    """A jinja2 template: inside the wheel, or `templates/` of a source checkout."""
+    installed = PACKAGE / "templates" / name
+    return installed if installed.exists() else PACKAGE.parent / "templates" / name
+
+
+def demo_model_path() -> Path:
+    """The checkpoint directory of the demo model."""
+    return PACKAGE / "demo_model"

@@ -1,0 +1,89 @@
+"""A run directory: what `edit` leaves behind and `card` and `push` read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import read_json
+
+AUDIT_BEFORE = "audit.before.json"
+AUDIT_AFTER = "audit.after.json"
+EDIT = "edit.json"
+PATCH = "patch.safetensors"
+SELECTION = "selection.json"
+ABILITY = "ability.json"
+FIGURES = "figures"
+REPORT = "report.html"
+CARD = "README.md"
+
+_REQUIRED = (AUDIT_BEFORE, AUDIT_AFTER, EDIT, PATCH)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run directory, opened with `Run.open`; the documents are read on access."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Check that `path` is a run directory.
+
+        Raises:
+            BiasEditError: it does not exist or files of a run are missing.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise BiasEditError(f"{path} is not a directory; make a run with: hfbiasedit edit MODEL")
+        missing = [name for name in _REQUIRED if not (path / name).is_file()]
+        if missing:
+            raise BiasEditError(
+                f"{path} is not a run directory: {', '.join(missing)} missing; "
+                "make one with: hfbiasedit edit MODEL --out DIR"
+            )
+        return cls(path)
+
+    @property
+    def patch_path(self) -> Path:
+        """The patch file."""
+        return self.path / PATCH
+
+    @property
+    def audit_before(self) -> dict[str, Any]:
+        """The audit report of the base model on the held-out split."""
+        return self._document(AUDIT_BEFORE)
+
+    @property
+    def audit_after(self) -> dict[str, Any]:
+        """The audit report of the patched checkpoint, reloaded from disk."""
+        return self._document(AUDIT_AFTER)
+
+    @property
+    def edit(self) -> dict[str, Any]:
+        """What was edited, how, and what it changed."""
+        return self._document(EDIT)
+
+    @property
+    def ability(self) -> dict[str, Any] | None:
+        """Coding ability before and after, or None when it was not measured."""
+        return self._document(ABILITY) if (self.path / ABILITY).is_file() else None
+
+    @property
+    def figures(self) -> list[Path]:
+        """The figures drawn so far, sorted by name."""
+        folder = self.path / FIGURES
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    def _document(self, name: str) -> dict[str, Any]:
+        document = read_json(self.path / name)
+        if not isinstance(document, dict):
+            raise BiasEditError(f"{self.path / name} does not hold a JSON object")
+        return document
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory holds the files of a run (a run may be replaced by a new one)."""
+    return path.is_dir() and (path / EDIT).is_file()

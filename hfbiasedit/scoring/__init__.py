@@ -1,0 +1,1 @@
+"""From prompts to exact log-probabilities, and from those to the FB-Score."""
