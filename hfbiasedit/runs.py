@@ -37,7 +37,9 @@ class Run:
         """
         path = Path(path)
         if not path.is_dir():
-            raise BiasEditError(f"{path} is not a directory; make a run with: hfbiasedit edit MODEL")
+            raise BiasEditError(
+                f"{path} is not a directory; make a run with: hfbiasedit edit MODEL"
+            )
         missing = [name for name in _REQUIRED if not (path / name).is_file()]
         if missing:
             raise BiasEditError(

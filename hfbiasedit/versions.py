@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
-
 __version__ = "0.1.0"
 
 _LIBRARIES = (
@@ -20,6 +17,9 @@ _LIBRARIES = (
 
 def versions() -> dict[str, str]:
     """Name to version of Python, of this program and of the libraries behind its numbers."""
+    import platform
+    from importlib import metadata
+
     found = {"python": platform.python_version(), "hfbiasedit": __version__}
     for name in _LIBRARIES:
         try:

@@ -6,23 +6,12 @@ import errno
 import os
 import sys
 import traceback
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
-from hfbiasedit.cli import (
-    ability,
-    audit,
-    card,
-    compare,
-    dataset,
-    demo,
-    edit,
-    locate,
-    patch,
-    push,
-    sweep,
-)
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.versions import __version__
 
@@ -30,23 +19,33 @@ app = typer.Typer(
     name="hfbiasedit",
     help="Measure and edit the gender bias of code language models on the Hugging Face Hub.",
     no_args_is_help=True,
+    # Plain help: drawing it with rich takes longer than importing everything else together.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, command, panel in (
-    ("demo", demo.demo, "Start here"),
-    ("audit", audit.audit, "Measure"),
-    ("compare", compare.compare, "Measure"),
-    ("ability", ability.ability, "Measure"),
-    ("locate", locate.locate, "Edit"),
-    ("edit", edit.edit, "Edit"),
-    ("sweep", sweep.sweep, "Edit"),
-    ("card", card.card, "Publish"),
-    ("push", push.push, "Publish"),
-):
-    app.command(name, rich_help_panel=panel)(command)
-app.add_typer(patch.app, name="patch", rich_help_panel="Edit")
-app.add_typer(dataset.app, name="dataset", rich_help_panel="Measure")
+# In the order of a working day. `cli/<command>.py` holds a function of that name, or a group `app`.
+_COMMANDS = (
+    "demo",
+    "audit",
+    "compare",
+    "ability",
+    "locate",
+    "edit",
+    "sweep",
+    "patch",
+    "card",
+    "push",
+    "dataset",
+)
+for _name in _COMMANDS:
+    if find_spec(f"hfbiasedit.cli.{_name}") is None:
+        continue
+    _module = import_module(f"hfbiasedit.cli.{_name}")
+    if hasattr(_module, "app"):
+        app.add_typer(_module.app, name=_name)
+    else:
+        app.command(_name)(getattr(_module, _name))
 
 
 def _show_version(value: bool) -> None:
@@ -77,8 +76,10 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer's answer to Ctrl-C, which says nothing
+            sys.stderr.write("interrupted\n")
+        raise
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing more to say, and nothing to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

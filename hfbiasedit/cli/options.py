@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,14 +16,14 @@ ModelArgument = Annotated[
     ),
 ]
 RevisionOption = Annotated[
-    Optional[str], typer.Option(help="Branch, tag or commit of MODEL on the Hub.")
+    str | None, typer.Option(help="Branch, tag or commit of MODEL on the Hub.")
 ]
 DtypeOption = Annotated[
     str, typer.Option(help="auto (as the checkpoint stores it), float32, bfloat16 or float16.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 DeviceMapOption = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(help="auto: spread a model that is larger than one device (needs accelerate)."),
 ]
 TrustOption = Annotated[
@@ -40,12 +40,12 @@ ReferenceOption = Annotated[
     ),
 ]
 PromptsOption = Annotated[
-    Optional[Path], typer.Option(help="Your own prompts (JSONL in the record shape).")
+    Path | None, typer.Option(help="Your own prompts (JSONL in the record shape).")
 ]
 ProfessionsOption = Annotated[
-    Optional[Path], typer.Option(help="Only these professions (a text file, one a line).")
+    Path | None, typer.Option(help="Only these professions (a text file, one a line).")
 ]
-OutOption = Annotated[Optional[Path], typer.Option(help="Directory to write.")]
+OutOption = Annotated[Path | None, typer.Option(help="Directory to write.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
 ]
