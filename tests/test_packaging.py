@@ -1,0 +1,83 @@
+"""The wheel, installed in an empty environment, is all a user needs."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+
+
+def _run(*command, **options):
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, **options
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The scripts folder of an environment that holds the wheel and what it asks for."""
+    folder = tmp_path_factory.mktemp("packaging")
+    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=True)
+    scripts = folder / "venv" / SCRIPTS
+    pip = [scripts / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    _run(*pip, "-c", ROOT / "constraints.txt", wheel)
+    return scripts
+
+
+def _outside(tmp_path, **extra):
+    """A working directory and environment in which the checkout cannot be found."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL"))}
+    return {"cwd": tmp_path, "env": environment | {"HOME": str(tmp_path)} | extra}
+
+
+@pytest.mark.install
+def test_the_installed_wheel_audits_its_demo_model(installed, tmp_path):
+    outside = _outside(tmp_path)
+    where = _run(
+        installed / "python", "-c", "import hfbiasedit; print(hfbiasedit.__file__)", **outside
+    )
+    assert Path(where.strip()).is_relative_to(installed.parent)
+    model = _run(
+        installed / "python",
+        "-c",
+        "from hfbiasedit.resources import *\nfor name in ('model_card.md.jinja', 'report.html.jinja'):\n"
+        "    assert template_path(name).is_relative_to(PACKAGE), name\nprint(demo_model_path())",
+        **outside,
+    ).strip()
+    report = json.loads(
+        _run(installed / "hfbiasedit", "audit", model, "--limit", "40", "--json", **outside)
+    )
+    assert report["dataset"]["prompts"] == 40
+    assert 0 < report["fb_score"] < 100
+
+
+@pytest.mark.install
+@pytest.mark.skipif(os.name == "nt", reason="hf refuses scripts of this layout on Windows")
+def test_hf_runs_it_as_an_extension(installed, tmp_path):
+    """`hf extensions install` leaves a manifest that points to the script; `hf biasedit` runs it."""
+    extension = tmp_path / ".local" / "share" / "hf" / "extensions" / "hf-biasedit"
+    extension.mkdir(parents=True)
+    manifest = {
+        "owner": "someone",
+        "repo": "hf-biasedit",
+        "repo_id": "someone/hf-biasedit",
+        "short_name": "biasedit",
+        "executable_path": str(installed / "hf-biasedit"),
+        "type": "python",
+        "installed_at": "2026-01-01T00:00:00+00:00",
+        "commit_sha": "0" * 40,
+    }
+    (extension / "manifest.json").write_text(json.dumps(manifest))
+    outside = _outside(tmp_path, HF_HUB_OFFLINE="1")
+    assert _run(installed / "hf", "biasedit", "--version", **outside).startswith("hfbiasedit ")
+    assert "audit" in _run(installed / "hf", "biasedit", "--help", **outside)
