@@ -1,0 +1,338 @@
+"""Loading a causal language model and its tokenizer for measuring and editing.
+
+Whatever can be wrong with a model directory is said in one line, before or instead of the
+library's own traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import read_json
+from hfbiasedit.models.source import ModelSource, resolve_model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+_DTYPES = {
+    "float32": "float32",
+    "fp32": "float32",
+    "bfloat16": "bfloat16",
+    "bf16": "bfloat16",
+    "float16": "float16",
+    "fp16": "float16",
+    "half": "float16",
+    "float64": "float64",
+}
+_WANTED = "only decoder-only causal language models can be used"
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to be measured: in eval mode, no parameter requires a gradient.
+
+    Attributes:
+        model: The causal language model.
+        tokenizer: Its tokenizer.
+        source: Where its files came from.
+        dtype: Name of the dtype its weights are held in, such as `bfloat16`.
+        patch_digest: Digest of the patch applied in memory, if one is.
+        quantization: Name of the quantisation method, if the checkpoint is quantised.
+    """
+
+    model: PreTrainedModel = field(repr=False)
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    source: ModelSource
+    dtype: str
+    patch_digest: str | None = None
+    quantization: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """The device that takes the token ids."""
+        return self.model.device
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, tied ones counted once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def load_model(
+    model: str | Path | ModelSource,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | dict[str, Any] | None = None,
+    trust_remote_code: bool = False,
+    patch: str | Path | None = None,
+) -> LoadedModel:
+    """Load a causal language model.
+
+    Args:
+        model: Hub id, local directory, or a source that is resolved already.
+        revision: Branch, tag or commit of a Hub id.
+        dtype: `auto` keeps the checkpoint's own dtype; else `float32`, `bfloat16` or `float16`.
+        device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
+        device_map: Spread the model over devices (`auto`), instead of `device`; needs accelerate.
+        trust_remote_code: Allow code that the model's repository ships to run.
+        patch: Patch file to apply in memory; nothing is written.
+
+    Raises:
+        BiasEditError: Anything is wrong with the model, the options or the patch, in one line.
+    """
+    torch_dtype = parse_dtype(dtype)
+    target = None if device_map is not None else parse_device(device)
+    source = model if isinstance(model, ModelSource) else resolve_model(model, revision)
+    config = _load_config(source, trust_remote_code)
+    _check_causal(source, config, trust_remote_code)
+    tokenizer = _load_tokenizer(source, trust_remote_code)
+    loaded = _load_weights(source, config, torch_dtype, device_map, trust_remote_code)
+    if target is not None:
+        _move(loaded, target)
+    loaded.eval()
+    loaded.requires_grad_(False)
+    quantization = getattr(config, "quantization_config", None)
+    result = LoadedModel(
+        model=loaded,
+        tokenizer=tokenizer,
+        source=source,
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        quantization=_quantization_name(quantization),
+    )
+    if patch is not None:
+        from hfbiasedit.patches.patch import Patch
+
+        change = Patch.load(Path(patch))
+        change.apply_(loaded)
+        result.patch_digest = change.digest
+    return result
+
+
+def parse_dtype(name: str) -> torch.dtype | str:
+    """Turn a dtype's name into the dtype; `auto` stays `auto`."""
+    import torch
+
+    if name == "auto":
+        return name
+    known = _DTYPES.get(str(name).removeprefix("torch.").lower())
+    if known is None:
+        raise BiasEditError(f"unknown dtype {name!r}; use auto, float32, bfloat16 or float16")
+    dtype: torch.dtype = getattr(torch, known)
+    return dtype
+
+
+def parse_device(name: str) -> torch.device:
+    """Turn a name into a device that exists here; `auto` takes a GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BiasEditError(
+            f"unknown device {name!r}; use auto, cpu, cuda, cuda:0 or mps"
+        ) from error
+    if device.type not in _DEVICES:
+        raise BiasEditError(f"unsupported device {name!r}; use auto, cpu, cuda, cuda:0 or mps")
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise BiasEditError(
+            f"device {name} is not available here ({torch.cuda.device_count()} CUDA devices); "
+            "use --device cpu"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BiasEditError("device mps is not available here; use --device cpu")
+    if device.type == "xpu" and not torch.xpu.is_available():
+        raise BiasEditError("device xpu is not available here; use --device cpu")
+    return device
+
+
+def _load_config(source: ModelSource, trust_remote_code: bool) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    raw = _read_config(source)
+    try:
+        return AutoConfig.from_pretrained(source.path, trust_remote_code=trust_remote_code)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        if raw.get("auto_map") and not trust_remote_code:
+            raise _needs_code(source) from error
+        kind = raw.get("model_type")
+        if kind is None:
+            raise BiasEditError(
+                f"{source.id} is no model directory: its config.json has no model_type"
+            ) from error
+        raise BiasEditError(
+            f"cannot read the configuration of {source.id} (model_type {kind!r}): "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def _read_config(source: ModelSource) -> dict[str, Any]:
+    path = source.path / "config.json"
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise BiasEditError(f"{path} is no model configuration: it holds no JSON object")
+    return raw
+
+
+def _check_causal(source: ModelSource, config: PreTrainedConfig, trust_remote_code: bool) -> None:
+    """Refuse models that do not give the probability of a continuation."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+    )
+
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise BiasEditError(f"{source.id} is a sequence-to-sequence model ({kind}); {_WANTED}")
+    has_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        if has_code and trust_remote_code:
+            return
+        if has_code:
+            raise _needs_code(source)
+        raise BiasEditError(f"{source.id} is no causal language model ({kind}); {_WANTED}")
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        raise BiasEditError(f"{source.id} is an encoder ({kind}); {_WANTED}")
+
+
+def _needs_code(source: ModelSource) -> BiasEditError:
+    return BiasEditError(
+        f"{source.id} needs Python code from its own repository; "
+        "read that code, then allow it with --trust-remote-code"
+    )
+
+
+def _load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.path, trust_remote_code=trust_remote_code)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
+        if not any(_tokenizer_files(source.path)):
+            raise BiasEditError(
+                f"{source.id} has no tokenizer files; copy those of its base model into it"
+            ) from error
+        raise BiasEditError(
+            f"cannot load the tokenizer of {source.id}: {_first_line(error)}"
+        ) from error
+    if len(tokenizer) == 0:
+        raise BiasEditError(
+            f"{source.id} has no usable tokenizer; copy the files of its base model's into it"
+        )
+    return tokenizer
+
+
+def _tokenizer_files(path: Path) -> Iterator[Path]:
+    for pattern in ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt", "tekken.json"):
+        yield from path.glob(pattern)
+
+
+def _load_weights(
+    source: ModelSource,
+    config: PreTrainedConfig,
+    dtype: torch.dtype | str,
+    device_map: str | dict[str, Any] | None,
+    trust_remote_code: bool,
+) -> PreTrainedModel:
+    import pickle
+
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _quiet_progress():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source.path,
+                config=config,
+                dtype=dtype,
+                device_map=device_map,
+                trust_remote_code=trust_remote_code,
+                weights_only=True,
+                output_loading_info=True,
+            )
+    except pickle.UnpicklingError as error:
+        raise BiasEditError(
+            f"the weights of {source.id} are a pickle that is damaged or holds more than tensors; "
+            "it is not opened"
+        ) from error
+    except SafetensorError as error:
+        raise BiasEditError(
+            f"the weights of {source.id} are damaged ({_first_line(error)}); fetch them again"
+        ) from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise BiasEditError(
+            f"cannot load the weights of {source.id}: {_first_line(error)}"
+        ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        shown = ", ".join(missing[:3]) + (
+            f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        )
+        raise BiasEditError(
+            f"{source.id} lacks weights of a causal language model ({shown}); "
+            "they would be random numbers"
+        )
+    return model
+
+
+def _move(model: PreTrainedModel, device: torch.device) -> None:
+    import torch
+
+    if model.device == device or getattr(model, "hf_device_map", None):
+        return
+    try:
+        model.to(device)  # type: ignore[arg-type]
+    except torch.OutOfMemoryError as error:
+        raise BiasEditError(
+            f"the model does not fit into the memory of {device}; "
+            "use --device-map auto, a smaller --dtype or --device cpu"
+        ) from error
+
+
+def _quantization_name(config: Any) -> str | None:
+    if not config:
+        return None
+    method = (
+        config.get("quant_method")
+        if isinstance(config, dict)
+        else getattr(config, "quant_method", None)
+    )
+    return str(getattr(method, "value", method) or "unknown")
+
+
+@contextmanager
+def _quiet_progress() -> Iterator[None]:
+    """Keep loading bars off logs and pipes, and the table of missing weights out of our line."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of a library's message, which often runs over many."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
