@@ -1,0 +1,122 @@
+"""Draw every figure that the documents of a directory allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hfbiasedit import runs
+from hfbiasedit.figures import arrows, heatmap, histogram, intervals, shares, style, weights
+from hfbiasedit.reports.documents import Document, Documents, open_documents
+from hfbiasedit.reports.names import split_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_figures(directory: Path) -> list[Path]:
+    """Draw into `directory/figures/` as PNG and SVG and return the paths, sorted.
+
+    `directory` is a run or the output of an audit. A figure whose numbers are not there
+    (one audit has no arrows) is left out.
+
+    Raises:
+        BiasEditError: the directory holds neither a run nor an audit.
+    """
+    documents = open_documents(directory)
+    folder = Path(directory) / runs.FIGURES
+    paths: list[Path] = []
+    with style.settings():
+        for name, draw in FIGURES.items():
+            figure = draw(documents)
+            if figure is not None:
+                paths += style.save(figure, folder / name)
+    return sorted(paths)
+
+
+def render_figures(documents: Documents) -> dict[str, bytes]:
+    """The same figures as SVG in memory, by name, for pages that carry them inside."""
+    with style.settings():
+        drawn = ((name, draw(documents)) for name, draw in FIGURES.items())
+        return {name: style.render(figure, "svg") for name, figure in drawn if figure is not None}
+
+
+def _shares(documents: Documents) -> Figure | None:
+    panels = [
+        (
+            title,
+            [
+                shares.Point(row["profession"], row["share_female"], row["model_share"])
+                for row in audit["professions"]
+            ],
+        )
+        for title, audit in documents.audits
+    ]
+    return shares.draw_shares(panels) if panels[0][1] else None
+
+
+def _arrows(documents: Documents) -> Figure | None:
+    if documents.after is None:
+        return None
+    after = {row["profession"]: row["model_share"] for row in documents.after["professions"]}
+    moves = [
+        arrows.Movement(
+            row["profession"], row["share_female"], row["model_share"], after[row["profession"]]
+        )
+        for row in documents.before["professions"]
+        if row["profession"] in after
+    ]
+    return arrows.draw_arrows(moves) if moves else None
+
+
+def _histogram(documents: Documents) -> Figure | None:
+    before = documents.before.get("histogram")
+    after = (documents.after or {}).get("histogram")
+    if not before or (documents.after is not None and not after):
+        return None
+    return histogram.draw_histogram(
+        before["edges"], before["by_polarity"], after and after["by_polarity"]
+    )
+
+
+def _heatmap(documents: Documents) -> Figure | None:
+    panels = [(title, _cells(audit)) for title, audit in documents.audits]
+    return heatmap.draw_heatmap(panels) if all(cells for _, cells in panels) else None
+
+
+def _cells(audit: Document) -> dict[tuple[str, str], float]:
+    rows: Iterable[Document] = audit.get("by_template_group") or ()
+    return {(row["template"], row["group"]): row["fb_score"] for row in rows}
+
+
+def _splits(documents: Documents) -> Figure | None:
+    rows = [
+        intervals.Row(
+            split_name(name),
+            split["fb_before"],
+            tuple(split["ci95_before"]),
+            split["fb_after"],
+            tuple(split["ci95_after"]),
+        )
+        for name, split in ((documents.edit or {}).get("splits") or {}).items()
+        if split
+    ]
+    return intervals.draw_intervals(rows) if rows else None
+
+
+def _weights(documents: Documents) -> Figure | None:
+    selection = (documents.edit or {}).get("selection") or {}
+    layers = [(str(row["layer"]), row["weights"]) for row in selection.get("by_layer") or ()]
+    modules = [(str(row["module"]), row["weights"]) for row in selection.get("by_module") or ()]
+    return weights.draw_weights(layers, modules) if layers and modules else None
+
+
+FIGURES: dict[str, Callable[[Documents], Figure | None]] = {
+    "shares": _shares,
+    "arrows": _arrows,
+    "splits": _splits,
+    "histogram": _histogram,
+    "heatmap": _heatmap,
+    "weights": _weights,
+}

@@ -1,0 +1,62 @@
+"""The words that pages use for the keys of the documents."""
+
+from __future__ import annotations
+
+_SPLITS = {
+    "all": "all prompts",
+    "edit": "edit (seen while editing)",
+    "dev": "dev (used to stop)",
+    "test": "held-out (all three below)",
+    "test_modifiers": "unseen modifiers",
+    "test_templates": "unseen templates",
+    "test_professions": "unseen professions",
+    "test_combined": "several axes unseen at once",
+}
+
+_REFERENCES = {
+    "bls-2022": "US Bureau of Labor Statistics, CPS table 11, 2022",
+    "bls-2021": "US Bureau of Labor Statistics, CPS table 11, 2021",
+    "parity": "parity: 50 % women in every occupation",
+}
+
+_GRANULARITIES = {
+    "full": "all weights",
+    "layer": "whole decoder layers",
+    "module": "whole projection matrices",
+    "row": "single rows of projection matrices",
+    "neuron": "single weights",
+    "unit": "hidden units of the MLPs",
+}
+
+
+def split_name(key: str) -> str:
+    """What a split is, for a reader; unknown keys stay as they are."""
+    return _SPLITS.get(key, key)
+
+
+def reference_name(key: str) -> str:
+    """Where factual shares come from; a file of the user's own keeps its name."""
+    return _REFERENCES.get(key, key.replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def granularity_name(key: str) -> str:
+    """What a granularity edits."""
+    return _GRANULARITIES.get(key, key)
+
+
+def model_name(model: str) -> str:
+    """A model for display: Hub ids as they are, local directories without their parents."""
+    if is_hub_id(model):
+        return model
+    return model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or model
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether a model's id can be one on the Hub (`org/name` or a bare canonical `name`)."""
+    from pathlib import Path
+
+    parts = model.split("/")
+    shape = (
+        len(parts) == 2 and all(parts) and not model.startswith((".", "~")) and "\\" not in model
+    )
+    return shape and not Path(model).is_dir()
