@@ -1,0 +1,214 @@
+"""The forward passes behind `score`: prompts, continuations after them, prefixes before them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.scoring.batches import inner_paths
+from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
+from hfbiasedit.scoring.logits import (
+    cache_rows,
+    can_share_prefix,
+    new_cache,
+    selected_logits,
+    token_log_probs,
+)
+
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedModel
+
+# What a configuration may call its longest input. Models without a limit have none of these.
+_LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx")
+# prompt number, path after its context -> {next token: log-probability}
+Table = dict[tuple[int, Tokens], dict[int, float]]
+
+
+class Passes:
+    """Forward passes of one model.
+
+    Attributes:
+        can_share: Whether a prefix's keys and values can be reused; the caller may switch it off.
+    """
+
+    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
+        self.model, self.device = model, device
+        self.can_share = can_share_prefix(model)
+
+    def check_fit(self, encoded: Sequence[EncodedPrompt]) -> None:
+        """Refuse prompts that the model's context or vocabulary cannot hold."""
+        config = self.model.config.get_text_config()
+        limits = (getattr(config, name, None) for name in _LIMITS)
+        limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        for prompt in encoded:
+            length = len(prompt.context) + max(len(tail) for tail in prompt.tails) - 1
+            if limit is not None and length > limit:
+                raise BiasEditError(
+                    f"prompt {prompt.id} has {length} tokens and the model takes {limit}; "
+                    "shorten the prompt or use another model"
+                )
+            if max(max(prompt.context), *(max(tail) for tail in prompt.tails)) >= vocabulary:
+                raise BiasEditError(
+                    f"the tokenizer does not belong to this model: prompt {prompt.id} has a token "
+                    f"beyond its {vocabulary} embeddings"
+                )
+
+    @torch.inference_mode()
+    def prefix(self, tokens: Tokens) -> Cache:
+        """Keys and values of a prefix, batch size 1."""
+        cache = new_cache()
+        ids = torch.tensor([tokens], device=self.device)
+        nothing = torch.zeros_like(ids, dtype=torch.bool)
+        selected_logits(self.model, nothing, input_ids=ids, past_key_values=cache, use_cache=True)
+        return cache
+
+    @torch.inference_mode()
+    def run(
+        self, prompts: Sequence[EncodedPrompt], prefix: Cache | None
+    ) -> list[tuple[float, float]]:
+        """Log P(male) and log P(female) of each prompt.
+
+        Args:
+            prompts: One batch.
+            prefix: Keys and values of the tokens all contexts begin with, or `None`.
+        """
+        table: Table = {}
+        paths = [inner_paths(prompt.tails) for prompt in prompts]
+        if self.can_share:
+            self._contexts_then_paths(prompts, paths, prefix, table)
+        else:
+            self._whole_sequences(prompts, paths, table)
+        return [
+            (
+                _mass(prompt.male, prompt.male_minus, number, table),
+                _mass(prompt.female, prompt.female_minus, number, table),
+            )
+            for number, prompt in enumerate(prompts)
+        ]
+
+    def free_memory(self) -> None:
+        """Give memory that is no longer used back to the device."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+    def _contexts_then_paths(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        paths: Sequence[tuple[Tokens, ...]],
+        prefix: Cache | None,
+        table: Table,
+    ) -> None:
+        """One pass over the contexts; longer candidates go on from its keys and values."""
+        start = prefix.get_seq_length() if prefix is not None else 0
+        rows = [prompt.context[start:] for prompt in prompts]
+        wanted: list[list[tuple[int, Tokens]]] = [[(number, ())] for number in range(len(prompts))]
+        cache = None
+        if prefix is not None:
+            cache = cache_rows(prefix, [0] * len(rows), start)
+        elif any(paths):
+            cache = new_cache()
+        self._forward(prompts, rows, wanted, cache, table)
+        if cache is None:
+            return
+        by_length: dict[int, list[int]] = {}
+        for number, row in enumerate(rows):
+            if paths[number]:
+                by_length.setdefault(start + len(row), []).append(number)
+        # Rows of one length end at the same position: cropped there, the cache holds no padding.
+        for length, numbers in by_length.items():
+            pairs = [(number, path) for number in numbers for path in paths[number]]
+            wanted = [
+                [(number, path[: size + 1]) for size in range(len(path))] for number, path in pairs
+            ]
+            part = cache_rows(cache, [number for number, _ in pairs], length)
+            self._forward(prompts, [path for _, path in pairs], wanted, part, table)
+
+    def _whole_sequences(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        paths: Sequence[tuple[Tokens, ...]],
+        table: Table,
+    ) -> None:
+        """Every path of every prompt as a sequence of its own: for models without a plain cache."""
+        rows: list[Tokens] = []
+        wanted: list[list[tuple[int, Tokens]]] = []
+        for number, prompt in enumerate(prompts):
+            for path in paths[number] or ((),):
+                rows.append(prompt.context + path)
+                wanted.append([(number, path[:size]) for size in range(len(path) + 1)])
+        self._forward(prompts, rows, wanted, None, table)
+
+    def _forward(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        rows: Sequence[Tokens],
+        wanted: Sequence[Sequence[tuple[int, Tokens]]],
+        cache: Cache | None,
+        table: Table,
+    ) -> None:
+        """Run token rows and enter what follows their last positions into the table.
+
+        `wanted[row]` names the nodes (prompt, path) that the row's last positions stand for.
+        """
+        width = max(len(row) for row in rows)
+        # Padding is never seen by a real token; repeating a real one avoids any special meaning.
+        padded = [row + (row[-1],) * (width - len(row)) for row in rows]
+        ids = torch.tensor(padded, device=self.device)
+        keep = torch.zeros(ids.shape, dtype=torch.bool)
+        for number, (row, nodes) in enumerate(zip(rows, wanted, strict=True)):
+            keep[number, len(row) - len(nodes) : len(row)] = True
+        inputs: dict[str, Any] = {"input_ids": ids, "use_cache": cache is not None}
+        if cache is not None:
+            inputs["past_key_values"] = cache
+        logits = selected_logits(self.model, keep, **inputs)
+        _enter(prompts, [node for nodes in wanted for node in nodes], logits, table)
+
+
+def _enter(
+    prompts: Sequence[EncodedPrompt],
+    nodes: Sequence[tuple[int, Tokens]],
+    logits: torch.Tensor,
+    table: Table,
+) -> None:
+    """Enter the log-probabilities of the tokens that tails need after each node."""
+    keys, rows, tokens = [], [], []
+    for row, (number, path) in enumerate(nodes):
+        size = len(path)
+        for tail in prompts[number].tails:
+            if len(tail) > size and tail[:size] == path:
+                keys.append((number, path))
+                rows.append(row)
+                tokens.append(tail[size])
+    values = token_log_probs(logits, rows, tokens)
+    for key, token, value in zip(keys, tokens, values, strict=True):
+        table.setdefault(key, {})[token] = value
+
+
+def _mass(plus: Sequence[Tokens], minus: Sequence[Tokens], number: int, table: Table) -> float:
+    """Log of the summed probabilities of `plus` less those of `minus`; -inf for none left."""
+    total = _log_sum([_tail_log_prob(tail, number, table) for tail in plus])
+    if not minus or total == -math.inf:
+        return total
+    less = _log_sum([_tail_log_prob(tail, number, table) for tail in minus])
+    ratio = math.exp(less - total)
+    return total + math.log1p(-ratio) if ratio < 1 else -math.inf
+
+
+def _tail_log_prob(tail: Tokens, number: int, table: Table) -> float:
+    return sum(table[number, tail[:size]][tail[size]] for size in range(len(tail)))
+
+
+def _log_sum(values: Sequence[float]) -> float:
+    largest = max(values)
+    if math.isnan(sum(values)):
+        return math.nan
+    if largest == -math.inf:
+        return largest
+    return largest + math.log(sum(math.exp(value - largest) for value in values))
