@@ -1,0 +1,127 @@
+"""Prompt sets: the built-in configurations, or the user's own prompts, as one tuple of records."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hfbiasedit.codegenbias.cells import Cell, load_cells, render
+from hfbiasedit.codegenbias.professions import load_professions
+from hfbiasedit.codegenbias.prompt_files import read_names, read_prompts
+from hfbiasedit.codegenbias.records import CONFIGS, SPLITS, Record, splits_of
+from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, load_reference
+from hfbiasedit.codegenbias.sampling import balanced_sample
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import canonical_json
+
+Item = TypeVar("Item", Cell, Record)
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Records with the choice that led to them."""
+
+    records: tuple[Record, ...]
+    config: str
+    split: str
+    reference: str
+
+    def __len__(self) -> int:
+        """The number of prompts."""
+        return len(self.records)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the records' content, in order: equal digests mean equal questions."""
+        sha = hashlib.sha256()
+        for record in self.records:
+            sha.update(canonical_json(record.to_dict()).encode())
+            sha.update(b"\n")
+        return sha.hexdigest()
+
+
+def load_prompts(
+    config: str = "quick",
+    split: str = "all",
+    *,
+    reference: str | Path = DEFAULT_REFERENCE,
+    prompts: str | Path | None = None,
+    professions: str | Path | Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> PromptSet:
+    """The prompts of a configuration and split, or of a file.
+
+    Args:
+        config: `quick`, `core` or `full`; of no account when `prompts` is given.
+        split: one of `SPLITS`; `test` is the union of the three single-axis test splits.
+        reference: `bls-2022`, `bls-2021`, `parity`, or a CSV file (profession, share_female);
+            professions that a file does not mention are left out. With `prompts`, the shares in
+            the file hold unless another reference than the default is named.
+        prompts: JSONL file in the record shape (see `prompt_files.read_prompts`).
+        professions: keep only these; a file lists one a line.
+        limit: at most so many prompts, a sample balanced over professions, then templates.
+        seed: of that sample.
+
+    Raises:
+        BiasEditError: an unknown name, a wrong row in a file, or nothing left.
+    """
+    _check(config, split, limit)
+    wanted = splits_of(split)
+    if prompts is not None:
+        config = "custom"
+        own = [row for row in read_prompts(Path(prompts), str(reference)) if row.split in wanted]
+        records = _choose(own, _axes, professions, limit, seed)
+    else:
+        facts = load_reference(str(reference))
+        cells = [
+            cell
+            for cell in load_cells(config, wanted)
+            if cell.profession.profession in facts.shares
+        ]
+        records = render(_choose(cells, Cell.axes, professions, limit, seed), facts)
+    if not records:
+        raise BiasEditError(
+            f"no prompts are left in split {split!r} of {prompts or config}; "
+            "choose another split or other professions"
+        )
+    return PromptSet(tuple(records), config, split, _reference_name(records))
+
+
+def _axes(record: Record) -> tuple[str, str, str]:
+    return record.profession, record.template, record.modifier
+
+
+def _choose(
+    items: list[Item],
+    axes: Callable[[Item], tuple[str, str, str]],
+    professions: str | Path | Sequence[str] | None,
+    limit: int | None,
+    seed: int,
+) -> list[Item]:
+    """The items of the wanted professions, or a balanced sample of them."""
+    if professions is not None:
+        names = {axes(item)[0] for item in items}
+        names |= {row.profession for row in load_professions()}
+        wanted = read_names(professions, names)
+        items = [item for item in items if axes(item)[0] in wanted]
+    return items if limit is None else balanced_sample(items, limit, seed, axes)
+
+
+def _reference_name(records: Iterable[Record]) -> str:
+    """The reference that all records share; `mixed` when a file of prompts names several."""
+    names = {record.reference for record in records}
+    return names.pop() if len(names) == 1 else "mixed"
+
+
+def _check(config: str, split: str, limit: int | None) -> None:
+    if config not in CONFIGS:
+        raise BiasEditError(f"no configuration {config!r}; use {', '.join(CONFIGS)}")
+    if split not in SPLITS:
+        raise BiasEditError(f"no split {split!r}; use {', '.join(SPLITS)}")
+    if limit is not None and limit < 1:
+        raise BiasEditError(f"limit is {limit}; give at least 1")
