@@ -1,0 +1,186 @@
+"""Fetching models and patches from the Hub, pinned to one commit.
+
+Only the files that a causal language model is loaded from are fetched, and of several
+formats of the same weights only one: safetensors where there are any.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree
+from huggingface_hub.utils import validate_repo_id
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.retries import with_retries
+from hfbiasedit.hub.session import hub_api
+from hfbiasedit.models.source import ModelSource
+from hfbiasedit.runs import PATCH
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+# Everything beside the weights that loading, licensing and describing a model needs.
+_COMPANIONS = re.compile(
+    r"(?i)[^/]*config\.json|tokenizer[^/]*|[^/]*tokenizer\.(model|json)|vocab[^/]*|merges\.txt"
+    r"|special_tokens_map\.json|added_tokens\.json|[^/]*\.(tiktoken|spm|jinja|py)"
+    r"|chat_templates?/[^/]*\.jinja|(licen[cs]e|notice|use_policy)[^/]*|readme\.md"
+)
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each also as shards with an index
+
+
+def pull_model(repo_id: str, revision: str | None = None) -> ModelSource:
+    """Fetch a model into the Hub's cache, or find it there.
+
+    A revision that is in the cache completely is used without the network when it is a
+    commit id, when offline mode is on, or when the Hub cannot be reached.
+
+    Args:
+        repo_id: `org/name`, or `org/name@revision`.
+        revision: Branch, tag, commit or `refs/pr/N`; the default branch when None.
+
+    Raises:
+        BiasEditError: The repository holds no causal language model.
+        huggingface_hub.errors.HfHubHTTPError: Missing, private, gated, ...; see `errors.explain`.
+    """
+    name, _, pinned = repo_id.partition("@")
+    revision = revision or pinned or None
+    validate_repo_id(name)
+    api = hub_api()
+    commit = resolve_commit(api, name, revision)
+    files = list_files(api, name, commit)
+
+    def read(path: str) -> str:
+        return Path(_snapshot(api, name, commit, [path]), path).read_text(encoding="utf-8")
+
+    folder = _snapshot(api, name, commit, model_files(name, files, read))
+    return ModelSource(id=name, path=folder, requested_revision=revision, commit=commit)
+
+
+def pull_patch(repo_id: str, revision: str | None = None) -> Path:
+    """Fetch the patch of a repository and return its path in the Hub's cache.
+
+    The patch is `patch.safetensors`, or the only safetensors file of a repository without
+    a `config.json`.
+
+    Raises:
+        BiasEditError: There is no patch in the repository.
+        huggingface_hub.errors.HfHubHTTPError: Missing, private, gated, ...; see `errors.explain`.
+    """
+    name, _, pinned = repo_id.partition("@")
+    validate_repo_id(name)
+    api = hub_api()
+    commit = resolve_commit(api, name, revision or pinned or None)
+    files = list_files(api, name, commit)
+    found = [path for path in files if path.endswith(".safetensors")]
+    if PATCH in files:
+        found = [PATCH]
+    if len(found) != 1 or (found != [PATCH] and "config.json" in files):
+        raise BiasEditError(f"{name} holds no patch: no {PATCH} at commit {commit[:7]}")
+    return _snapshot(api, name, commit, found) / found[0]
+
+
+def resolve_commit(api: HfApi, repo_id: str, revision: str | None) -> str:
+    """The 40-hex commit that a revision stands for; the cache answers when the Hub cannot."""
+    return with_retries(
+        lambda: api.resolve_revision(repo_id, revision=revision).resolved, f"asking for {repo_id}"
+    )
+
+
+def list_files(api: HfApi, repo_id: str, commit: str) -> list[str]:
+    """Paths of all files at a commit; a commit never changes, so the cache is as good."""
+    try:
+        return [file.path for file in get_cached_repo_tree(repo_id, revision=commit)]
+    except errors.CachedRepoTreeNotFoundError:
+        pass
+    try:
+        return with_retries(
+            lambda: api.list_repo_files(repo_id, revision=commit), f"listing {repo_id}"
+        )
+    except Exception:
+        # A cache filled by an older client has no list, but maybe the files.
+        folder = _cached_snapshot(repo_id, commit)
+        if folder is None:
+            raise
+        return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+
+
+def model_files(repo_id: str, files: Collection[str], read: Callable[[str], str]) -> list[str]:
+    """The files that a model is loaded from.
+
+    Args:
+        repo_id: For the messages.
+        files: Paths of all files of the repository.
+        read: Gives the text of one file; asked for the index of sharded weights only.
+
+    Raises:
+        BiasEditError: There is no model among them.
+    """
+    companions = [path for path in files if _COMPANIONS.fullmatch(path)]
+    if "config.json" not in files:
+        raise BiasEditError(f"{repo_id} {_what_it_is(files)}")
+    for weights in _WEIGHTS:
+        if weights in files:
+            return [*companions, weights]
+        index = f"{weights}.index.json"
+        if index in files:
+            return [*companions, index, *_shards(repo_id, index, read(index), files)]
+    raise BiasEditError(
+        f"{repo_id} holds no weights that transformers loads (model.safetensors or "
+        "pytorch_model.bin, or shards of them); use the repository of the original model"
+    )
+
+
+def _shards(repo_id: str, index: str, text: str, files: Collection[str]) -> list[str]:
+    try:
+        shards = sorted(set(json.loads(text)["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BiasEditError(
+            f"{index} of {repo_id} is no index of weights; report it there"
+        ) from error
+    missing = [shard for shard in shards if shard not in files]
+    if missing:
+        raise BiasEditError(f"{repo_id} is incomplete: {', '.join(missing[:3])} missing")
+    return shards
+
+
+def _what_it_is(files: Collection[str]) -> str:
+    if PATCH in files:
+        return "holds a patch, not a model: give its base model and use the patch with --patch"
+    if "adapter_config.json" in files:
+        return "holds an adapter, not a model; merge it into its base model first"
+    if "model_index.json" in files:
+        return "holds a diffusion pipeline, not a language model"
+    if any(path.endswith(".gguf") for path in files):
+        return "holds GGUF files only; use the repository of the original model"
+    return "holds no model: it has no config.json"
+
+
+def _snapshot(api: HfApi, repo_id: str, commit: str, paths: Collection[str]) -> Path:
+    """Fetch files of a commit; what is in the cache already is not asked for again."""
+    folder = _cached_snapshot(repo_id, commit)
+    if folder is not None and all((folder / path).is_file() for path in paths):
+        return folder
+    patterns = [glob.escape(path) for path in paths]
+    folder = Path(
+        with_retries(
+            lambda: api.snapshot_download(repo_id, revision=commit, allow_patterns=patterns),
+            f"fetching {repo_id}",
+        )
+    )
+    # When the Hub fails at the wrong moment, the client hands out a folder that has gaps.
+    missing = [path for path in paths if not (folder / path).is_file()]
+    if missing:
+        raise BiasEditError(
+            f"{repo_id} is in the cache only in part ({missing[0]} missing) and the Hub cannot "
+            "be reached; run again"
+        )
+    return folder
+
+
+def _cached_snapshot(repo_id: str, commit: str) -> Path | None:
+    name = f"models--{repo_id.replace('/', '--')}"
+    folder = Path(constants.HF_HUB_CACHE, name, "snapshots", commit)
+    return folder if folder.is_dir() else None

@@ -1,0 +1,99 @@
+"""Waiting out what passes by itself: rate limits, a busy Hub, broken connections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx2
+from huggingface_hub import constants, errors
+from huggingface_hub.utils import parse_ratelimit_headers
+
+from hfbiasedit.console import message
+from hfbiasedit.hub.errors import chain
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+FIRST_WAIT = 1.0  # seconds; doubles from try to try
+LONGEST_WAIT = 30.0
+LONGEST_LIMIT = 600.0  # a rate limit that lasts longer is reported instead of waited out
+_PASSING = (408, 429, 500, 502, 503, 504)
+
+
+def with_retries(call: Callable[[], T], what: str) -> T:
+    """Run `call` until it succeeds or fails for a reason that will not pass.
+
+    Says what it waits for on standard error. The last error is raised as it came.
+
+    Args:
+        call: Must be safe to run again.
+        what: What is being done, for the message: "listing org/name".
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return call()
+        except Exception as error:
+            wait = waiting_time(error, attempt)
+            if wait is None:
+                raise
+            message(
+                f"{_reason(error)}; {what} again in {wait:.0f} s (try {attempt + 1} of {ATTEMPTS})"
+            )
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def waiting_time(error: BaseException, attempt: int) -> float | None:
+    """Seconds to wait before the next try, or None when there should be none."""
+    if attempt >= ATTEMPTS:
+        return None
+    wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
+    for link in chain(error):
+        if isinstance(link, errors.HfHubHTTPError):
+            if link.response.status_code not in _PASSING:
+                return None
+            limit = _rate_limit(link)
+            if limit is not None and limit > LONGEST_LIMIT:
+                return None
+            return max(wait, limit or 0.0)
+        if isinstance(link, httpx2.ConnectError):  # more likely no network than a busy Hub
+            return wait if attempt < 3 else None
+        if is_broken_connection(link):
+            return wait
+    return None
+
+
+def is_broken_connection(error: BaseException) -> bool:
+    """Whether an error means that no (complete) answer arrived."""
+    if constants.is_offline_mode() or isinstance(
+        error, (httpx2.ProxyError, httpx2.UnsupportedProtocol)
+    ):
+        return False
+    if isinstance(error, httpx2.TransportError):
+        return True
+    return isinstance(error, OSError) and "Consistency check failed" in str(error)
+
+
+def _rate_limit(error: errors.HfHubHTTPError) -> float | None:
+    """Seconds that the Hub asks to wait (Retry-After, or its rate limit headers)."""
+    if error.response.status_code not in (429, 503):
+        return None
+    asked = error.response.headers.get("Retry-After", "").strip()
+    if asked.isdigit():
+        return float(asked)
+    info = parse_ratelimit_headers(error.response.headers)
+    return float(info.reset_in_seconds) if info and info.remaining == 0 else None
+
+
+def _reason(error: BaseException) -> str:
+    for link in chain(error):
+        if isinstance(link, errors.HfHubHTTPError):
+            status = link.response.status_code
+            return "rate limit of the Hub reached" if status == 429 else f"the Hub answers {status}"
+        if isinstance(link, httpx2.TimeoutException):
+            return "the Hub does not answer"
+        if isinstance(link, httpx2.ConnectError):
+            return f"cannot reach {constants.ENDPOINT}"
+    return "the connection broke off"
