@@ -23,14 +23,14 @@ def draw_heatmap(panels: Sequence[tuple[str, Cells]]) -> Figure:
     """
     groups = sorted({group for _, cells in panels for _, group in cells})
     templates = sorted({template for _, cells in panels for template, _ in cells})
-    width = max(5.5, 2.9 + 0.46 * len(templates) * len(panels))
-    height = max(2.6, 1.7 + 0.29 * len(groups))
+    width = max(7.0, 3.4 + 0.52 * len(templates))
+    height = 1.5 + len(panels) * max(1.2, 0.4 + 0.24 * len(groups))
     figure = new_figure(width, height)
-    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     top = max((value for _, cells in panels for value in cells.values()), default=1.0)
-    for axes, (title, cells) in zip(row, panels, strict=True):
+    for axes, (title, cells) in zip(column, panels, strict=True):
         image = _panel(axes, title, cells, groups, templates, max(top, 1.0))
-    bar = figure.colorbar(image, ax=list(row), fraction=0.03, pad=0.015)
+    bar = figure.colorbar(image, ax=list(column), fraction=0.03, pad=0.015, aspect=30)
     bar.set_label("FB-Score (0 = matches reality)")
     bar.outline.set_visible(False)
     return figure

@@ -118,8 +118,6 @@ def _write(
     distance: float,
     box: tuple[float, float, float, float],
 ) -> None:
-    from matplotlib.patheffects import withStroke
-
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     line = {"arrowstyle": "-", "color": INK, "linewidth": 0.45, "shrinkA": 0, "shrinkB": 2.5}
     note = axes.annotate(
@@ -133,6 +131,6 @@ def _write(
         color=INK,
         arrowprops=line if distance > 10 else None,
         zorder=6,
-        path_effects=[withStroke(linewidth=2.2, foreground="white")],
+        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
     )
     note.set_in_layout(False)

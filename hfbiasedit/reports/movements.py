@@ -27,12 +27,12 @@ class Movement:
     @property
     def share_change(self) -> float:
         """How far the model's share of women moved, in points; negative: towards men."""
-        return 100 * (self.share_after - self.share_before)
+        return round(100 * (self.share_after - self.share_before), 6)
 
     @property
     def fb_change(self) -> float:
         """Change of the distance from reality, in points; negative is better."""
-        return self.fb_after - self.fb_before
+        return round(self.fb_after - self.fb_before, 6)
 
 
 def movements(before: Document, after: Document) -> list[Movement]:
@@ -45,8 +45,8 @@ def movements(before: Document, after: Document) -> list[Movement]:
             share_female=row["share_female"],
             share_before=row["model_share"],
             share_after=second[row["profession"]]["model_share"],
-            fb_before=100 * row["fb"],
-            fb_after=100 * second[row["profession"]]["fb"],
+            fb_before=round(100 * row["fb"], 6),
+            fb_after=round(100 * second[row["profession"]]["fb"], 6),
             prompts=row["n"],
         )
         for row in before["professions"]
@@ -64,6 +64,12 @@ def moved_to_men(moves: Sequence[Movement], number: int) -> list[Movement]:
     """The `number` professions whose share of women fell most."""
     fallen = [move for move in moves if move.share_change < -VISIBLE]
     return sorted(fallen, key=lambda move: (move.share_change, move.profession))[:number]
+
+
+def better(moves: Sequence[Movement]) -> list[Movement]:
+    """All professions that are closer to the reference than before, the best first."""
+    won = [move for move in moves if move.fb_change < -VISIBLE]
+    return sorted(won, key=lambda move: (move.fb_change, move.profession))
 
 
 def worse(moves: Sequence[Movement]) -> list[Movement]:

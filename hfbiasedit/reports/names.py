@@ -60,3 +60,37 @@ def is_hub_id(model: str) -> bool:
         len(parts) == 2 and all(parts) and not model.startswith((".", "~")) and "\\" not in model
     )
     return shape and not Path(model).is_dir()
+
+
+# Figure -> title and caption, in the order in which pages show them.
+FIGURES = {
+    "shares": (
+        "Share of women: model against reference",
+        "Each point is a profession; on the diagonal the model writes women as often as the "
+        "reference has them. The professions farthest from it are named.",
+    ),
+    "arrows": (
+        "How far the edit moved each profession",
+        "Professions from left to right by their share of women in the reference (black line); "
+        "arrows lead from the model's share before the edit to that after it.",
+    ),
+    "splits": (
+        "FB-Score before and after on each split",
+        "Prompts that the edit saw and prompts with unseen modifiers, templates or professions, "
+        "with 95 % intervals.",
+    ),
+    "histogram": (
+        "Distance of single prompts from the reference",
+        "By the polarity of the adjective before the profession; prompts without an adjective "
+        "count as neutral.",
+    ),
+    "heatmap": (
+        "FB-Score by template and occupation group",
+        "Each cell is the FB-Score of the prompts of one template about one group of "
+        "occupations; empty cells have no prompts.",
+    ),
+    "weights": (
+        "Where the edited weights are",
+        "Number of edited weights in each layer (left) and kind of module (right).",
+    ),
+}

@@ -1,0 +1,119 @@
+"""`hfbiasedit compare`: audit reports side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hfbiasedit import console
+from hfbiasedit.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hfbiasedit.audits.comparison import Comparison
+
+_MOVED = 5
+
+
+def compare(
+    reports: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="A B ...",
+            help="Report files, directories of `audit --out`, or run directories (before and "
+            "after). The first report is what the others are compared with.",
+            show_default=False,
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Compare audits of the same prompts: paired differences with 95 % intervals.
+
+    Reports of different prompts or references are refused.
+    """
+    from hfbiasedit.audits.comparison import compare as compare_reports
+
+    comparison = compare_reports(list(reports))
+    if as_json:
+        console.print_json(comparison.to_dict())
+        return
+    console.table(_scores(comparison))
+    if len(comparison.reports) == 2:
+        console.table(_professions(*comparison.reports))
+    for warning in comparison.warnings:
+        console.warn(warning)
+
+
+def _scores(comparison: Comparison) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hfbiasedit.reports import formatting as text
+
+    dataset = comparison.reports[0]["dataset"]
+    table = Table(
+        title=f"FB-Score, lower is better ({text.count(dataset['prompts'])} prompts, "
+        f"{text.count(dataset['professions'])} professions, {escape(str(dataset['reference']))})",
+        title_justify="left",
+    )
+    table.add_column("model", overflow="fold")
+    for name in ("FB-Score", "95 % interval", "difference", "95 % interval", "relative"):
+        table.add_column(name, justify="right")
+    for name in ("lean", "amplification", "gender mass"):
+        table.add_column(name, justify="right")
+    changes: list[dict[str, Any] | None] = [None, *comparison.differences]
+    for label, report, change in zip(comparison.labels, comparison.reports, changes, strict=True):
+        slope = report.get("amplification")
+        table.add_row(
+            escape(label),
+            text.score(report["fb_score"], 2),
+            text.interval(report["ci95"]),
+            *_change(change),
+            text.change(report["lean"]),
+            "" if slope is None else text.score(slope, 2),
+            text.percent(report["gender_mass"]),
+        )
+    return table
+
+
+def _change(change: dict[str, Any] | None) -> tuple[str, str, str]:
+    from hfbiasedit.reports import formatting as text
+
+    if change is None:
+        return "", "", ""
+    relative = change["relative_change"]
+    return (
+        text.change(change["difference"], 2),
+        text.change_interval(change["difference_ci95"]),
+        "" if relative is None else text.relative(relative),
+    )
+
+
+def _professions(before: dict[str, Any], after: dict[str, Any]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.reports.movements import better, movements, worse
+
+    table = Table(title="Professions that changed most", title_justify="left")
+    table.add_column("profession", overflow="fold")
+    for name in ("reference", "women before", "women after", "FB before", "FB after", "change"):
+        table.add_column(name, justify="right")
+    moves = movements(before, after)
+    for group in (better(moves)[:_MOVED], worse(moves)[:_MOVED]):
+        for move in group:
+            table.add_row(
+                escape(move.profession),
+                text.percent(move.share_female),
+                text.percent(move.share_before),
+                text.percent(move.share_after),
+                text.score(move.fb_before),
+                text.score(move.fb_after),
+                text.change(move.fb_change),
+            )
+        table.add_section()
+    return table

@@ -1,0 +1,110 @@
+"""Single statements about an audit or an edit, as (name, text) pairs for pages.
+
+What the documents do not say is left out; nothing here prints a placeholder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hfbiasedit.reports import formatting as text
+from hfbiasedit.reports.documents import Document, Documents
+from hfbiasedit.reports.names import granularity_name, reference_name
+
+Fact = tuple[str, str]
+
+
+def difference(
+    edit: Document | None, before: Document, after: Document | None
+) -> dict[str, Any] | None:
+    """The paired change of the held-out FB-Score: from `edit.json`, else computed."""
+    if after is None:
+        return None
+    split = ((edit or {}).get("splits") or {}).get(before["dataset"]["split"]) or {}
+    if split.get("difference_ci95"):
+        return {"difference": split["difference"], "ci95": split["difference_ci95"]}
+    from hfbiasedit.audits.comparison import paired_difference
+
+    return paired_difference(before, after)
+
+
+_BASELINES = {
+    "even": "a model that always answers 50/50",
+    "always_male": "one that always writes men",
+    "always_female": "one that always writes women",
+}
+
+
+def baselines(audit: Document) -> list[tuple[str, float]]:
+    """What trivial models would score on the same prompts, with their description."""
+    found: Mapping[str, Any] = audit.get("baselines") or {}
+    return [(name, found[key]) for key, name in _BASELINES.items() if found.get(key) is not None]
+
+
+def warnings(documents: Documents) -> list[str]:
+    """The warnings of the audits, each once; in a run they say which audit they are from."""
+    if documents.after is None:
+        return list(documents.before.get("warnings") or ())
+    before, after = (list(audit.get("warnings") or ()) for _, audit in documents.audits)
+    both = [warning for warning in before if warning in after]
+    only = [f"before the edit: {warning}" for warning in before if warning not in both]
+    return both + only + [f"after the edit: {warning}" for warning in after if warning not in both]
+
+
+def edit_facts(edit: Document) -> list[Fact]:
+    """What was done: granularity, budget, weights, cost, patch."""
+    budget, selection = edit.get("budget") or {}, edit.get("selection") or {}
+    kl, patch = edit.get("kl") or {}, edit.get("patch") or {}
+    facts: list[Fact | None] = [
+        ("granularity", f"{edit['granularity']}: {granularity_name(edit['granularity'])}"),
+        _budget(budget),
+        _fact("edited weights", selection.get("weights"), text.count),
+        _fact("share of all weights", selection.get("share"), text.percent),
+        _fact("rows touched", selection.get("rows"), text.count),
+        _fact("tensors touched", selection.get("tensors"), text.count),
+        _fact("saliency", edit.get("saliency"), str),
+        _fact("weights whose stored bits changed", patch.get("weights"), text.count),
+        _fact("patch file", patch.get("bytes"), text.file_size),
+        _fact("KL to the original on general code, mean", kl.get("mean"), text.significant),
+        _fact("the same, 99th percentile", kl.get("p99"), text.significant),
+        _fact("largest mean KL allowed", kl.get("budget"), text.significant),
+        _fact("general code that was held", (edit.get("anchor") or {}).get("name"), str),
+        _fact("peak memory", edit.get("peak_memory_bytes"), text.file_size),
+        _fact("time in all", (edit.get("seconds") or {}).get("total"), text.duration),
+        _fact("seed", edit.get("seed"), str),
+    ]
+    return [fact for fact in facts if fact is not None]
+
+
+def _budget(budget: Document) -> Fact | None:
+    if budget.get("items") is None:
+        return None
+    shown = text.count(budget["items"])
+    if budget.get("of"):
+        shown += f" of {text.count(budget['of'])}"
+    requested = str(budget.get("requested") or "")
+    return ("budget", f"{shown} (asked for: {requested})" if requested else shown)
+
+
+def method_facts(documents: Documents) -> list[Fact]:
+    """What a reader needs to measure the same again."""
+    audit = documents.before
+    edit = documents.edit or {}
+    facts: list[Fact | None] = [
+        ("reference", reference_name(audit["dataset"]["reference"])),
+        _fact("prompts digest", audit.get("prompts_digest"), str),
+        _fact("base commit", audit["model"].get("revision"), str),
+        _fact("patch digest", (edit.get("patch") or {}).get("digest"), str),
+        _fact("measured in", audit.get("seconds"), text.duration),
+        ("versions", _versions(edit.get("versions") or audit.get("versions") or {})),
+    ]
+    return [fact for fact in facts if fact is not None and fact[1]]
+
+
+def _versions(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _fact(name: str, value: Any, show: Any) -> Fact | None:
+    return None if value is None else (name, show(value))

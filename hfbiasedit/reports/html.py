@@ -1,0 +1,93 @@
+"""`report.html`: one file that needs nothing from outside, for one audit or for a run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit import runs
+from hfbiasedit.files import write_text
+from hfbiasedit.reports import facts, tables
+from hfbiasedit.reports.documents import Document, Documents, open_documents
+from hfbiasedit.reports.environment import render
+from hfbiasedit.reports.movements import Movement, movements
+from hfbiasedit.reports.names import FIGURES, model_name
+from hfbiasedit.resources import template_path
+
+_TEMPLATE = "report.html.jinja"
+_BREAKDOWNS = ("template", "polarity", "group", "modifier")
+
+
+def write_report(directory: Path) -> Path:
+    """Write `report.html` into a run directory or the output of an audit; returns its path.
+
+    Raises:
+        BiasEditError: the directory holds neither a run nor an audit.
+    """
+    path = Path(directory) / runs.REPORT
+    write_text(path, render_report(open_documents(directory)))
+    return path
+
+
+def render_report(documents: Documents) -> str:
+    """The page as text. Values from the documents are escaped, and a content security policy
+    allows only the page's own script and style (by hash) and inlined images."""
+    return render(None, _TEMPLATE, _context(documents), html=True)
+
+
+def _context(documents: Documents) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    before, after, edit = documents.before, documents.after, documents.edit
+    style, script = (template_path(name).read_text("utf-8") for name in ("report.css", "report.js"))
+    rows = _professions(before, after)
+    ability = tables.ability(documents.ability)
+    return {
+        "title": model_name(before["model"]["id"]),
+        "style": Markup(style),  # noqa: S704 - our own file
+        "style_hash": _source_hash(style),
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": _source_hash(script),
+        "before": before,
+        "after": after,
+        "edit": edit,
+        "reference": before["dataset"]["reference"],
+        "difference": facts.difference(edit, before, after),
+        "baselines": facts.baselines(before),
+        "warnings": facts.warnings(documents),
+        "figures": _figures(documents),
+        "splits": tables.splits(edit or {}),
+        "edit_facts": facts.edit_facts(edit) if edit else [],
+        "ability": ability,
+        "ability_sides": any(row.after or row.change for row in ability),
+        "professions": rows,
+        "has_groups": any(row.group for row in rows),
+        "breakdowns": [
+            (key, found) for key in _BREAKDOWNS if (found := tables.breakdown(key, before, after))
+        ],
+        "method_facts": facts.method_facts(documents),
+    }
+
+
+def _professions(before: Document, after: Document | None) -> list[Movement]:
+    """One row per profession, the farthest from the reference first."""
+    rows = movements(before, after or before)
+    return sorted(rows, key=lambda row: (-row.fb_after, row.profession))
+
+
+def _figures(documents: Documents) -> list[dict[str, str]]:
+    from hfbiasedit.figures.run import render_figures
+
+    made = []
+    for name, svg in render_figures(documents).items():
+        title, caption = FIGURES[name]
+        uri = "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+        made.append({"name": name, "title": title, "caption": caption, "uri": uri})
+    return made
+
+
+def _source_hash(text: str) -> str:
+    """The hash by which a content security policy allows one inline script or style."""
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
