@@ -1,0 +1,1 @@
+"""What runs inside the children: standard library only, never imported by the program itself."""
