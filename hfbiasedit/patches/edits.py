@@ -1,0 +1,246 @@
+"""What happens to one stored tensor: which weights, their old and their new bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.patches.dtypes import FLOATS, all_finite, as_torch
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = ("rows", "entries", "whole")
+BLOCK = 1 << 20  # weights handled at a time: a few dozen MB whatever the patch's size
+
+
+class Block(NamedTuple):
+    """Weights of one tensor: ascending flat positions int64 [n], old and new bits [n]."""
+
+    flat: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TensorEdit:
+    """The edit of one stored tensor.
+
+    `rows` are slices of the last two dimensions: along `axis` ndim-2 (rows of a Linear) or ndim-1
+    (columns, the rows of a Conv1D). A tensor with more dimensions is a stack of matrices, and
+    slice number `s` is slice `s % n` of matrix `s // n`, n being the length of `axis`.
+    `positions` are int64, strictly ascending: slice numbers [k] or flat indices [n], None for
+    `whole`. Bits are unsigned integers: [k, length of a slice], [n], or the tensor's shape.
+    `tied` names other tensors in which a checkpoint may store the same weights again.
+    """
+
+    name: str
+    kind: str
+    axis: int | None
+    shape: tuple[int, ...]
+    dtype: str
+    positions: np.ndarray | None = field(repr=False)
+    old_bits: np.ndarray = field(repr=False)
+    new_bits: np.ndarray = field(repr=False)
+    sha256: str | None = None
+    tied: tuple[str, ...] = ()
+
+    @cached_property
+    def index(self) -> torch.Tensor | None:
+        """Slice numbers or flat indices as an int64 tensor; None for `whole`."""
+        import torch
+
+        return None if self.positions is None else torch.from_numpy(self.positions.copy())
+
+    @property
+    def old(self) -> torch.Tensor:
+        """Old values in the tensor's dtype."""
+        return as_torch(self.old_bits, self.dtype)
+
+    @property
+    def new(self) -> torch.Tensor:
+        """New values in the tensor's dtype."""
+        return as_torch(self.new_bits, self.dtype)
+
+    @property
+    def numel(self) -> int:
+        """Weights in the whole tensor."""
+        return math.prod(self.shape)
+
+    @property
+    def weights(self) -> int:
+        """Weights in the patch."""
+        return int(self.old_bits.size)
+
+    @property
+    def slices(self) -> int:
+        """Edited rows (0 unless the kind is `rows`)."""
+        return 0 if self.kind != "rows" or self.positions is None else len(self.positions)
+
+    @property
+    def changed(self) -> int:
+        """Weights whose bits differ between old and new."""
+        return sum(int(np.count_nonzero(block.old != block.new)) for block in self.blocks())
+
+    def describe(self) -> dict[str, Any]:
+        """The tensor's entry in the file's metadata."""
+        entry: dict[str, Any] = {
+            "kind": self.kind,
+            "axis": self.axis,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+        }
+        if self.sha256 is not None:
+            entry["sha256"] = self.sha256
+        if self.tied:
+            entry["tied"] = list(self.tied)
+        return entry
+
+    def check(self) -> None:
+        """Check positions and values; shapes are the business of whoever built the edit.
+
+        Raises:
+            BiasEditError: positions unsorted, repeated or out of range; values not finite.
+        """
+        if self.positions is not None:
+            if self.kind == "rows":
+                limit = self.numel // slice_length(self.shape, self.axis)
+            else:
+                limit = self.numel
+            positions = self.positions
+            if positions[0] < 0 or positions[-1] >= limit or (np.diff(positions) <= 0).any():
+                raise BiasEditError(
+                    f"the positions in {self.name} are not ascending or out of range; "
+                    "the patch is damaged"
+                )
+        for side, bits in (("old", self.old_bits), ("new", self.new_bits)):
+            if not all_finite(bits, self.dtype):
+                raise BiasEditError(f"the {side} values of {self.name} are not all finite")
+
+    def blocks(self, limit: int = BLOCK) -> Iterator[Block]:
+        """All weights in file order, about `limit` at a time."""
+        if self.positions is None:
+            old, new = self.old_bits.reshape(-1), self.new_bits.reshape(-1)
+            for start in range(0, old.size, limit):
+                stop = min(start + limit, old.size)
+                yield Block(np.arange(start, stop), old[start:stop], new[start:stop])
+        elif self.kind == "entries":
+            for start in range(0, self.positions.size, limit):
+                part = slice(start, start + limit)
+                yield Block(self.positions[part], self.old_bits[part], self.new_bits[part])
+        elif self.axis == len(self.shape) - 2:
+            yield from self._row_blocks(limit)
+        else:
+            yield from self._column_blocks(limit)
+
+    def _row_blocks(self, limit: int) -> Iterator[Block]:
+        assert self.positions is not None
+        width = self.shape[-1]
+        step = max(1, limit // width)
+        for start in range(0, len(self.positions), step):
+            part = slice(start, start + step)
+            flat = self.positions[part, None] * width + np.arange(width)
+            yield Block(
+                flat.reshape(-1), self.old_bits[part].reshape(-1), self.new_bits[part].reshape(-1)
+            )
+
+    def _column_blocks(self, limit: int) -> Iterator[Block]:
+        assert self.positions is not None
+        height, width = self.shape[-2:]
+        matrices, columns = np.divmod(self.positions, width)
+        for matrix in np.unique(matrices):
+            part = slice(*np.searchsorted(matrices, [matrix, matrix + 1]))
+            chosen = columns[part]
+            step = max(1, limit // len(chosen))
+            for top in range(0, height, step):
+                rows = np.arange(top, min(top + step, height)) + matrix * height
+                flat = rows[:, None] * width + chosen
+                old = self.old_bits[part, top : top + step].T
+                new = self.new_bits[part, top : top + step].T
+                yield Block(flat.reshape(-1), old.reshape(-1), new.reshape(-1))
+
+
+def slice_length(shape: tuple[int, ...], axis: int | None) -> int:
+    """Weights in one slice along `axis`, one of the last two dimensions."""
+    return shape[-1] if axis == len(shape) - 2 else shape[-2]
+
+
+def payload_shape(kind: str, axis: int | None, shape: tuple[int, ...], count: int) -> tuple:
+    """The shape of `old` and `new` for `count` slices or entries."""
+    if kind == "rows":
+        return (count, slice_length(shape, axis))
+    return (count,) if kind == "entries" else shape
+
+
+def smallest(
+    edit: TensorEdit, flat: np.ndarray, old: np.ndarray, new: np.ndarray
+) -> TensorEdit | None:
+    """The smallest edit of the same tensor that makes these changes; None when there are none.
+
+    `flat` (ascending) may list weights whose bits stay as they are: whole rows or columns can
+    only be formed of weights that are listed.
+    """
+    changed = old != new
+    hits = flat[changed]
+    if not hits.size:
+        return None
+    size = FLOATS[edit.dtype].bits.itemsize
+    costs: dict[tuple[str, int | None], int] = {("entries", None): hits.size * (8 + 2 * size)}
+    if flat.size == edit.numel:
+        costs["whole", None] = flat.size * 2 * size
+    for axis in range(max(0, len(edit.shape) - 2), len(edit.shape) if len(edit.shape) > 1 else 0):
+        length = slice_length(edit.shape, axis)
+        chosen = np.unique(slice_numbers(hits, edit.shape, axis))
+        listed = np.isin(slice_numbers(flat, edit.shape, axis), chosen).sum()
+        if listed == chosen.size * length:
+            costs["rows", axis] = chosen.size * (8 + 2 * size * length)
+    preference = ("whole", "rows", "entries")
+    kind, axis_ = min(costs, key=lambda key: (costs[key], preference.index(key[0]), key[1] or 0))
+    if kind == "entries":
+        return replace_values(edit, kind, None, hits, old[changed], new[changed])
+    if kind == "whole":
+        return replace_values(
+            edit, kind, None, None, old.reshape(edit.shape), new.reshape(edit.shape)
+        )
+    assert axis_ is not None
+    numbers = slice_numbers(flat, edit.shape, axis_)
+    keep = np.isin(numbers, np.unique(numbers[changed]))
+    # A stable sort by slice leaves the weights of each slice in their order along it.
+    order = np.argsort(numbers[keep], kind="stable")
+    rows = (-1, slice_length(edit.shape, axis_))
+    return replace_values(
+        edit,
+        kind,
+        axis_,
+        np.unique(numbers[changed]),
+        old[keep][order].reshape(rows),
+        new[keep][order].reshape(rows),
+    )
+
+
+def slice_numbers(flat: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """The number of the slice along `axis` that each flat position lies in."""
+    height, width = shape[-2:]
+    if axis == len(shape) - 2:
+        return flat // width
+    return flat // (height * width) * width + flat % width
+
+
+def replace_values(
+    edit: TensorEdit,
+    kind: str,
+    axis: int | None,
+    positions: np.ndarray | None,
+    old: np.ndarray,
+    new: np.ndarray,
+) -> TensorEdit:
+    """Another edit of the same tensor."""
+    return TensorEdit(
+        edit.name, kind, axis, edit.shape, edit.dtype, positions, old, new, edit.sha256, edit.tied
+    )

@@ -1,0 +1,88 @@
+"""What a patch contains, counted for people and for JSON."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.patches.edits import TensorEdit
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.patch import Patch
+
+_NUMBER = re.compile(r"\.(\d+)\.")
+
+
+def summarise(patch: Patch, parameters: int | None = None) -> dict[str, Any]:
+    """Counts of a patch: `digest`, `tensors` (count), `weights` (values held), `changed` (bits
+    differ), `rows`, `entries`, `whole`, `bytes` (of values and positions), `dtypes`, `layers`
+    (block number -> weights), `modules` (name inside the block -> weights), `share` of
+    `parameters` when those are given, `metadata`, `details` (one entry per tensor).
+    """
+    counts: Counter[str] = Counter()
+    layers: Counter[str] = Counter()
+    modules: Counter[str] = Counter()
+    dtypes: Counter[str] = Counter()
+    details = []
+    for name in sorted(patch.tensors):
+        edit = patch.tensors[name]
+        layer, module = place(name)
+        layers[layer] += edit.weights
+        modules[module] += edit.weights
+        dtypes[edit.dtype] += edit.weights
+        counts["weights"] += edit.weights
+        counts["changed"] += edit.changed
+        counts["rows"] += edit.slices
+        counts["entries"] += edit.weights if edit.kind == "entries" else 0
+        counts["whole"] += edit.kind == "whole"
+        counts["bytes"] += _size(edit)
+        details.append(_detail(edit))
+        patch.release()
+    names = ("weights", "changed", "rows", "entries", "whole", "bytes")
+    summary: dict[str, Any] = {"digest": patch.digest, "tensors": len(details)}
+    summary |= {key: counts[key] for key in names}
+    summary |= {
+        "dtypes": dict(sorted(dtypes.items())),
+        "layers": dict(sorted(layers.items(), key=_layer_order)),
+        "modules": dict(sorted(modules.items())),
+        "metadata": patch.metadata,
+        "details": details,
+    }
+    if parameters:
+        summary["share"] = counts["weights"] / parameters
+    return summary
+
+
+def place(name: str) -> tuple[str, str]:
+    """(block number or "", name without it) of a stored tensor.
+
+    >>> place("model.layers.3.mlp.down_proj.weight")
+    ('3', 'mlp.down_proj')
+    """
+    match = _NUMBER.search(name)
+    if match is None:
+        return "", name.removesuffix(".weight")
+    return match.group(1), re.sub(r"\.\d+\.", ".*.", name[match.end() :]).removesuffix(".weight")
+
+
+def _layer_order(item: tuple[str, int]) -> tuple[bool, int]:
+    return item[0] != "", int(item[0] or 0)
+
+
+def _size(edit: TensorEdit) -> int:
+    positions = 0 if edit.positions is None else edit.positions.nbytes
+    return positions + edit.old_bits.nbytes + edit.new_bits.nbytes
+
+
+def _detail(edit: TensorEdit) -> dict[str, Any]:
+    return {
+        "name": edit.name,
+        "kind": edit.kind,
+        "axis": edit.axis,
+        "shape": list(edit.shape),
+        "dtype": edit.dtype,
+        "positions": edit.weights if edit.positions is None else len(edit.positions),
+        "weights": edit.weights,
+        "share": edit.weights / edit.numel,
+    }
