@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hfbiasedit.codegenbias import splits
 from hfbiasedit.codegenbias.modifiers import Modifier, load_modifiers
 from hfbiasedit.codegenbias.professions import Profession, load_professions
-from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.codegenbias.records import RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import Reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, Template, fillings, load_templates
@@ -45,13 +45,13 @@ class Cell:
 
 
 def load_cells(config: str, wanted: Collection[str]) -> list[Cell]:
-    """The cells of a configuration in the splits of `wanted`, template by template.
+    """The cells of a configuration in the splits of `wanted`: split by split, then by template.
 
     Prompts of one template and profession are neighbours: most of their text is the same.
     """
-    if config == "quick":
-        return [cell for cell in _quick() if cell.split in wanted]
-    return [cell for cell in _grid(core=config == "core") if cell.split in wanted]
+    grid = _quick() if config == "quick" else _grid(core=config == "core")
+    place = {split: number for number, split in enumerate(RECORD_SPLITS)}
+    return sorted((c for c in grid if c.split in wanted), key=lambda cell: place[cell.split])
 
 
 def render(cells: Iterable[Cell], reference: Reference) -> list[Record]:

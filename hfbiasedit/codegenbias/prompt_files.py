@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hfbiasedit.codegenbias.references import (
     load_reference,
     parse_share,
 )
+from hfbiasedit.codegenbias.row_files import read_lines, read_rows
 from hfbiasedit.codegenbias.splits import held_out_professions, rank, split_of
 from hfbiasedit.errors import BiasEditError
 
@@ -34,6 +34,8 @@ _OPTIONAL = {
 def read_prompts(path: Path, reference: str = DEFAULT_REFERENCE) -> list[Record]:
     """Prompts from a JSONL file: one JSON object a line, with the columns of `Record`.
 
+    Exported CSV and Parquet files, and the folder of one exported configuration, work as well.
+
     `prompt`, `profession`, `male` and `female` are needed. A row without `share_female` gets it
     from the reference; a reference other than the default replaces the shares in the file. A row
     without `split` goes to `edit`, `dev` or `test_professions` by its profession and text, so
@@ -43,7 +45,7 @@ def read_prompts(path: Path, reference: str = DEFAULT_REFERENCE) -> list[Record]
         BiasEditError: names the first wrong line and the reason.
     """
     known = {row.profession: row for row in load_professions()}
-    rows = list(_rows(path))
+    rows = list(_checked(read_rows(path)))
     names = known.keys() | {row["profession"] for _, row in rows}
     facts = load_reference(reference, names)
     records: dict[str, Record] = {}
@@ -66,7 +68,7 @@ def read_names(professions: str | Path | Sequence[str], known: Collection[str]) 
         BiasEditError: an unknown name, or an unreadable file.
     """
     if isinstance(professions, str | Path):
-        lines = _lines(Path(professions))
+        lines = read_lines(Path(professions))
         named = [(f"{professions}: line {n}", line.strip().lower()) for n, line in lines]
         named = [(where, name) for where, name in named if name and name[0] != "#"]
         if named and named[0][1] == "profession":
@@ -79,27 +81,9 @@ def read_names(professions: str | Path | Sequence[str], known: Collection[str]) 
     return {name for _, name in named}
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BiasEditError(f"cannot read {path} as UTF-8 text: {error}") from error
-    # Only line feeds end a line: JSON strings may hold other characters that `splitlines` cuts at.
-    return list(enumerate(text.split("\n"), 1))
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each non-empty line as (where, object), with the needed columns checked."""
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        where = f"{path}: line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise BiasEditError(f"{where}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise BiasEditError(f"{where}: not a JSON object")
+def _checked(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows, once they are known to have what is needed and texts where texts belong."""
+    for where, row in rows:
         for name in _REQUIRED:
             if row.get(name) in (None, "", []):
                 raise BiasEditError(f"{where}: no {name}")

@@ -1,0 +1,129 @@
+"""The dataset card: metadata that `datasets` and the Hub read, and the text people read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hfbiasedit.codegenbias import splits
+from hfbiasedit.codegenbias.modifiers import load_modifiers
+from hfbiasedit.codegenbias.professions import load_professions
+from hfbiasedit.codegenbias.records import COLUMNS
+from hfbiasedit.codegenbias.references import BLS_YEARS, DEFAULT_REFERENCE
+from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, load_templates
+from hfbiasedit.resources import template_path
+from hfbiasedit.versions import __version__
+
+LICENSE = "cc-by-4.0"
+# Found in every card that this program writes: what `push` may replace without being asked.
+MARKER = "<!-- hfbiasedit dataset card -->"
+
+
+def render_dataset_card(
+    counts: Mapping[str, Mapping[str, int]],
+    *,
+    format: str = "parquet",
+    reference: str = DEFAULT_REFERENCE,
+) -> str:
+    """The text of `README.md` for an exported dataset.
+
+    Args:
+        counts: prompts by configuration and split, in the order to show them.
+        format: the suffix of the data files.
+        reference: the name of the reference that the shares come from.
+    """
+    import jinja2
+    import yaml
+
+    environment = jinja2.Environment(  # noqa: S701 (Markdown: nothing to escape)
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["quoted"] = lambda words: " ".join(f"`{json.dumps(w)}`" for w in words)
+    template = environment.from_string(
+        template_path("dataset_card.md.jinja").read_text(encoding="utf-8")
+    )
+    return (
+        template.render(
+            metadata=yaml.safe_dump(_metadata(counts, format), sort_keys=False, allow_unicode=True),
+            marker=MARKER,
+            version=__version__,
+            seed=splits.SEED,
+            format=format,
+            reference=reference,
+            year=BLS_YEARS.get(reference),
+            counts=counts,
+            split_names=list(dict.fromkeys(name for row in counts.values() for name in row)),
+            templates=load_templates(),
+            core_template=CORE_TEMPLATE,
+            surfaces=list(dict.fromkeys(row.surface for row in load_templates())),
+            polarities=_polarities(),
+            groups=_groups(),
+            professions=len(load_professions()),
+            titles=len({row.occupation for row in load_professions()}),
+            held_professions=len(splits.held_out_professions()),
+            held_modifiers=splits.held_out_modifiers(),
+            custom="custom" in counts,
+        ).strip()
+        + "\n"
+    )
+
+
+def _polarities() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in load_modifiers():
+        found.setdefault(row.polarity, []).append(row.modifier or "(none)")
+    return found
+
+
+def _groups() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for row in load_professions():
+        found[row.group] = found.get(row.group, 0) + 1
+    return found
+
+
+def _metadata(counts: Mapping[str, Mapping[str, int]], format: str) -> dict[str, Any]:
+    """The card's YAML block; `datasets` takes files, splits and column types from it."""
+    largest = sum(max(counts.values(), key=lambda row: sum(row.values())).values())
+    return {
+        "pretty_name": "CodeGenBias",
+        "language": ["en"],
+        "license": LICENSE,
+        "task_categories": ["text-generation"],
+        "size_categories": [_size_category(largest)],
+        "annotations_creators": ["machine-generated"],
+        "source_datasets": ["original"],
+        "tags": ["code", "bias", "gender-bias", "fairness", "evaluation", "hfbiasedit"],
+        "configs": [_config(name, row, format) for name, row in counts.items()],
+        "dataset_info": [
+            {"config_name": name, "features": [_feature(column, format) for column in COLUMNS]}
+            for name in counts
+        ],
+    }
+
+
+def _config(name: str, row: Mapping[str, int], format: str) -> dict[str, Any]:
+    files = [{"split": split, "path": f"data/{name}/{split}.{format}"} for split in row]
+    config: dict[str, Any] = {"config_name": name, "data_files": files}
+    if name == "quick":
+        config["default"] = True
+    if format == "csv":
+        # The empty modifier is an empty text, not a missing value.
+        config["keep_default_na"] = False
+    return config
+
+
+def _feature(column: str, format: str) -> dict[str, str]:
+    if column in ("male", "female") and format != "csv":
+        return {"name": column, "list": "string"}
+    return {"name": column, "dtype": "float64" if column == "share_female" else "string"}
+
+
+def _size_category(prompts: int) -> str:
+    """The Hub's size class of a number of rows."""
+    if prompts < 1000:
+        return "n<1K"
+    if prompts < 10_000:
+        return "1K<n<10K"
+    return "10K<n<100K" if prompts < 100_000 else "100K<n<1M"

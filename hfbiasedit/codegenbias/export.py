@@ -1,0 +1,146 @@
+"""CodeGenBias as a `datasets` object and as files that `datasets.load_dataset` reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.codegenbias.dataset_card import render_dataset_card
+from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
+from hfbiasedit.codegenbias.records import COLUMNS, CONFIGS, RECORD_SPLITS, Record
+from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import output_directory, write_bytes, write_text
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow
+
+FORMATS = ("parquet", "jsonl", "csv")
+
+
+def features() -> datasets.Features:
+    """The typed columns of a record."""
+    import datasets
+
+    text = datasets.Value("string")
+    special = {
+        "male": datasets.List(text),
+        "female": datasets.List(text),
+        "share_female": datasets.Value("float64"),
+    }
+    return datasets.Features({name: special.get(name, text) for name in COLUMNS})
+
+
+def build_dataset(
+    config: str = "quick", *, reference: str = DEFAULT_REFERENCE
+) -> datasets.DatasetDict:
+    """A configuration as a `DatasetDict` with one dataset a split (see `load_prompts`)."""
+    import datasets
+
+    chosen = load_prompts(config, reference=reference)
+    return datasets.DatasetDict(
+        {
+            split: datasets.Dataset(_table(records))
+            for split, records in by_split(chosen.records).items()
+        }
+    )
+
+
+def by_split(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records of each split that has any, in the documented order of splits."""
+    found: dict[str, list[Record]] = {split: [] for split in RECORD_SPLITS}
+    for record in records:
+        found[record.split].append(record)
+    return {split: rows for split, rows in found.items() if rows}
+
+
+def export_dataset(
+    out: Path,
+    *,
+    configs: Sequence[str] = CONFIGS,
+    format: str = "parquet",
+    reference: str = DEFAULT_REFERENCE,
+    prompts: Path | None = None,
+    replace: bool = False,
+) -> Path:
+    """Write a dataset repository: `README.md` and `data/<config>/<split>.<format>`.
+
+    Args:
+        out: the directory; it appears when everything in it is complete.
+        configs: which configurations; of no account when `prompts` is given.
+        format: `parquet`, `jsonl`, or `csv` (lists as JSON text in a cell).
+        prompts: export the user's own prompts instead, as configuration `custom`.
+        replace: whether `out` may hold something already, which then goes away.
+
+    Raises:
+        BiasEditError: an unknown name, a wrong row, or a directory that is in use.
+    """
+    if format not in FORMATS:
+        raise BiasEditError(f"no format {format!r}; use {', '.join(FORMATS)}")
+    with output_directory(out, replace=replace) as folder:
+        counts: dict[str, dict[str, int]] = {}
+        used = None
+        for config in [""] if prompts is not None else configs:
+            chosen = _load(config, reference, prompts)
+            used = used or chosen.reference
+            counts[chosen.config] = {}
+            for split, records in by_split(chosen.records).items():
+                counts[chosen.config][split] = len(records)
+                _write(folder / "data" / chosen.config / f"{split}.{format}", records, format)
+        card = render_dataset_card(counts, format=format, reference=used or reference)
+        write_text(folder / "README.md", card)
+    return out
+
+
+def _load(config: str, reference: str, prompts: Path | None) -> PromptSet:
+    if prompts is not None:
+        return load_prompts(reference=reference, prompts=prompts)
+    return load_prompts(config, reference=reference)
+
+
+def _write(path: Path, records: Sequence[Record], format: str) -> None:
+    writers: dict[str, Callable[[Sequence[Record]], bytes]] = {
+        "parquet": _parquet,
+        "jsonl": to_jsonl,
+        "csv": _csv,
+    }
+    write_bytes(path, writers[format](records))
+
+
+def to_jsonl(records: Iterable[Record]) -> bytes:
+    """One JSON object a line: the shape that `--prompts` reads."""
+    rows = (json.dumps(record.to_dict(), ensure_ascii=False) for record in records)
+    return "".join(f"{row}\n" for row in rows).encode()
+
+
+def _csv(records: Iterable[Record]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        row: dict[str, Any] = record.to_dict()
+        for name in ("male", "female"):
+            row[name] = json.dumps(row[name], ensure_ascii=False)
+        writer.writerow(row)
+    return text.getvalue().encode()
+
+
+def _table(records: Sequence[Record]) -> pyarrow.Table:
+    import pyarrow
+
+    columns = {name: [getattr(record, name) for record in records] for name in COLUMNS}
+    return pyarrow.table(columns, schema=features().arrow_schema)
+
+
+def _parquet(records: Sequence[Record]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(_table(records), sink, compression="zstd")
+    return bytes(sink.getvalue())

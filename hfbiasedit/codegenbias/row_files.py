@@ -1,0 +1,102 @@
+"""Rows of prompt files: JSONL, and what `dataset export` writes as CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit.codegenbias.records import RECORD_SPLITS
+from hfbiasedit.errors import BiasEditError
+
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a UTF-8 text file with their numbers, from 1.
+
+    Raises:
+        BiasEditError: the file is missing, or not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BiasEditError(f"cannot read {path} as UTF-8 text: {error}") from error
+    # Only line feeds end a line: JSON strings may hold other characters that `splitlines` cuts at.
+    return list(enumerate(text.split("\n"), 1))
+
+
+def read_rows(path: Path) -> Rows:
+    """Each row of a file as (place for messages, values), unchecked.
+
+    `path` may be a folder of one exported configuration: its splits are then read in order.
+
+    Raises:
+        BiasEditError: a file or line that cannot be read.
+    """
+    if path.is_dir():
+        files = [path / f"{split}{suffix}" for split in RECORD_SPLITS for suffix in _READERS]
+        files = [file for file in files if file.is_file()]
+        if not files:
+            raise BiasEditError(
+                f"{path} holds no prompts; name a .jsonl file, or the folder of one exported "
+                "configuration such as OUT/data/quick"
+            )
+        for file in files:
+            yield from _reader(file)(file)
+        return
+    yield from _reader(path)(path)
+
+
+def _reader(path: Path) -> Callable[[Path], Rows]:
+    return _READERS.get(path.suffix, _jsonl)
+
+
+def _jsonl(path: Path) -> Rows:
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise BiasEditError(f"{where}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise BiasEditError(f"{where}: not a JSON object")
+        yield where, row
+
+
+def _csv(path: Path) -> Rows:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                where = f"{path}: line {reader.line_num}"
+                values: dict[str, Any] = {k: v for k, v in row.items() if v is not None}
+                for name in ("male", "female"):
+                    if str(values.get(name, "")).startswith("["):
+                        values[name] = json.loads(values[name])
+                yield where, values
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+        raise BiasEditError(f"cannot read {path} as CSV: {error}") from error
+
+
+def _parquet(path: Path) -> Rows:
+    import pyarrow as arrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, arrow.ArrowException) as error:
+        raise BiasEditError(f"cannot read {path} as Parquet: {error}") from error
+    for number, row in enumerate(table.to_pylist(), 1):
+        yield f"{path}: row {number}", row
+
+
+_READERS: dict[str, Callable[[Path], Rows]] = {
+    ".jsonl": _jsonl,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}
