@@ -113,7 +113,7 @@ def load_model(
         from hfbiasedit.patches.patch import Patch
 
         change = Patch.load(Path(patch))
-        change.apply_(loaded)
+        change.apply_(result)
         result.patch_digest = change.digest
     return result
 

@@ -39,48 +39,92 @@ class Budget:
     rows: int
 
 
-def plan_groups(encoded: Sequence[EncodedPrompt], *, share: bool, overhead: int) -> list[Group]:
-    """Sort prompts by their tokens and cut the order where sharing less would cost more.
+@dataclass
+class _Node:
+    """Neighbours in sorted order that share `depth` tokens, and the cheapest way to run them.
 
-    Neighbours in sorted order share the longest prefixes. A prompt joins the group before it unless
-    the tokens that all its members would have to compute again (because the common prefix gets
-    shorter) outweigh a forward pass of its own.
+    `cost` counts tokens computed beyond `depth`; `groups` is the cut that achieves it.
+    """
+
+    depth: int
+    start: int
+    cost: int
+    groups: list[tuple[int, int, int]]  # prefix, first and last + 1 in sorted order
+
+
+def plan_groups(encoded: Sequence[EncodedPrompt], *, share: bool, overhead: int) -> list[Group]:
+    """Cut prompts into groups so that as few tokens as possible are computed.
+
+    Sorted by their tokens, prompts form a tree of shared prefixes. From the leaves up, each node of
+    it is either run as one group or left to its children, whichever costs less. A group's prefix
+    grows out of what it shares with the group before it, so that is not paid for again.
 
     Args:
         encoded: Prompts.
         share: Whether the model can share prefixes; if not, all prompts are one group.
         overhead: Fixed cost of one more forward pass, in tokens.
     """
+    if not encoded:
+        return []
     if not share:
-        return [Group(0, _by_length(encoded, range(len(encoded))))] if encoded else []
+        return [Group(0, _by_length(encoded, range(len(encoded))))]
     order = sorted(range(len(encoded)), key=lambda index: (encoded[index].context, index))
-    groups: list[Group] = []
-    members: list[int] = []
-    prefix = 0
-    for index in order:
-        context = encoded[index].context
-        if members:
-            common = common_prefix(encoded[members[-1]].context, context)
-            joined = min(prefix, common, len(context) - 1)
-            again = len(members) * (prefix - joined)
-            if again + len(context) - joined <= overhead + len(context) - min(common, prefix):
-                members.append(index)
-                prefix = joined
-                continue
-            groups.append(Group(prefix, _by_length(encoded, members)))
-        members, prefix = [index], len(context) - 1
-    if members:
-        groups.append(Group(prefix, _by_length(encoded, members)))
-    return [_worth_sharing(group) for group in groups]
+    contexts = [encoded[index].context for index in order]
+    groups = []
+    for prefix, start, end in _cheapest_cut(contexts, 2 * overhead):
+        members = order[start:end]
+        # Alone, a prompt gains from a prefix only what its neighbours have computed already.
+        saved = prefix * max(1, len(members) - 1)
+        groups.append(Group(prefix if saved > overhead else 0, _by_length(encoded, members)))
+    return groups
+
+
+def _cheapest_cut(contexts: Sequence[Tokens], overhead: int) -> list[tuple[int, int, int]]:
+    """The tree's cut of least cost, given sorted contexts; `overhead` is that of a group."""
+    total = [0]
+    for context in contexts:
+        total.append(total[-1] + len(context))
+    stack = [_Node(0, 0, 0, [])]
+    for position in range(len(contexts)):
+        end = position + 1
+        after = _shared(contexts[position], contexts[end]) if end < len(contexts) else 0
+        depth = max(stack[-1].depth, after)
+        cost = overhead + len(contexts[position]) - depth
+        leaf = _Node(depth, position, cost, [(depth, position, end)])
+        if after > stack[-1].depth:
+            stack.append(leaf)
+        else:
+            _adopt(stack[-1], leaf)
+        while stack[-1].depth > after or end == len(contexts):
+            node = stack.pop()
+            _close(node, end, total, overhead)
+            if not stack:
+                return node.groups
+            if stack[-1].depth < after:
+                stack.append(_Node(after, node.start, 0, []))
+            _adopt(stack[-1], node)
+    return []
+
+
+def _close(node: _Node, end: int, total: Sequence[int], overhead: int) -> None:
+    """Run a node as one group if that is no more expensive than what its children do."""
+    whole = overhead + total[end] - total[node.start] - (end - node.start) * node.depth
+    if whole <= node.cost:
+        node.cost, node.groups = whole, [(node.depth, node.start, end)]
+
+
+def _adopt(parent: _Node, child: _Node) -> None:
+    parent.cost += child.cost + child.depth - parent.depth
+    parent.groups += child.groups
+
+
+def _shared(first: Tokens, second: Tokens) -> int:
+    """Length of the prefix two contexts can share: at least one token of each is left over."""
+    return min(common_prefix(first, second), len(first) - 1, len(second) - 1)
 
 
 def _by_length(encoded: Sequence[EncodedPrompt], members: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(members, key=lambda i: (len(encoded[i].context), encoded[i].context, i)))
-
-
-def _worth_sharing(group: Group) -> Group:
-    """A single prompt has nobody to share with: it runs in one pass instead of two."""
-    return group if len(group.members) > 1 else Group(0, group.members)
 
 
 def cut(lengths: Sequence[int], budget: Budget) -> Iterator[slice]:

@@ -10,7 +10,7 @@ import torch
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.scoring.batches import inner_paths
-from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
+from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens, common_prefix
 from hfbiasedit.scoring.logits import (
     cache_rows,
     can_share_prefix,
@@ -38,6 +38,7 @@ class Passes:
     def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
         self.model, self.device = model, device
         self.can_share = can_share_prefix(model)
+        self._last_prefix: tuple[Tokens, Cache | None] = ((), None)
 
     def check_fit(self, encoded: Sequence[EncodedPrompt]) -> None:
         """Refuse prompts that the model's context or vocabulary cannot hold."""
@@ -60,11 +61,21 @@ class Passes:
 
     @torch.inference_mode()
     def prefix(self, tokens: Tokens) -> Cache:
-        """Keys and values of a prefix, batch size 1."""
-        cache = new_cache()
-        ids = torch.tensor([tokens], device=self.device)
-        nothing = torch.zeros_like(ids, dtype=torch.bool)
-        selected_logits(self.model, nothing, input_ids=ids, past_key_values=cache, use_cache=True)
+        """Keys and values of a prefix, batch size 1; grown out of the last one where they agree."""
+        known, cache = self._last_prefix
+        common = common_prefix(known, tokens)
+        if cache is None or common == 0:
+            common, cache = 0, new_cache()
+        elif common < len(known):
+            cache = cache_rows(cache, [0], common)
+        if common < len(tokens):
+            self._last_prefix = ((), None)  # the cache grows in place; a failure must not leave it
+            ids = torch.tensor([tokens[common:]], device=self.device)
+            nothing = torch.zeros(ids.shape, dtype=torch.bool)
+            selected_logits(
+                self.model, nothing, input_ids=ids, past_key_values=cache, use_cache=True
+            )
+        self._last_prefix = (tokens, cache)
         return cache
 
     @torch.inference_mode()
