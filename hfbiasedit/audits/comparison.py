@@ -30,7 +30,7 @@ class Comparison:
         labels: A short, distinct name for each report.
         reports: The audit documents.
         differences: For each report but the first, `fb_score` minus that of the first
-            (negative is better), its 95 % interval, and the relative change (None when the
+            (negative is better), its 95% interval, and the relative change (None when the
             first score is 0).
         warnings: What a reader must know before trusting a difference.
     """
@@ -92,7 +92,7 @@ def compare(reports: Sequence[Document | Path | str]) -> Comparison:
 
 
 def paired_difference(before: Document, after: Document) -> dict[str, Any]:
-    """Change of the FB-Score with its 95 % interval, bootstrap over the professions.
+    """Change of the FB-Score with its 95% interval, bootstrap over the professions.
 
     Returns:
         `difference` and `ci95`, both in points of the FB-Score; negative is better.

@@ -30,7 +30,7 @@ def compare(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Compare audits of the same prompts: paired differences with 95 % intervals.
+    """Compare audits of the same prompts: paired differences with 95% intervals.
 
     Reports of different prompts or references are refused.
     """
@@ -60,7 +60,7 @@ def _scores(comparison: Comparison) -> Table:
         title_justify="left",
     )
     table.add_column("model", overflow="fold")
-    for name in ("FB-Score", "95 % interval", "difference", "95 % interval", "relative"):
+    for name in ("FB-Score", "95% interval", "difference", "95% interval", "relative"):
         table.add_column(name, justify="right")
     for name in ("lean", "amplification", "gender mass"):
         table.add_column(name, justify="right")

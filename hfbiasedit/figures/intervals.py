@@ -1,4 +1,4 @@
-"""FB-Score before and after on each split, with its 95 % interval: what carries over."""
+"""FB-Score before and after on each split, with its 95% interval: what carries over."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def draw_intervals(rows: Sequence[Row]) -> Figure:
     axes.set_yticks(range(len(rows)), [plain(row.name) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(left=0)
-    axes.set_xlabel("FB-Score (0 = matches reality), with 95 % interval over professions")
+    axes.set_xlabel("FB-Score (0 = matches reality), with 95% interval over professions")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     return figure

@@ -30,11 +30,11 @@ _FILTERS = {
         "significant",
     )
 }
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|~])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
 def environment(folder: Path, *, html: bool) -> Environment:
-    """A jinja2 environment whose templates live in `folder`.
+    """A jinja2 environment for templates of `folder`; they may include those that ship.
 
     A name without a value, a `None` and a NaN are errors, never text. With `html`, every
     value is escaped; without it, values from data must go through the `md` or `code` filter.
@@ -42,7 +42,7 @@ def environment(folder: Path, *, html: bool) -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader([folder, template_path("card_parts.md.jinja").parent]),
         autoescape=html,  # noqa: S701 - Markdown has filters of its own
         undefined=StrictUndefined,
         finalize=_finalize,

@@ -108,3 +108,13 @@ def _versions(found: Mapping[str, str]) -> str:
 
 def _fact(name: str, value: Any, show: Any) -> Fact | None:
     return None if value is None else (name, show(value))
+
+
+def verdict(edit: Document | None, before: Document, after: Document) -> str:
+    """What the paired difference allows to say: `lower`, `higher` or `unchanged`."""
+    found = difference(edit, before, after)
+    assert found is not None
+    low, high = found["ci95"]
+    if high < 0:
+        return "lower"
+    return "higher" if low > 0 else "unchanged"

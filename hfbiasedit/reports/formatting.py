@@ -39,16 +39,16 @@ def change(value: float, digits: int = 1) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A share 0..1 as percent; small ones keep two significant digits: `0.0031 %`."""
+    """A share 0..1 as percent; small ones keep two significant digits: `0.0031%`."""
     value = 100 * _check(value)
     if value and abs(value) < 10**-digits:
         digits = min(12, 1 - math.floor(math.log10(abs(value))))
-    return _signed(f"{value:.{digits}f}") + " %"
+    return _signed(f"{value:.{digits}f}") + "%"
 
 
 def relative(value: float) -> str:
-    """A relative change as signed percent: `−82 %`."""
-    return change(100 * value, 1 if abs(value) < 0.0995 else 0) + " %"
+    """A relative change as signed percent: `−82%`."""
+    return change(100 * value, 1 if abs(value) < 0.0995 else 0) + "%"
 
 
 def interval(bounds: Sequence[float], digits: int = 1, scale: float = 1.0) -> str:

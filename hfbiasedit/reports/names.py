@@ -16,7 +16,7 @@ _SPLITS = {
 _REFERENCES = {
     "bls-2022": "US Bureau of Labor Statistics, CPS table 11, 2022",
     "bls-2021": "US Bureau of Labor Statistics, CPS table 11, 2021",
-    "parity": "parity: 50 % women in every occupation",
+    "parity": "parity: 50% women in every occupation",
 }
 
 _GRANULARITIES = {
@@ -77,7 +77,7 @@ FIGURES = {
     "splits": (
         "FB-Score before and after on each split",
         "Prompts that the edit saw and prompts with unseen modifiers, templates or professions, "
-        "with 95 % intervals.",
+        "with 95% intervals.",
     ),
     "histogram": (
         "Distance of single prompts from the reference",

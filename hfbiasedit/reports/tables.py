@@ -79,14 +79,14 @@ def _perplexity(part: Document) -> list[Measure]:
     for key, name in (("token_perplexity", "per token"), ("byte_perplexity", "per byte")):
         if before.get(key) is None:
             continue
-        cells = [text.significant(side[key], 4) if side else "" for side in (before, after)]
+        first, second = (text.significant(s[key], 4) if s else "" for s in (before, after))
         change = ""
         if after and part.get("relative_change") is not None and key == "token_perplexity":
             change = text.relative(part["relative_change"])
             if part.get("relative_change_ci95"):
                 low, high = (text.relative(bound) for bound in part["relative_change_ci95"])
                 change += f" ({low} to {high})"
-        rows.append(Measure(f"Perplexity of code, {name} (lower is better)", *cells, change))
+        rows.append(Measure(f"Perplexity of code, {name} (lower is better)", first, second, change))
     extra = (
         ("kl_mean", "Mean KL between next-token distributions", text.significant),
         ("kl_p99", "99th percentile of that KL", text.significant),

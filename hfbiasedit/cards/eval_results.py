@@ -1,0 +1,42 @@
+"""`.eval_results/*.yaml`: the scores of an edited model where the Hub looks for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hfbiasedit.cards.metadata import DATASET_ID, eval_entries
+from hfbiasedit.files import write_text
+from hfbiasedit.reports.documents import open_documents
+from hfbiasedit.runs import Run
+
+FOLDER = ".eval_results"
+
+
+def render_eval_results(run: Path, *, dataset_id: str = DATASET_ID) -> dict[str, str]:
+    """File name (inside `.eval_results/`) to YAML text for a run directory.
+
+    Raises:
+        BiasEditError: `run` is not a run directory.
+    """
+    import yaml
+
+    documents = open_documents(Run.open(run).path)
+    assert documents.after is not None
+    date = (documents.edit or {}).get("created")
+    entries = eval_entries(documents.before, documents.after, documents.ability, dataset_id, date)
+    return {
+        name: yaml.safe_dump(rows, sort_keys=False, allow_unicode=True)
+        for name, rows in entries.items()
+    }
+
+
+def write_eval_results(
+    run: Path, *, out: Path | None = None, dataset_id: str = DATASET_ID
+) -> list[Path]:
+    """Write the entries into `out/.eval_results/` (default: into the run); returns the paths."""
+    folder = Path(out or run) / FOLDER
+    paths = []
+    for name, text in render_eval_results(run, dataset_id=dataset_id).items():
+        write_text(folder / name, text)
+        paths.append(folder / name)
+    return paths

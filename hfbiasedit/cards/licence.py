@@ -1,0 +1,78 @@
+"""The licence of a base model, read from its card without going to the network.
+
+An edited model stays under the licence of the model it was made from. Where the card of the
+base cannot be read (a gated repository, a local checkpoint without one) nothing is assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit.reports.names import is_hub_id
+
+_HEADER = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence as the Hub's metadata name it; `name` and `link` belong to `other`."""
+
+    identifier: str
+    name: str | None = None
+    link: str | None = None
+    inherited: bool = False
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The keys for a card's metadata."""
+        found = {"license": self.identifier, "license_name": self.name, "license_link": self.link}
+        return {key: value for key, value in found.items() if value}
+
+
+def find_licence(model: str, revision: str | None, given: str | None = None) -> Licence | None:
+    """The licence `given` by the user, else the one that the base model's card names."""
+    if given:
+        return Licence(given.strip())
+    header = _base_metadata(model, revision)
+    identifier = header.get("license")
+    if isinstance(identifier, list):  # the Hub accepts a list of one
+        identifier = identifier[0] if len(identifier) == 1 else None
+    if not isinstance(identifier, str) or not identifier.strip():
+        return None
+    name, link = (_text(header.get(key)) for key in ("license_name", "license_link"))
+    if link and is_hub_id(model) and "://" not in link:
+        # A file of the base repository, which is not part of this one.
+        link = f"https://huggingface.co/{model}/blob/{revision or 'main'}/{link}"
+    return Licence(identifier.strip(), name, link, inherited=True)
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() if isinstance(value, str) and value.strip() else None
+
+
+def _base_metadata(model: str, revision: str | None) -> dict[str, Any]:
+    """The YAML header of the base model's card: a local directory's or a cached one."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return read_header(folder / "README.md")
+    if not is_hub_id(model):
+        return {}
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model, "README.md", revision=revision)
+    return read_header(Path(cached)) if isinstance(cached, str) else {}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The metadata of a card; empty where there is no card or no readable header."""
+    import yaml
+
+    try:
+        match = _HEADER.match(path.read_text(encoding="utf-8"))
+        header = yaml.safe_load(match.group(1)) if match else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return header if isinstance(header, dict) else {}

@@ -1,0 +1,139 @@
+"""The card of an edited model, or of the patch alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit import runs
+from hfbiasedit.cards.licence import find_licence
+from hfbiasedit.cards.metadata import DATASET_ID, card_metadata
+from hfbiasedit.errors import UsageError
+from hfbiasedit.files import write_text
+from hfbiasedit.reports import facts, tables
+from hfbiasedit.reports.documents import Documents, open_documents
+from hfbiasedit.reports.environment import render
+from hfbiasedit.reports.movements import moved_to_men, moved_to_women, movements, worse
+from hfbiasedit.reports.names import FIGURES, is_hub_id, model_name
+
+TEMPLATES = {"model": "model_card.md.jinja", "patch": "patch_card.md.jinja"}
+# In every card of this program: `push` may replace a card that holds it.
+MARKER = "<!-- made by hfbiasedit -->"
+_MOVED = 10
+_WORSE = 15
+
+
+def write_card(
+    run: Path,
+    *,
+    what: str = "model",
+    template: Path | None = None,
+    license: str | None = None,
+    repo_id: str | None = None,
+    dataset_id: str = DATASET_ID,
+) -> Path:
+    """Write `README.md` into a run directory; arguments and errors as for `render_card`."""
+    text = render_card(
+        run,
+        what=what,
+        template=template,
+        license=license,
+        repo_id=repo_id,
+        dataset_id=dataset_id,
+    )
+    path = Path(run) / runs.CARD
+    write_text(path, text)
+    return path
+
+
+def render_card(
+    run: Path,
+    *,
+    what: str = "model",
+    template: Path | None = None,
+    license: str | None = None,
+    repo_id: str | None = None,
+    dataset_id: str = DATASET_ID,
+) -> str:
+    """The card of a run as Markdown with its YAML header.
+
+    Args:
+        run: A run directory.
+        what: `model` for the whole edited model, `patch` for the patch alone.
+        template: A jinja2 template instead of the one that ships; it sees the same names,
+            and one that it misspells is an error.
+        license: The Hub's identifier of the licence; by default that of the base model, as
+            far as its card can be read offline.
+        repo_id: Where it will be published, for the examples.
+        dataset_id: The Hub id of the prompts.
+
+    Raises:
+        BiasEditError: `run` is not a run directory, or the template cannot be rendered.
+    """
+    if what not in TEMPLATES:
+        raise UsageError(f"there is no card for {what!r}; choose model or patch")
+    documents = open_documents(runs.Run.open(run).path)
+    context = _context(documents, what, license, repo_id, dataset_id)
+    text = render(template, TEMPLATES[what], context, html=False)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
+
+
+def _context(
+    documents: Documents, what: str, license: str | None, repo_id: str | None, dataset_id: str
+) -> dict[str, Any]:
+    before, after, edit = documents.before, documents.after, documents.edit
+    assert after is not None  # a run has both
+    assert edit is not None
+    base = str(before["model"]["id"])
+    licence = find_licence(base, before["model"].get("revision"), license)
+    moves = movements(before, after)
+    name = model_name(base)
+    return {
+        "metadata": card_metadata(what, before, after, documents.ability, licence, dataset_id),
+        "marker": MARKER,
+        "what": what,
+        "name": name,
+        "base": base if is_hub_id(base) else name,
+        "base_on_hub": is_hub_id(base),
+        "base_argument": base if is_hub_id(base) else f"path/to/{name}",
+        "repo_id": repo_id or f"your-name/{name.rsplit('/', 1)[-1]}-biasedit",
+        "published": repo_id is not None,
+        "licence": licence,
+        "before": before,
+        "after": after,
+        "edit": edit,
+        "reference": before["dataset"]["reference"],
+        "difference": facts.difference(edit, before, after),
+        "verdict": facts.verdict(edit, before, after),
+        "baselines": facts.baselines(before),
+        "warnings": facts.warnings(documents),
+        "splits": tables.splits(edit),
+        "edit_facts": facts.edit_facts(edit),
+        "method_facts": facts.method_facts(documents),
+        "layers": _most_edited(edit, "by_layer", "layer"),
+        "modules": _most_edited(edit, "by_module", "module"),
+        "ability": tables.ability(documents.ability),
+        "to_women": moved_to_women(moves, _MOVED),
+        "to_men": moved_to_men(moves, _MOVED),
+        "worse": worse(moves)[:_WORSE],
+        "worse_count": len(worse(moves)),
+        "professions": len(moves),
+        "figures": _figures(documents.directory),
+    }
+
+
+def _most_edited(edit: dict[str, Any], key: str, name: str) -> list[tuple[str, int]]:
+    """The layers or modules with the most edited weights, at most eight."""
+    rows = (edit.get("selection") or {}).get(key) or ()
+    edited = [(str(row[name]), int(row["weights"])) for row in rows if row["weights"]]
+    return sorted(edited, key=lambda row: -row[1])[:8]
+
+
+def _figures(directory: Path) -> dict[str, dict[str, str]]:
+    """The figures that are in the run, by name, with their path inside the repository."""
+    return {
+        name: {"path": f"{runs.FIGURES}/{name}.png", "title": title, "caption": caption}
+        for name, (title, caption) in FIGURES.items()
+        if (directory / runs.FIGURES / f"{name}.png").is_file()
+    }

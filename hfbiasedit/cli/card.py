@@ -1,0 +1,48 @@
+"""`hfbiasedit card`: render the card and the report of a run again."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hfbiasedit import console
+
+
+class What(str, Enum):
+    """What the card is about."""
+
+    model = "model"
+    patch = "patch"
+
+
+def card(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
+    ],
+    what: Annotated[What, typer.Option(help="A card for the model or for the patch.")] = What.model,
+    template: Annotated[
+        Path | None, typer.Option(help="Your own jinja2 template for the card.")
+    ] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(help="Licence identifier of the Hub; default: that of the base model's card."),
+    ] = None,
+    repo_id: Annotated[
+        str | None,
+        typer.Option("--repo-id", help="Where it will be published, for the examples in the card."),
+    ] = None,
+) -> None:
+    """Render README.md, report.html and the figures of a run directory again."""
+    from hfbiasedit.cards.model_card import write_card
+    from hfbiasedit.figures.run import write_figures
+    from hfbiasedit.reports.html import write_report
+
+    figures = write_figures(run)
+    path = write_card(run, what=what.value, template=template, license=license, repo_id=repo_id)
+    report = write_report(run)
+    typer.echo(path)
+    typer.echo(report)
+    console.message(f"{len(figures)} figures in {figures[0].parent}")
