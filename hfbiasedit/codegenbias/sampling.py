@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from hfbiasedit.codegenbias.splits import rank
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 def balanced_sample(
@@ -18,9 +20,9 @@ def balanced_sample(
 ) -> list[Item]:
     """`size` of the items in their original order; all of them when there are no more.
 
-    Each round takes one item of every profession. Within a round, neighbouring professions (in
-    an order drawn from `seed`) take different templates, and the professions that share a
-    template take different modifiers, as in a Latin square.
+    Each round takes one item of every profession. Neighbouring professions (in an order drawn
+    from `seed`) start with different templates and modifiers, as in a Latin square, and a
+    profession comes back to a template only after it has been through all of them.
 
     Args:
         key: the profession, template and modifier of an item.
@@ -28,29 +30,39 @@ def balanced_sample(
     if size >= len(items):
         return list(items)
     keys = [key(item) for item in items]
-    places = [
+    professions, templates, modifiers = (
         {name: place for place, name in enumerate(_shuffled(set(axis), seed))}
         for axis in zip(*keys, strict=True)
-    ]
-    professions, templates, modifiers = places
-    queues: list[list[tuple[int, int, int]]] = [[] for _ in professions]
+    )
+    shelves: list[list[list[tuple[int, int]]]] = [[[] for _ in templates] for _ in professions]
     for index, (profession, template, modifier) in enumerate(keys):
-        place = professions[profession]
-        turn, offset = divmod(place, len(templates))
-        queues[place].append(
-            (
-                (modifiers[modifier] - turn) % len(modifiers),
-                (templates[template] - offset) % len(templates),
-                index,
-            )
-        )
-    for queue in queues:
-        queue.sort(reverse=True)
+        shelf = shelves[professions[profession]][templates[template]]
+        shelf.append((modifiers[modifier], index))
+    queues = [_queue(shelf, place) for place, shelf in enumerate(shelves)]
     chosen: list[int] = []
     while len(chosen) < size:
-        waiting = [queue for queue in queues if queue][: size - len(chosen)]
-        chosen += [queue.pop()[-1] for queue in waiting]
+        served = (next(queue, None) for queue in queues)
+        chosen += itertools.islice((i for i in served if i is not None), size - len(chosen))
     return [items[index] for index in sorted(chosen)]
+
+
+def _queue(shelf: list[list[tuple[int, int]]], place: int) -> Iterator[int]:
+    """The indices of one profession's items, a template a time, in the order to take them.
+
+    Args:
+        shelf: for each template, (place of the modifier, index of the item).
+        place: the profession's own place, which decides where to start.
+    """
+    stacks = _rotated([sorted(stack) for stack in shelf if stack], place)
+    turn = place // len(stacks)
+    stacks = [_rotated(stack, place + turn) for stack in stacks]
+    for row in itertools.zip_longest(*stacks):
+        yield from (item[1] for item in row if item is not None)
+
+
+def _rotated(values: list[Value], places: int) -> list[Value]:
+    places %= len(values)
+    return values[places:] + values[:places]
 
 
 def _shuffled(names: set[str], seed: int) -> list[str]:

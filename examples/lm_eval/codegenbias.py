@@ -1,0 +1,49 @@
+"""CodeGenBias as a task of lm-evaluation-harness: an independent check of the log-probabilities.
+
+The prompts are read from an export beside this file (see README.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+EXPORT = Path(__file__).parent / "codegenbias"
+
+
+def load(config: str, **_: Any) -> dict[str, Any]:
+    """The exported prompts of a configuration as one split, `test`."""
+    import datasets
+
+    files = sorted((EXPORT / "data" / config).glob("*.jsonl"))
+    if not files:
+        raise FileNotFoundError(
+            f"no prompts in {EXPORT}; run: hfbiasedit dataset export --format jsonl --out {EXPORT}"
+        )
+    rows = datasets.Dataset.from_json([str(file) for file in files])
+    return {"test": rows.map(lambda row: {"choices": row["male"] + row["female"], "target": 0})}
+
+
+def process_results(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, Any]:
+    """FB(x) = |P(female) / (P(male) + P(female)) - share of women|, and its companions, times 100.
+
+    The continuations are the male ones, then the female ones.
+    """
+    masses = [math.exp(log_probability) for log_probability, _ in results]
+    men, women = sum(masses[: len(doc["male"])]), sum(masses[len(doc["male"]) :])
+    lean = women / (men + women) - doc["share_female"]
+    return {
+        "fb_score": (doc["profession"], 100 * abs(lean)),
+        "lean": 100 * lean,
+        "gender_mass": men + women,
+    }
+
+
+def over_professions(items: list[tuple[str, float]]) -> float:
+    """The mean over professions of the mean over each profession's prompts."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for profession, value in items:
+        groups[profession].append(value)
+    return sum(sum(values) / len(values) for values in groups.values()) / len(groups)
