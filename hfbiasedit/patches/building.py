@@ -215,7 +215,7 @@ def _row_part(
     coordinates: dict[int, np.ndarray] = {along: numbers}
     if len(shape) > 2:
         for dim, index in enumerate(np.unravel_index(matrices, shape[:-2])):
-            coordinates[dim] = index
+            coordinates[dim] = np.asarray(index)
     known = [
         coordinates.get(dim, np.full(numbers.shape, stored.start[across]))
         for dim in range(len(shape))

@@ -9,6 +9,7 @@ from hfbiasedit.models.naming import Naming, StoredTensor
 from hfbiasedit.patches.building import unwrapped
 from hfbiasedit.patches.dtypes import name_of, torch_dtype
 from hfbiasedit.patches.edits import TensorEdit
+from hfbiasedit.patches.plan import mismatch
 from hfbiasedit.patches.slices import gather, scatter
 
 if TYPE_CHECKING:
@@ -51,17 +52,6 @@ def write_values(model: Any, patch: Patch, *, reverse: bool = False) -> None:
             raise
         finally:
             patch.release()
-
-
-def mismatch(names: list[str], reverse: bool) -> BiasEditError:
-    """The refusal when values are not those the patch expects; names the tensors."""
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    if reverse:
-        return BiasEditError(f"the patch is not applied here, nothing was changed: {listed} differ")
-    return BiasEditError(
-        f"the patch does not fit (another base, or applied already), nothing was changed: "
-        f"{listed} differ"
-    )
 
 
 def _targets(naming: Naming, edit: TensorEdit) -> list[torch.Tensor]:

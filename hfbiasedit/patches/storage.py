@@ -94,6 +94,14 @@ class Checkpoint:
         return self.tensors.get(name)
 
 
+def has_only_bin(path: Path) -> bool:
+    """Whether a checkpoint holds pickled weights and no safetensors."""
+    path = Path(path)
+    if (path / INDEX).exists() or (path / SINGLE).exists():
+        return False
+    return (path / BIN_INDEX).exists() or (path / BIN_SINGLE).exists()
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The checkpoint's `config.json`, empty when it has none.
 
@@ -149,7 +157,7 @@ def is_weights(name: str) -> bool:
 
 def _no_weights(path: Path) -> str:
     present = {file.suffix for file in path.iterdir()}
-    if (path / BIN_SINGLE).exists() or (path / BIN_INDEX).exists():
+    if has_only_bin(path):
         return f"{path} has no safetensors weights, only .bin; they are converted when applying"
     if (path / "adapter_model.safetensors").exists():
         return f"{path} holds an adapter; merge it into its base first (peft: merge_and_unload)"

@@ -1,0 +1,299 @@
+"""`hfbiasedit patch`: look at patch files, apply them to checkpoints, take them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hfbiasedit.cli.options import JsonOption, ModelArgument, RevisionOption
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.checkpoint import ApplyReport
+
+app = typer.Typer(
+    help="Show, verify, apply, revert, combine and make patches.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+PatchArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATCH", help="Patch file, run directory, or Hub id of a repository with a patch."
+    ),
+]
+PatchRevisionOption = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of PATCH on the Hub.")
+]
+ScaleOption = Annotated[
+    float, typer.Option(help="Write old + SCALE * (new - old); reverting needs the same number.")
+]
+OutDirectoryOption = Annotated[
+    Path | None, typer.Option("--out", help="New checkpoint directory to write.")
+]
+InPlaceOption = Annotated[
+    bool, typer.Option("--in-place", help="Change MODEL itself, under a journal.")
+]
+CopyOption = Annotated[
+    bool, typer.Option("--copy", help="Copy unchanged shards instead of linking them.")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the output directory once it is complete.")
+]
+PatchOutOption = Annotated[Path, typer.Option("--out", help="Patch file to write.")]
+
+
+@app.command()
+def show(
+    patch: PatchArgument,
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint to state the edited share of.")
+    ] = None,
+    patch_revision: PatchRevisionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what a patch contains: tensors, rows, weights, layers, size, base model."""
+    from hfbiasedit.console import print_json
+    from hfbiasedit.patches.patch import Patch
+
+    file = _patch_file(patch, patch_revision)
+    loaded = Patch.load(file)
+    _warn(loaded.warnings)
+    summary = {"file": str(file), "file_bytes": file.stat().st_size}
+    summary |= loaded.summary(_parameters(model))
+    if json:
+        print_json(summary)
+    else:
+        _print_summary(summary)
+
+
+@app.command()
+def verify(
+    model: ModelArgument,
+    patch: PatchArgument,
+    revision: RevisionOption = None,
+    patch_revision: PatchRevisionOption = None,
+    scale: ScaleOption = 1.0,
+    json: JsonOption = False,
+) -> None:
+    """Say whether a patch fits a checkpoint and whether it is applied there (status 1: neither)."""
+    from hfbiasedit.console import print_json
+    from hfbiasedit.patches.verification import verify_patch
+
+    report = verify_patch(
+        _directory(model, revision), _patch_file(patch, patch_revision), scale=scale
+    )
+    if json:
+        print_json(report.to_dict())
+    else:
+        typer.echo(report.state)
+        for name, state in report.tensors.items():
+            if state != report.state:
+                typer.echo(f"  {name}: {state}")
+        if report.base == "differs":
+            names = ", ".join(report.differing[:5])
+            _warn([f"weights beside the edited ones are not those of the base: {names}"])
+    if not report.fits:
+        raise typer.Exit(1)
+
+
+@app.command()
+def apply(
+    model: ModelArgument,
+    patch: PatchArgument,
+    out: OutDirectoryOption = None,
+    in_place: InPlaceOption = False,
+    scale: ScaleOption = 1.0,
+    copy: CopyOption = False,
+    overwrite: OverwriteOption = False,
+    revision: RevisionOption = None,
+    patch_revision: PatchRevisionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a checkpoint with the patch applied; the base stays as it is unless --in-place."""
+    _apply(
+        model, revision, patch, patch_revision, json,
+        out=out, in_place=in_place, scale=scale, copy=copy, replace=overwrite, reverse=False,
+    )  # fmt: skip
+
+
+@app.command()
+def revert(
+    model: ModelArgument,
+    patch: PatchArgument,
+    out: OutDirectoryOption = None,
+    in_place: InPlaceOption = False,
+    scale: ScaleOption = 1.0,
+    copy: CopyOption = False,
+    overwrite: OverwriteOption = False,
+    revision: RevisionOption = None,
+    patch_revision: PatchRevisionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take an applied patch back, bit for bit."""
+    _apply(
+        model, revision, patch, patch_revision, json,
+        out=out, in_place=in_place, scale=scale, copy=copy, replace=overwrite, reverse=True,
+    )  # fmt: skip
+
+
+@app.command()
+def combine(
+    patches: Annotated[list[str], typer.Argument(metavar="PATCH...", help="Two or more patches.")],
+    out: PatchOutOption,
+) -> None:
+    """Write one patch that does what several do, when they agree wherever they meet."""
+    from hfbiasedit.console import message
+    from hfbiasedit.patches.patch import Patch
+
+    if len(patches) < 2:
+        raise typer.BadParameter("give at least two patches")
+    first, *others = (Patch.load(_patch_file(patch, None)) for patch in patches)
+    combined = first.combine(*others)
+    combined.save(out)
+    message(f"{out}: {len(combined.tensors)} tensors, {combined.weights:,} weights")
+
+
+@app.command()
+def diff(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="Hub id or checkpoint directory.")],
+    edited: Annotated[
+        str, typer.Argument(metavar="EDITED", help="Hub id or checkpoint directory.")
+    ],
+    out: PatchOutOption,
+    revision: Annotated[str | None, typer.Option(help="Revision of BASE on the Hub.")] = None,
+    edited_revision: Annotated[
+        str | None, typer.Option(help="Revision of EDITED on the Hub.")
+    ] = None,
+) -> None:
+    """Write the patch that turns one checkpoint into another of the same shape."""
+    from hfbiasedit.console import message
+    from hfbiasedit.models.source import resolve_model
+    from hfbiasedit.patches.patch import Patch
+
+    source = resolve_model(base, revision)
+    patch = Patch.from_checkpoints(
+        source.path,
+        resolve_model(edited, edited_revision).path,
+        base_model=source.id if source.commit else None,
+        base_revision=source.commit,
+    )
+    patch.save(out)
+    message(f"{out}: {len(patch.tensors)} tensors, {patch.weights:,} weights")
+
+
+@app.command()
+def recover(
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Checkpoint whose change in place was interrupted."),
+    ],
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Go back to the weights as they were before.")
+    ] = False,
+) -> None:
+    """Finish (or undo) a change in place that was killed half-way."""
+    from hfbiasedit.console import message
+    from hfbiasedit.patches.journal import recover as recover_directory
+
+    message(f"{directory}: the change is {recover_directory(directory, undo=undo)}")
+
+
+def _apply(
+    model: str,
+    revision: str | None,
+    patch: str,
+    patch_revision: str | None,
+    json: bool,
+    **options: Any,
+) -> None:
+    from hfbiasedit.console import print_json
+    from hfbiasedit.patches.checkpoint import apply_patch
+
+    if (options["out"] is None) != options["in_place"]:
+        raise typer.BadParameter("give either --out DIR or --in-place")
+    directory = _directory(model, revision)
+    report = apply_patch(directory, _patch_file(patch, patch_revision), **options)
+    _warn(report.warnings)
+    if json:
+        print_json(report.to_dict())
+    else:
+        _print_report(report)
+
+
+def _directory(model: str, revision: str | None) -> Path:
+    """The local files of MODEL. A directory needs no more checks here: applying reads it all."""
+    if revision is None and Path(model).is_dir():
+        return Path(model)
+    from hfbiasedit.models.source import resolve_model
+
+    return resolve_model(model, revision).path
+
+
+def _patch_file(patch: str, revision: str | None) -> Path:
+    """The local file of PATCH."""
+    from hfbiasedit.runs import PATCH
+
+    path = Path(patch)
+    if path.is_dir():
+        path = path / PATCH
+    if path.exists() or revision is None and (path.suffix or patch.count("/") != 1):
+        return path
+    from hfbiasedit.hub.pull import pull_patch
+
+    return pull_patch(patch, revision)
+
+
+def _parameters(model: str | None) -> int | None:
+    if model is None:
+        return None
+    from hfbiasedit.patches.storage import Checkpoint
+
+    return Checkpoint.open(_directory(model, None)).numel
+
+
+def _warn(warnings: Any) -> None:
+    from hfbiasedit.console import warn
+
+    for warning in warnings:
+        warn(warning)
+
+
+def _print_report(report: ApplyReport) -> None:
+    what = "reverted" if report.reverse else "applied"
+    typer.echo(
+        f"{what}: {report.weights:,} weights in {report.tensors} tensors, "
+        f"{report.bytes_written:,} bytes written, {report.seconds:.2f} s -> {report.path}"
+    )
+    for file, how in report.files.items():
+        if how != "copied":
+            typer.echo(f"  {file}: {how}")
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from hfbiasedit.console import table
+
+    facts = Table(show_header=False, box=None)
+    for key in ("file", "file_bytes", "digest", "tensors", "weights", "changed", "rows", "entries"):
+        value = summary[key]
+        facts.add_row(
+            key.replace("_", " "), Text(f"{value:,}" if isinstance(value, int) else value)
+        )
+    if "share" in summary:
+        facts.add_row("share of model", Text(f"{100 * summary['share']:.4g} %"))
+    for key in ("dtypes", "layers", "modules"):
+        values = (f"{name or 'outside of blocks'} ({n:,})" for name, n in summary[key].items())
+        facts.add_row(f"{key} (weights)", Text(", ".join(values)))
+    for key, value in summary["metadata"].items():
+        facts.add_row(_printable(key), Text(_printable(value)))
+    table(facts)
+
+
+def _printable(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if text.isprintable() else ascii(text)

@@ -1,0 +1,283 @@
+"""Patches on checkpoint directories: apply and take back without loading the model."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.files import output_directory
+from hfbiasedit.patches import journal
+from hfbiasedit.patches.plan import Shards, Target, mismatch, states, targets
+from hfbiasedit.patches.rewriting import write
+from hfbiasedit.patches.storage import Checkpoint, has_only_bin, is_weights
+from hfbiasedit.patches.transfer import copy_private, in_hub_cache, share
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.patch import Patch
+
+_SKIPPED = {".git", ".cache", journal.NAME}
+
+
+@dataclass(frozen=True)
+class ApplyReport:
+    """What applying a patch to a checkpoint did."""
+
+    path: Path
+    reverse: bool
+    in_place: bool
+    patch_digest: str
+    tensors: int
+    weights: int
+    bytes_written: int
+    files: Mapping[str, str]
+    warnings: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `files` maps a file name to what became of it."""
+        return {
+            "path": str(self.path),
+            "direction": "revert" if self.reverse else "apply",
+            "in_place": self.in_place,
+            "patch_digest": self.patch_digest,
+            "tensors": self.tensors,
+            "weights": self.weights,
+            "bytes_written": self.bytes_written,
+            "files": dict(self.files),
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
+        }
+
+
+def apply_patch(
+    model_dir: str | Path,
+    patch: Patch | str | Path,
+    out: str | Path | None = None,
+    *,
+    in_place: bool = False,
+    scale: float = 1.0,
+    reverse: bool = False,
+    copy: bool = False,
+    replace: bool = False,
+) -> ApplyReport:
+    """Apply a patch to a checkpoint directory, or take it back (`reverse`).
+
+    Either `out` names a new directory, which appears when it is complete, or `in_place` changes
+    the shards themselves under a journal. Every edited weight is compared with the patch before
+    anything is written and read back afterwards; all other bytes stay as they are.
+
+    Args:
+        scale: write old + scale * (new - old), rounded; taking it back needs the same scale.
+        copy: copy unchanged shards instead of sharing their blocks or hard-linking them.
+        replace: let `out` replace an existing directory, once it is complete.
+
+    Raises:
+        UsageError: neither or both of `out` and `in_place`.
+        BiasEditError: the patch does not fit or is damaged, the checkpoint is quantised or
+            unreadable, or the disk is full. Nothing was changed then.
+    """
+    from hfbiasedit.patches.patch import Patch
+
+    started = time.perf_counter()
+    source = Path(model_dir)
+    if (out is None) != in_place:
+        raise UsageError("say where the result goes: either an output directory or in place")
+    journal.refuse_pending(source)
+    if not isinstance(patch, Patch):
+        patch = Patch.load(patch)
+    digest, warnings = patch.digest, list(patch.warnings)
+    effective = patch.scale(scale)
+    try:
+        if out is None:
+            written, files, where = _in_place(source, effective, reverse, warnings)
+        else:
+            arguments = (source, Path(out), effective, reverse, copy, replace, warnings)
+            written, files, where = _to_directory(*arguments)
+    except OSError as error:
+        place = out if out is not None else source
+        raise BiasEditError(f"cannot write to {place}: {error.strerror or error}") from error
+    return ApplyReport(
+        path=Path(out) if out is not None else source,
+        reverse=reverse,
+        in_place=in_place,
+        patch_digest=digest,
+        tensors=len(where),
+        weights=effective.weights,
+        bytes_written=written,
+        files=files,
+        warnings=tuple(warnings),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _in_place(
+    path: Path, patch: Patch, reverse: bool, warnings: list[str]
+) -> tuple[int, dict[str, str], list[Target]]:
+    if in_hub_cache(path):
+        raise BiasEditError(
+            f"{path} is in the Hub cache, whose revisions share files; give an output directory"
+        )
+    if has_only_bin(path):
+        raise BiasEditError(f"{path} has only .bin weights; give an output directory to convert to")
+    with journal.locked(path):
+        checkpoint = Checkpoint.open(path)
+        where = targets(checkpoint, patch)
+        require(path, patch, where, new=reverse)
+        touched = sorted({target.file for target in where})
+        for file in touched:
+            _make_private(path / file)
+        written = journal.change(path, patch, where, reverse=reverse)
+    stale = _left_out(path, checkpoint)
+    warnings += [f"{file} still holds the weights as they were; remove it" for file in stale]
+    return written, dict.fromkeys(touched, "patched"), where
+
+
+def _make_private(file: Path) -> None:
+    """Give a shard that shares its inode with another directory an inode of its own."""
+    if file.is_symlink():
+        raise BiasEditError(f"{file} is a link to another file; give an output directory")
+    if file.stat().st_nlink < 2:
+        return
+    own = file.with_name(f".{file.name}.hfbiasedit-tmp")
+    own.unlink(missing_ok=True)
+    copy_private(file, own)
+    own.chmod(file.stat().st_mode & 0o7777)
+    handle = os.open(own, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(own, file)
+
+
+def _to_directory(
+    source: Path,
+    out: Path,
+    patch: Patch,
+    reverse: bool,
+    copy: bool,
+    replace: bool,
+    warnings: list[str],
+) -> tuple[int, dict[str, str], list[Target]]:
+    inside, outside = source.resolve(), out.resolve()
+    if inside == outside or inside in outside.parents or outside in inside.parents:
+        raise UsageError(f"{out} must lie outside of {source}; or change it in place")
+    if has_only_bin(source):
+        return _converted(source, out, patch, reverse, replace, warnings)
+    checkpoint = Checkpoint.open(source)
+    where = targets(checkpoint, patch)
+    require(source, patch, where, new=reverse)
+    touched = {target.file for target in where}
+    with output_directory(out, replace=replace) as temporary:
+        files = _carry(source, temporary, checkpoint, touched, copy, warnings)
+        written = _write(temporary, patch, where, new=not reverse)
+    return written, files, where
+
+
+def _converted(
+    source: Path, out: Path, patch: Patch, reverse: bool, replace: bool, warnings: list[str]
+) -> tuple[int, dict[str, str], list[Target]]:
+    """The same for a checkpoint of pickled weights: converted first, then changed."""
+    from hfbiasedit.patches.conversion import convert_bin
+
+    with output_directory(out, replace=replace) as temporary:
+        files = dict.fromkeys(convert_bin(source, temporary), "converted")
+        files |= _carry_rest(source, temporary, set(), warnings)
+        checkpoint = Checkpoint.open(temporary)
+        where = targets(checkpoint, patch)
+        require(temporary, patch, where, new=reverse)
+        written = _write(temporary, patch, where, new=not reverse)
+    warnings.append("the .bin weights were converted to safetensors")
+    return written, files, where
+
+
+def _write(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
+    written = 0
+    with Shards(path, write=True) as shards:
+        for target in where:
+            edit = patch.tensors[target.edit]
+            written += write(shards[target.file], target.info, edit, new=new)
+            patch.release()
+    journal.verify_written(path, patch, where, new=new)
+    return written
+
+
+def require(path: Path, patch: Patch, where: list[Target], *, new: bool) -> None:
+    """Check that all edited weights hold the new (or the old) values.
+
+    Raises:
+        BiasEditError: some do not; the tensors are named.
+    """
+    wrong = [
+        target.name
+        for target, state in states(path, patch, where)
+        if not (state.new if new else state.old)
+    ]
+    if wrong:
+        raise mismatch(wrong, new)
+
+
+def _carry(
+    source: Path,
+    target: Path,
+    checkpoint: Checkpoint,
+    touched: set[str],
+    copy: bool,
+    warnings: list[str],
+) -> dict[str, str]:
+    """Fill the new directory: shards copied or shared, everything else copied verbatim."""
+    files = {}
+    for file in checkpoint.files:
+        if file in touched:
+            how = copy_private((source / file).resolve(), target / file)
+            _make_writable(target / file)
+            files[file] = f"{how}, patched"
+        else:
+            files[file] = share(source / file, target / file, copy=copy)
+    return files | _carry_rest(source, target, set(checkpoint.files), warnings)
+
+
+def _carry_rest(
+    source: Path, target: Path, weights: set[str], warnings: list[str]
+) -> dict[str, str]:
+    """Copy tokenizer, configuration and other files; leave out weights in other formats."""
+    files: dict[str, str] = {}
+    for entry in sorted(source.iterdir()):
+        name = entry.name
+        if name in weights or name in _SKIPPED:
+            continue
+        if entry.is_symlink() and entry.is_dir():
+            warnings.append(f"{name} is a link to a directory and was left out")
+        elif entry.is_dir():
+            (target / name).mkdir()
+            inner = _carry_rest(entry, target / name, set(), warnings)
+            files |= {f"{name}/{file}": how for file, how in inner.items()}
+        elif not entry.is_file():
+            warnings.append(f"{name} is no file and was left out")
+        elif is_weights(name) and not (weights and name in _INDEXES):
+            files[name] = "left out"
+            warnings.append(f"{name} holds the weights as they were and was left out")
+        else:
+            files[name] = copy_private(entry.resolve(), target / name)
+    return files
+
+
+def _left_out(path: Path, checkpoint: Checkpoint) -> list[str]:
+    """Files that hold weights in another form, which a change in place cannot follow."""
+    used = {*checkpoint.files, *_INDEXES}
+    return sorted(
+        file.name for file in path.iterdir() if is_weights(file.name) and file.name not in used
+    )
+
+
+def _make_writable(file: Path) -> None:
+    mode = file.stat().st_mode
+    file.chmod(mode | 0o200)
+
+
+_INDEXES = {"model.safetensors.index.json"}

@@ -1,0 +1,134 @@
+"""The journal of a change in place: a kill at any moment can be finished or undone.
+
+Before the first byte of a checkpoint changes, the whole patch (both sides of every weight) is
+written beside the shards and flushed. While that file exists the change is unfinished; every
+edited byte is then old or new, so writing either side over all of them ends in a known state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import sync_directory
+from hfbiasedit.patches.plan import Shards, Target, states, targets
+from hfbiasedit.patches.rewriting import is_between, write
+from hfbiasedit.patches.storage import Checkpoint
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.patch import Patch
+
+NAME = ".hfbiasedit-journal"
+_KEY = "journal"
+
+
+def pending(path: Path) -> bool:
+    """Whether a change in place of this checkpoint directory was interrupted."""
+    return (Path(path) / NAME).exists()
+
+
+def refuse_pending(path: Path) -> None:
+    """Refuse to work with a directory whose change in place was interrupted.
+
+    Raises:
+        BiasEditError: it was.
+    """
+    if pending(path):
+        raise BiasEditError(
+            f"a change of {path} was interrupted; run `hfbiasedit patch recover {path}` first"
+        )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes of this program from changing the directory at the same time.
+
+    Raises:
+        BiasEditError: another one is at it.
+    """
+    if sys.platform == "win32":  # no lock there, and no directory handles either
+        yield
+        return
+    import fcntl
+
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BiasEditError(f"another process is changing {path}; wait for it") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def change(path: Path, patch: Patch, where: list[Target], *, reverse: bool) -> int:
+    """Write one side of a patch into the shards of `path` under a journal; returns the bytes.
+
+    The caller has checked that the other side is there.
+
+    Raises:
+        BiasEditError: a weight does not read back as written; the journal stays.
+    """
+    record: dict[str, Any] = patch.metadata | {_KEY: {"reverse": reverse}}
+    type(patch)(patch.tensors, record).save(path / NAME)
+    return _finish(path, patch, where, new=not reverse)
+
+
+def recover(path: Path, *, undo: bool = False) -> str:
+    """Finish an interrupted change in place, or undo it; returns `finished` or `undone`.
+
+    Raises:
+        BiasEditError: there is nothing to recover, or the weights are neither old nor new.
+    """
+    from hfbiasedit.patches.patch import Patch
+
+    path = Path(path)
+    if not pending(path):
+        raise BiasEditError(f"{path} has no interrupted change; nothing to recover")
+    with locked(path):
+        patch = Patch.load(path / NAME)
+        record = patch.metadata.get(_KEY)
+        if not isinstance(record, dict) or not isinstance(record.get("reverse"), bool):
+            raise BiasEditError(f"{path / NAME} is no journal of this program")
+        where = targets(Checkpoint.open(path), patch)
+        with Shards(path) as shards:
+            for target in where:
+                edit = patch.tensors[target.edit]
+                if not is_between(shards[target.file], target.info, edit):
+                    raise BiasEditError(
+                        f"{target.name} was changed by something else since; "
+                        "restore the checkpoint from its source"
+                    )
+        _finish(path, patch, where, new=record["reverse"] is undo)
+    return "undone" if undo else "finished"
+
+
+def _finish(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
+    written = 0
+    with Shards(path, write=True) as shards:
+        for target in where:
+            edit = patch.tensors[target.edit]
+            written += write(shards[target.file], target.info, edit, new=new)
+            patch.release()
+        shards.sync()
+    verify_written(path, patch, where, new=new)
+    os.unlink(path / NAME)
+    sync_directory(path)
+    return written
+
+
+def verify_written(path: Path, patch: Patch, where: list[Target], *, new: bool) -> None:
+    """Read every edited weight back.
+
+    Raises:
+        BiasEditError: one is not what was written (a failing disk).
+    """
+    for target, state in states(path, patch, where):
+        if not (state.new if new else state.old):
+            raise BiasEditError(f"{target.name} does not read back as written; check the disk")
