@@ -1,0 +1,272 @@
+"""The loop that moves selected weights: small steps, a divergence that is held, the best state kept."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.console import progress
+from hfbiasedit.editing import distribution
+from hfbiasedit.editing.anchor import Windows, choose
+from hfbiasedit.editing.batches import PromptBatch, by_length
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.deltas import Deltas
+from hfbiasedit.editing.execution import Trunk
+from hfbiasedit.editing.gradients import checkpointing
+from hfbiasedit.editing.material import Prompts, run, with_hidden
+from hfbiasedit.editing.objective import bias_loss, bias_terms, divergences
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+# Step sizes relative to the root mean square of a tensor's selected weights.
+LEARNING_RATES = {
+    "full": 0.004,
+    "layer": 0.006,
+    "module": 0.01,
+    "row": 0.03,
+    "unit": 0.03,
+    "neuron": 0.1,
+}
+_EVALUATIONS = 12  # on dev, spread over the steps
+_KEEP_WINDOWS = 8  # per step, over all processes
+_PIECES = 3  # length groups of a step's prompts: little padding, all templates in every step
+
+
+@dataclass
+class Task:
+    """Everything the loop looks at; hidden states are those that enter the trunk's first block."""
+
+    loaded: LoadedModel
+    trunk: Trunk | None
+    prompts: Prompts
+    train: list[int]
+    dev: list[int]
+    keep: Windows
+    watch: Windows
+    config: EditConfig
+
+
+@dataclass
+class Outcome:
+    """The best state, what it scores on dev, and how it came about."""
+
+    state: dict[str, Tensor] | None
+    dev_before: float
+    dev_after: float
+    kl: Tensor
+    steps: int
+    stopped: str
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class _Score:
+    fb: float
+    kl: Tensor
+    mass: float
+
+    @property
+    def mean_kl(self) -> float:
+        return float(self.kl.mean())
+
+
+def optimise(task: Task, deltas: Deltas) -> Outcome:
+    """Move the deltas until dev gets no better; they end at the best state (or at zero)."""
+    config = task.config
+    steps = _plan_steps(task)
+    dev = _prepared(task, task.prompts.batches(task.dev))
+    optimiser = _optimiser(deltas, config)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(config.steps))
+    before = _score(task, dev)
+    outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
+    interval = max(1, config.steps // _EVALUATIONS)
+    keep, waited = config.keep, 0
+    with progress("editing", config.steps) as bar, deltas.attached():
+        for step in range(1, config.steps + 1):
+            losses = _step(task, deltas, steps[(step - 1) % len(steps)], step, keep)
+            if not all(math.isfinite(value) for value in losses):
+                outcome.stopped = "the loss was not finite"
+                break
+            optimiser.step()
+            rate.step()
+            deltas.write()
+            bar.advance()
+            if step % interval and step != config.steps:
+                continue
+            score = _score(task, dev)
+            outcome.history.append(
+                {
+                    "step": step,
+                    "loss_bias": losses[0],
+                    "loss_keep": losses[1],
+                    "dev_fb": score.fb,
+                    "kl": score.mean_kl,
+                    "keep": keep,
+                }
+            )
+            bar.describe(f"editing: dev FB {score.fb:.1f}, KL {score.mean_kl:.4f}")
+            if not math.isfinite(score.fb + score.mean_kl):
+                outcome.stopped = "the model's predictions were not finite"
+                break
+            keep = _adapted(keep, score.mean_kl, config)
+            if score.mean_kl <= config.max_kl and score.fb < outcome.dev_after:
+                waited = 0
+                outcome.state, outcome.steps = deltas.state(), step
+                outcome.dev_after, outcome.kl = score.fb, score.kl
+            else:
+                waited += 1
+                if waited >= config.patience:
+                    outcome.stopped = "dev got no better"
+                    break
+    _settle(deltas, outcome)
+    return outcome
+
+
+def _settle(deltas: Deltas, outcome: Outcome) -> None:
+    if outcome.state is None:
+        deltas.set_({name: torch.zeros_like(value) for name, value in deltas.values.items()})
+    else:
+        deltas.set_(outcome.state)
+
+
+def _adapted(keep: float, kl: float, config: EditConfig) -> float:
+    """More weight on keeping when the divergence nears its limit, less when it is far from it."""
+    if not config.keep or not config.max_kl:
+        return keep
+    if kl > 0.8 * config.max_kl:
+        return keep * min(4.0, max(1.5, kl / config.max_kl))
+    return max(config.keep, keep / 1.5) if kl < 0.4 * config.max_kl else keep
+
+
+def _schedule(steps: int) -> Any:
+    """Warm-up over the first twentieth, then a cosine down to a tenth."""
+    warm = max(1, steps // 20)
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        done = (step - warm) / max(1, steps - warm)
+        return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
+
+    return factor
+
+
+def _optimiser(deltas: Deltas, config: EditConfig) -> torch.optim.Optimizer:
+    relative = config.learning_rate or LEARNING_RATES[config.granularity]
+    groups = []
+    for name, value in deltas.values.items():
+        size = float(deltas.base[name].double().square().mean().sqrt())
+        groups.append({"params": [value], "lr": relative * max(size, 1e-4)})
+    return torch.optim.Adam(groups, betas=(0.9, 0.98), eps=1e-12)
+
+
+def _plan_steps(task: Task) -> list[list[PromptBatch]]:
+    """One pass over the training prompts: batches of every step, with their hidden states.
+
+    All processes make the same plan and keep their own part of it.
+    """
+    config, rng = task.config, random.Random(task.config.seed)
+    order = list(task.train)
+    rng.shuffle(order)
+    size = min(config.batch_size, len(order))
+    plan = []
+    for start in range(0, len(order) - size + 1, size):
+        mine = distribution.share(order[start : start + size])
+        pieces = by_length(task.prompts.encoded, mine, max(1, math.ceil(len(mine) / _PIECES)))
+        batches = [task.prompts.batch(piece, [1 / size] * len(piece)) for piece in pieces]
+        plan.append(_prepared(task, batches))
+    return plan
+
+
+def _prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
+    return [with_hidden(task.loaded, batch, task.trunk) for batch in batches]
+
+
+def _step(
+    task: Task, deltas: Deltas, batches: Sequence[PromptBatch], step: int, keep: float
+) -> tuple[float, float]:
+    """Fill the gradients of one step; returns the losses of all processes together."""
+    for value in deltas.values.values():
+        value.grad = None
+    device = task.loaded.device
+    bias, kept = torch.zeros((), device=device), torch.zeros((), device=device)
+    with checkpointing(task.loaded.model, task.config.checkpoint):
+        for batch in batches:
+            loss = bias_loss(batch, run(task.loaded, batch, task.trunk), task.config.mass)
+            loss.backward()
+            bias += loss.detach().to(device)
+        if keep:
+            windows, share = _keep_batch(task, step)
+            if windows is not None and windows.original is not None:
+                kl = divergences(windows.original, run(task.loaded, windows, task.trunk))
+                loss = kl.sum() * share
+                (keep * loss).backward()
+                kept += loss.detach().to(device)
+    gradients = []
+    for value in deltas.values.values():
+        if value.grad is None:
+            value.grad = torch.zeros_like(value)
+        gradients.append(value.grad)
+    distribution.add_up_([*gradients, bias, kept])
+    return float(bias), float(kept)
+
+
+def _keep_batch(task: Task, step: int) -> tuple[Windows | None, float]:
+    """This process's windows of a step, and 1 / (places of all processes)."""
+    size = min(_KEEP_WINDOWS, len(task.keep))
+    rng = random.Random(task.config.seed * 1_000_003 + step)
+    chosen = sorted(rng.sample(range(len(task.keep)), size))
+    wanted = torch.zeros(len(task.keep), dtype=torch.bool)
+    wanted[chosen] = True
+    places = int(wanted[task.keep.sequence].sum())
+    mine = distribution.share(chosen)
+    return (choose(task.keep, mine) if mine else None), 1 / max(1, places)
+
+
+@torch.no_grad()
+def _score(task: Task, dev: Sequence[PromptBatch]) -> _Score:
+    """FB-Score on dev and divergence on the watched windows, of the model as it is now."""
+    per_profession: dict[str, list[float]] = {}
+    mass = []
+    for batch in dev:
+        terms = bias_terms(batch, run(task.loaded, batch, task.trunk))
+        distance = (terms.share.cpu() - batch.target).abs()
+        mass += terms.mass_change.tolist()
+        for number, value in zip(batch.index.tolist(), distance.tolist(), strict=True):
+            name = task.prompts.records[number].profession
+            per_profession.setdefault(name, []).append(value)
+    means = [sum(values) / len(values) for values in per_profession.values()]
+    change = math.exp(sum(mass) / len(mass)) if mass else 1.0
+    return _Score(100 * sum(means) / len(means), watched_divergence(task), change)
+
+
+@torch.no_grad()
+def watched_divergence(task: Task) -> Tensor:
+    """KL(original || now) at every place of the watched windows, float64 on the CPU."""
+    found = []
+    for start in range(0, len(task.watch), 16):
+        piece = choose(task.watch, range(start, min(start + 16, len(task.watch))))
+        if piece.original is not None:
+            logits = run(task.loaded, piece, task.trunk)
+            found.append(divergences(piece.original, logits).double().cpu())
+    return torch.cat(found)
+
+
+def split_windows(windows: Windows) -> tuple[Windows, Windows]:
+    """Three quarters to train with, one quarter to watch; both from all over the anchor."""
+    numbers = list(range(len(windows)))
+    watch = numbers[3::4] or numbers
+    keep = [number for number in numbers if number % 4 != 3]
+    return choose(windows, keep), choose(windows, watch)
+
+
+def replaced(task: Task, **changes: Any) -> Task:
+    """A copy of a task with some parts changed."""
+    return replace(task, **changes)
