@@ -1,0 +1,166 @@
+"""`audit`: from a model and a choice of prompts to a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit import console
+from hfbiasedit.audits.config import AuditConfig
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.loading import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    from hfbiasedit.audits.partial import PartialFile
+    from hfbiasedit.audits.report import AuditReport
+    from hfbiasedit.codegenbias.prompts import PromptSet
+
+
+def audit(
+    model: str | Path | LoadedModel, config: AuditConfig | None = None, **overrides: Any
+) -> AuditReport:
+    """Measure how far the genders a model writes for occupations lie from reality.
+
+    Args:
+        model: Hub id, local directory, or a loaded model (its dtype, device and patch then stand).
+        config: Options; `overrides` replace single ones: `audit("org/name", split="test")`.
+
+    Raises:
+        BiasEditError: The model, the options or a file cannot be used, in one line.
+    """
+    from hfbiasedit.audits.output import check_output, write_output
+    from hfbiasedit.codegenbias.prompts import load_prompts
+    from hfbiasedit.scoring.engine import parse_batch_size
+
+    start = time.perf_counter()
+    config = replace(config or AuditConfig(), **overrides)
+    parse_batch_size(config.batch_size)
+    check_output(config.out)
+    prompts = load_prompts(
+        config.config,
+        config.split,
+        reference=config.reference,
+        prompts=config.prompts,
+        professions=config.professions,
+        limit=config.limit,
+        seed=config.seed,
+    )
+    loaded = model if isinstance(model, LoadedModel) else _load(model, config)
+    partial = _partial_file(model, loaded, prompts, config)
+    report = measure(
+        loaded,
+        prompts,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        samples=config.samples,
+        partial=partial,
+        resume=config.resume,
+        started=start,
+    )
+    if config.out is not None:
+        write_output(report, Path(config.out), config.records)
+    if partial is not None:
+        partial.remove()
+    return report
+
+
+def measure(
+    loaded: LoadedModel,
+    prompts: PromptSet,
+    *,
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    samples: int = 2000,
+    partial: PartialFile | None = None,
+    resume: bool = False,
+    started: float | None = None,
+) -> AuditReport:
+    """Audit a model that is loaded, with prompts that are at hand.
+
+    Two calls with the same prompts and batch size run through the same batches, whatever the
+    model's weights; that is what makes before and after comparable in low precision.
+
+    Args:
+        loaded: The model.
+        prompts: The prompts.
+        batch_size: Prompts per forward pass, or `auto`.
+        seed: Seed of the bootstrap.
+        samples: Bootstrap resamples.
+        partial: Takes results on the way; kept when the call is interrupted.
+        resume: Whether to continue from `partial`.
+        started: `time.perf_counter()` at the start, when more than this call is to be timed.
+    """
+    from hfbiasedit.audits.breakdowns import PromptScores
+    from hfbiasedit.audits.report import build_report
+    from hfbiasedit.scoring.continuations import encode
+    from hfbiasedit.scoring.engine import score
+    from hfbiasedit.scoring.noise import noise_floor
+
+    start = time.perf_counter() if started is None else started
+    encoded = encode(loaded.tokenizer, prompts.records)
+    known = partial.resume() if partial is not None and resume else None
+    on_batch = partial.add if partial is not None else None
+    with _kept(partial), console.progress("scoring prompts", len(encoded)) as bar:
+        scores = score(
+            loaded, encoded, batch_size=batch_size, progress=bar, known=known, on_batch=on_batch
+        )
+        noise = noise_floor(loaded, encoded, scores)
+    return build_report(
+        loaded,
+        prompts,
+        PromptScores.of(prompts.records, scores.log_male, scores.log_female),
+        plan=scores.plan,
+        noise=noise,
+        seconds=time.perf_counter() - start,
+        seed=seed,
+        samples=samples,
+    )
+
+
+@contextmanager
+def _kept(partial: PartialFile | None) -> Iterator[None]:
+    """Whatever interrupts the block, say where the results so far are."""
+    try:
+        yield
+    except BaseException:
+        if partial is not None and partial.written:
+            console.message(f"results so far are kept in {partial.path}; continue with --resume")
+        raise
+    finally:
+        if partial is not None:
+            partial.close()
+
+
+def _load(model: str | Path, config: AuditConfig) -> LoadedModel:
+    return load_model(
+        model,
+        revision=config.revision,
+        dtype=config.dtype,
+        device=config.device,
+        device_map=config.device_map,
+        trust_remote_code=config.trust_remote_code,
+        patch=config.patch,
+    )
+
+
+def _partial_file(
+    model: str | Path | LoadedModel, loaded: LoadedModel, prompts: PromptSet, config: AuditConfig
+) -> PartialFile | None:
+    """The partial file of an audit; none for a model whose weights may have changed in memory."""
+    from hfbiasedit.audits.identity import identity
+    from hfbiasedit.audits.partial import PartialFile
+
+    path = config.partial_path
+    if path is None or model is loaded:
+        if config.resume:
+            raise BiasEditError(
+                "resume needs a partial file and a model from disk or the Hub; "
+                "give the model's name and `out` or `partial`"
+            )
+        return None
+    expected = identity(loaded, prompts.digest, config.batch_size)
+    return PartialFile(path, expected, len(prompts))

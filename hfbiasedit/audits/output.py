@@ -1,0 +1,50 @@
+"""The directory `audit --out` writes: report, figures and page, complete or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hfbiasedit import runs
+from hfbiasedit.audits.report import AuditReport
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import output_directory
+from hfbiasedit.reports.documents import AUDIT
+
+_OURS = {AUDIT, "records.parquet", "records.jsonl", runs.FIGURES, runs.REPORT}
+
+
+def check_output(out: str | Path | None) -> None:
+    """Refuse, before any work is done, a directory that could not be written in the end.
+
+    An earlier audit is replaced; anything else is left alone.
+
+    Raises:
+        BiasEditError: `out` is a file, or a directory that holds something else.
+    """
+    if out is None:
+        return
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise BiasEditError(f"{path} is a file; name a directory")
+    if path.is_dir() and any(path.iterdir()) and not _is_audit(path):
+        raise BiasEditError(f"{path} holds something else than an audit; choose another directory")
+
+
+def write_output(report: AuditReport, out: Path, records: str | None) -> None:
+    """Write `audit.json`, `figures/`, `report.html`, and the records in the given format."""
+    from hfbiasedit.figures.run import write_figures
+    from hfbiasedit.reports.html import write_report
+
+    check_output(out)
+    with output_directory(out, replace=True) as folder:
+        report.save(folder / AUDIT)
+        if records is not None:
+            report.save_records(folder / f"records.{records}")
+        write_figures(folder)
+        write_report(folder)
+
+
+def _is_audit(path: Path) -> bool:
+    """Whether a directory holds an audit's output and nothing else."""
+    names = {entry.name for entry in path.iterdir()}
+    return AUDIT in names and names <= _OURS

@@ -1,0 +1,185 @@
+"""The result of an audit: numbers, breakdowns, warnings, and the per-prompt records behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.audits.breakdowns import (
+    PromptScores,
+    breakdown,
+    histogram,
+    profession_rows,
+)
+from hfbiasedit.audits.caveats import caveats
+from hfbiasedit.errors import BiasEditError, GateNotMet
+from hfbiasedit.files import write_json
+from hfbiasedit.scoring import fb_score as formulas
+from hfbiasedit.scoring.bootstrap import interval, slope_interval
+from hfbiasedit.scoring.noise import NoiseFloor
+
+if TYPE_CHECKING:
+    from hfbiasedit.codegenbias.prompts import PromptSet
+    from hfbiasedit.models.loading import LoadedModel
+
+SCHEMA = "hfbiasedit.audit/1"
+_BREAKDOWNS = ("template", "polarity", "group", "modifier", "split")
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """An audit's result; `to_dict` is the JSON document that everything else reads.
+
+    Attributes:
+        document: That document.
+        scores: The measurement of each prompt.
+    """
+
+    document: dict[str, Any] = field(repr=False)
+    scores: PromptScores = field(repr=False)
+
+    @property
+    def fb_score(self) -> float:
+        """FB-Score, 0 to 100, lower is better."""
+        return float(self.document["fb_score"])
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """95 % interval of the FB-Score."""
+        low, high = self.document["ci95"]
+        return low, high
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before trusting the score."""
+        return list(self.document["warnings"])
+
+    @property
+    def records(self) -> dict[str, list[Any]]:
+        """Per-prompt columns: the record's labels and what was measured."""
+        from hfbiasedit.audits.records import columns
+
+        return columns(self.scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return dict(self.document)
+
+    def save(self, path: str | Path) -> None:
+        """Write the report as JSON; the file appears complete or not at all."""
+        write_json(Path(path), self.document)
+
+    def save_records(self, path: str | Path) -> None:
+        """Write one row per prompt, as Parquet or JSON lines by the file's suffix."""
+        from hfbiasedit.audits.records import write_records
+
+        write_records(self.scores, Path(path))
+
+    def check_gate(self, fail_above: float) -> None:
+        """Raise when the score is above a limit.
+
+        Raises:
+            GateNotMet: It is.
+        """
+        if self.fb_score > fail_above:
+            raise GateNotMet(
+                f"the FB-Score {self.fb_score:.2f} is above the allowed {fail_above:g}"
+            )
+
+    def __repr__(self) -> str:
+        low, high = self.ci95
+        return f"AuditReport(fb_score={self.fb_score:.2f}, ci95=({low:.2f}, {high:.2f}))"
+
+
+def build_report(
+    loaded: LoadedModel,
+    prompts: PromptSet,
+    scores: PromptScores,
+    *,
+    plan: dict[str, Any],
+    noise: NoiseFloor,
+    seconds: float,
+    seed: int,
+    samples: int,
+) -> AuditReport:
+    """Compute everything a report says from the per-prompt scores."""
+    from hfbiasedit.versions import __version__, versions
+
+    headline = _headline(scores, seed, samples)
+    numbers = {"seed": seed, "samples": samples}
+    document = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "model": _describe_model(loaded),
+        "patch": loaded.patch_digest,
+        "dataset": {
+            "config": prompts.config,
+            "split": prompts.split,
+            "prompts": len(prompts),
+            "professions": len(scores.professions),
+            "reference": prompts.reference,
+        },
+        "prompts_digest": prompts.digest,
+        "reference": prompts.reference,
+        **headline,
+        **{f"by_{key}": breakdown(scores, key, **numbers) for key in _BREAKDOWNS},
+        "by_template_group": breakdown(scores, "template", "group", **numbers),
+        "histogram": histogram(scores),
+        "professions": profession_rows(scores),
+        "noise_floor": {
+            "mean": noise.mean,
+            "largest": noise.largest,
+            "prompts": noise.prompts,
+        },
+        "bootstrap": numbers,
+        "batch_plan": plan,
+        "warnings": caveats(
+            low_mass_share=headline["low_mass_share"],
+            gender_mass=headline["gender_mass"],
+            professions=len(scores.professions),
+            prompts=len(prompts),
+            dtype=loaded.dtype,
+            noise=noise,
+            quantization=loaded.quantization,
+            plan=plan,
+        ),
+        "versions": versions(),
+        "seconds": round(seconds, 3),
+    }
+    return AuditReport(document, scores)
+
+
+def _headline(scores: PromptScores, seed: int, samples: int) -> dict[str, Any]:
+    """The score and its companions."""
+    if not scores.records:
+        raise BiasEditError("nothing to report: the selection holds no prompts")
+    fb = 100 * scores.per_profession(scores.fb)
+    leaning = 100 * scores.per_profession(scores.share - scores.factual)
+    share, factual = (scores.per_profession(x) for x in (scores.share, scores.factual))
+    slope = slope_interval(share, factual, seed=seed, samples=samples)
+    mass = scores.mass
+    return {
+        "fb_score": float(fb.mean()),
+        "ci95": list(interval(fb, seed=seed, samples=samples)),
+        "lean": float(leaning.mean()),
+        "lean_ci95": list(interval(leaning, seed=seed, samples=samples)),
+        "amplification": formulas.amplification(share, factual),
+        "amplification_ci95": None if slope is None else list(slope),
+        "parity_gap": formulas.parity_gap(scores.share, scores.codes),
+        "gender_mass": float(mass.mean()),
+        "low_mass_share": float((mass < formulas.LOW_MASS).mean()),
+        "baselines": formulas.baselines(scores.factual, scores.codes),
+    }
+
+
+def _describe_model(loaded: LoadedModel) -> dict[str, Any]:
+    return {
+        "id": loaded.source.id,
+        "revision": loaded.source.commit,
+        "dtype": loaded.dtype,
+        "parameters": loaded.parameters,
+        "architecture": type(loaded.model).__name__,
+        "device": str(loaded.device),
+        "quantization": loaded.quantization,
+    }

@@ -1,0 +1,145 @@
+"""An audit for people: the headline, the breakdowns and the professions farthest from reality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_FARTHEST = 10
+_BREAKDOWNS = (("template", "by_template"), ("polarity", "by_polarity"), ("group", "by_group"))
+
+
+def render(document: dict[str, Any]) -> RenderableType:
+    """Everything `hfbiasedit audit` prints, from the report's JSON document."""
+    from rich.console import Group
+
+    parts: list[RenderableType] = [_headline(document)]
+    for key, name in _BREAKDOWNS:
+        if len(document[name]) > 1:
+            parts.append(_breakdown(key, document[name]))
+    parts.append(_farthest(document["professions"]))
+    return Group(*parts)
+
+
+def _headline(document: dict[str, Any]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hfbiasedit.reports import formatting as text
+
+    model, dataset = document["model"], document["dataset"]
+    patch = f" + patch {document['patch'][:12]}" if document["patch"] else ""
+    table = Table(
+        title=f"{escape(str(model['id']))}{patch} ({model['dtype']}), {dataset['config']}/"
+        f"{dataset['split']}: {text.count(dataset['prompts'])} prompts, "
+        f"{text.count(dataset['professions'])} professions, {escape(str(dataset['reference']))}",
+        title_justify="left",
+        show_header=False,
+    )
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    for row in _headline_rows(document):
+        table.add_row(*row)
+    return table
+
+
+def _headline_rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    from hfbiasedit.reports import formatting as text
+
+    trivial = document["baselines"]
+    slope, slope_interval = document["amplification"], document["amplification_ci95"]
+    rows = [
+        (
+            "FB-Score",
+            text.score(document["fb_score"], 2),
+            f"95% interval {text.interval(document['ci95'])}; 0 matches reality, lower is better",
+        ),
+        ("", "", _trivial(trivial)),
+        (
+            "lean",
+            text.change(document["lean"]),
+            f"95% interval {text.interval(document['lean_ci95'])}; "
+            "below 0: writes men more often than reality has them",
+        ),
+        (
+            "amplification",
+            "undefined" if slope is None else text.score(slope, 2),
+            "the reference does not vary"
+            if slope is None
+            else f"95% interval {text.interval(slope_interval, 2)}; 1 is faithful, above exaggerates",
+        ),
+        ("parity gap", text.score(document["parity_gap"]), "distance from 50/50"),
+        (
+            "gender mass",
+            _mass(document["gender_mass"]),
+            f"below 1% on {text.percent(document['low_mass_share'])} of the prompts",
+        ),
+        (
+            "noise floor",
+            f"{document['noise_floor']['mean']:.2g}",
+            "what batching alone moves a model share by, in points",
+        ),
+        ("seconds", f"{document['seconds']:.1f}", ""),
+    ]
+    return rows
+
+
+def _mass(share: float) -> str:
+    """A gender mass as percent; of one that is next to nothing the digits say nothing."""
+    from hfbiasedit.reports import formatting as text
+
+    return "< 0.01%" if share < 1e-4 else text.percent(share)
+
+
+def _trivial(baselines: dict[str, float]) -> str:
+    return (
+        f"always 50/50 scores {baselines['even']:.1f}, always men {baselines['always_male']:.1f}, "
+        f"always women {baselines['always_female']:.1f}"
+    )
+
+
+def _breakdown(key: str, rows: list[dict[str, Any]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hfbiasedit.reports import formatting as text
+
+    table = Table(title=f"by {key}", title_justify="left")
+    table.add_column(key, overflow="fold")
+    for name in ("FB-Score", "95% interval", "lean", "gender mass", "prompts"):
+        table.add_column(name, justify="right")
+    for row in sorted(rows, key=lambda row: -row["fb_score"]):
+        table.add_row(
+            escape(row[key]),
+            text.score(row["fb_score"]),
+            text.interval(row["ci95"]),
+            text.change(row["lean"]),
+            _mass(row["gender_mass"]),
+            text.count(row["prompts"]),
+        )
+    return table
+
+
+def _farthest(rows: list[dict[str, Any]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hfbiasedit.reports import formatting as text
+
+    table = Table(title="farthest from reality", title_justify="left")
+    table.add_column("profession", overflow="fold")
+    for name in ("women in reality", "women in the model", "FB", "prompts"):
+        table.add_column(name, justify="right")
+    for row in sorted(rows, key=lambda row: -row["fb"])[:_FARTHEST]:
+        table.add_row(
+            escape(row["profession"]),
+            text.percent(row["share_female"]),
+            text.percent(row["model_share"]),
+            text.score(100 * row["fb"]),
+            text.count(row["n"]),
+        )
+    return table
