@@ -26,7 +26,7 @@ class Licence:
     inherited: bool = False
 
     @property
-    def metadata(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, Any]:
         """The keys for a card's metadata."""
         found = {"license": self.identifier, "license_name": self.name, "license_link": self.link}
         return {key: value for key, value in found.items() if value}

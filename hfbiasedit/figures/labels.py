@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import INK, plain, shorten
+from hfbiasedit.figures.style import INK, freeze_layout, plain, shorten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ def label_points(
     """
     import numpy as np
 
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # not a sub-figure
+    freeze_layout(axes.figure)  # type: ignore[arg-type]  # we draw no sub-figures
     frame = axes.get_window_extent()
     blocked = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))
     taken: list[tuple[float, float, float, float]] = []

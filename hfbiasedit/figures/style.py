@@ -93,8 +93,16 @@ def share_axis(axes: Axes, axis: str, label: str) -> None:
     (axes.set_xlim if axis == "x" else axes.set_ylim)(-0.03, 1.03)
 
 
+def freeze_layout(figure: Figure) -> None:
+    """Lay the figure out once and for all: PNG and SVG then agree, and labels stay in place."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
 def render(figure: Figure, kind: str) -> bytes:
     """The figure as `png` or `svg`; the same bytes for the same figure."""
+    freeze_layout(figure)
     buffer = io.BytesIO()
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     figure.savefig(buffer, format=kind, metadata=metadata)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from hfbiasedit.reports import facts, tables
+from hfbiasedit.reports.documents import Documents
+from hfbiasedit.reports.movements import better, moved_to_men, moved_to_women, movements, worse
+from tests.reports import fixtures
+
+
+@pytest.fixture(scope="module")
+def made():
+    return fixtures.documents(40)
+
+
+def row(name, share, model, fb):
+    return {"profession": name, "share_female": share, "model_share": model, "fb": fb, "n": 4}
+
+
+def test_movements_are_sorted_by_what_changed():
+    before = {
+        "professions": [
+            row("a", 0.5, 0.1, 0.4),
+            row("b", 0.2, 0.2, 0.01),
+            row("c", 0.9, 0.5, 0.4),
+            row("d", 0.1, 0.8, 0.7),
+        ]
+    }
+    after = {
+        "professions": [
+            row("d", 0.1, 0.3, 0.2),
+            row("c", 0.9, 0.5, 0.4),
+            row("b", 0.2, 0.3, 0.1),
+            row("a", 0.5, 0.4, 0.1),
+        ]
+    }
+    moves = movements(before, after)
+    assert [move.profession for move in moves] == ["a", "b", "c", "d"]
+    assert [move.profession for move in moved_to_women(moves, 5)] == ["a", "b"]
+    assert [move.profession for move in moved_to_men(moves, 5)] == ["d"]
+    assert [move.profession for move in worse(moves)] == ["b"]
+    assert [move.profession for move in better(moves)] == ["d", "a"]
+    assert moves[1].fb_change == pytest.approx(9.0)
+
+
+def test_splits_come_seen_first_and_missing_ones_are_left_out(made):
+    edit = copy.deepcopy(made["edit"])
+    edit["splits"]["dev"] = None
+    del edit["splits"]["test_templates"]
+    edit["splits"]["own"] = edit["splits"]["edit"]
+    assert [split["split"] for split in tables.splits(edit)] == [
+        "edit", "test", "test_modifiers", "test_professions", "test_combined", "own",
+    ]  # fmt: skip
+    assert tables.splits({}) == []
+
+
+def test_breakdowns_pair_by_name(made):
+    rows = tables.breakdown("template", made["before"], made["after"])
+    wanted = {row["template"]: row["fb_score"] for row in made["after"]["by_template"]}
+    assert {row.name: row.after for row in rows} == wanted
+    assert all(row.after is None for row in tables.breakdown("group", made["before"], None))
+    assert tables.breakdown("modifier", {}, None) == []
+
+
+def test_ability_shows_what_was_measured_and_nothing_else(made):
+    full = tables.ability(made["ability"])
+    assert [row.name for row in full][-1] == "HumanEval, pass@1"
+    assert full[-1].before == "17.1% (11.1 to 23.1)"
+    assert full[-1].change == "−0.6 points"
+    alone = copy.deepcopy(made["ability"])
+    for part in ("perplexity", "syntax", "humaneval"):
+        del alone[part]["after"]
+    rows = tables.ability(alone)
+    assert rows
+    assert all(not row.after and not row.change for row in rows)
+    assert tables.ability(None) == tables.ability({"perplexity": None}) == []
+
+
+def test_problems_of_ones_own_are_not_called_humaneval(made):
+    ability = copy.deepcopy(made["ability"])
+    ability["humaneval"]["problems"]["name"] = "/home/me/tasks.jsonl"
+    assert tables.ability(ability)[-1].name == "tasks.jsonl, pass@1"
+
+
+def test_warnings_say_which_audit_they_are_from(made, tmp_path):
+    before, after = (copy.deepcopy(made[side]) for side in ("before", "after"))
+    before["warnings"], after["warnings"] = ["low mass", "few prompts"], ["few prompts", "noise"]
+    documents = Documents(tmp_path, before, after)
+    assert facts.warnings(documents) == [
+        "few prompts", "before the edit: low mass", "after the edit: noise",
+    ]  # fmt: skip
+    assert facts.warnings(Documents(tmp_path, before)) == ["low mass", "few prompts"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"), [([-9, -7], "lower"), ([-2, 1], "unchanged"), ([0.1, 2], "higher")]
+)
+def test_the_verdict_follows_the_interval(made, interval, expected):
+    edit = copy.deepcopy(made["edit"])
+    edit["splits"]["test"]["difference_ci95"] = interval
+    assert facts.verdict(edit, made["before"], made["after"]) == expected
+
+
+def test_a_difference_missing_from_the_edit_is_computed(made):
+    found = facts.difference({}, made["before"], made["after"])
+    change = made["after"]["fb_score"] - made["before"]["fb_score"]
+    assert found["difference"] == pytest.approx(change)
+    assert found["ci95"][0] < change < found["ci95"][1]
