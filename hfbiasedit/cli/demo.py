@@ -1,0 +1,27 @@
+"""`hfbiasedit demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hfbiasedit import console
+from hfbiasedit.demonstration import DEFAULT_OUT
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Run directory to write.")] = DEFAULT_OUT,
+    granularity: Annotated[
+        str | None,
+        typer.Option(help="full, layer, module, row, neuron or unit; default: as for edit."),
+    ] = None,
+) -> None:
+    """Audit and edit the small model that ships with the package; offline, about a minute."""
+    from hfbiasedit.demonstration import demo as run_demo
+
+    run = run_demo(out, granularity)
+    console.message(f"\nEverything is in {run.path}; open {run.path / 'report.html'} in a browser.")
+    console.message("Next, see what publishing it would do (nothing is sent):")
+    console.message(f"\n  hfbiasedit push {run.path} me/demo-model --what patch --dry-run\n")
