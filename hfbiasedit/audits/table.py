@@ -70,7 +70,7 @@ def _headline_rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
             "undefined" if slope is None else text.score(slope, 2),
             "the reference does not vary"
             if slope is None
-            else f"95% interval {text.interval(slope_interval, 2)}; 1 is faithful, above exaggerates",
+            else f"95% interval {text.interval(slope_interval, 2)}; 1 is faithful",
         ),
         ("parity gap", text.score(document["parity_gap"]), "distance from 50/50"),
         (
