@@ -16,16 +16,16 @@ from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree
 from huggingface_hub.utils import validate_repo_id
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.session import hub_api
 from hfbiasedit.models.source import ModelSource
 from hfbiasedit.runs import PATCH
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 # Everything beside the weights that loading, licensing and describing a model needs.
 _COMPANIONS = re.compile(
     r"(?i)[^/]*config\.json|tokenizer[^/]*|[^/]*tokenizer\.(model|json)|vocab[^/]*|merges\.txt"
-    r"|special_tokens_map\.json|added_tokens\.json|[^/]*\.(tiktoken|spm|jinja|py)"
+    r"|tekken\.json|special_tokens_map\.json|added_tokens\.json|[^/]*\.(tiktoken|spm|jinja|py)"
     r"|chat_templates?/[^/]*\.jinja|(licen[cs]e|notice|use_policy)[^/]*|readme\.md"
 )
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each also as shards with an index
@@ -62,8 +62,8 @@ def pull_model(repo_id: str, revision: str | None = None) -> ModelSource:
 def pull_patch(repo_id: str, revision: str | None = None) -> Path:
     """Fetch the patch of a repository and return its path in the Hub's cache.
 
-    The patch is `patch.safetensors`, or the only safetensors file of a repository without
-    a `config.json`.
+    The patch is `patch.safetensors` (beside a model: `patch/patch.safetensors`), or the only
+    safetensors file of a repository without a model.
 
     Raises:
         BiasEditError: There is no patch in the repository.
@@ -74,12 +74,12 @@ def pull_patch(repo_id: str, revision: str | None = None) -> Path:
     api = hub_api()
     commit = resolve_commit(api, name, revision or pinned or None)
     files = list_files(api, name, commit)
-    found = [path for path in files if path.endswith(".safetensors")]
-    if PATCH in files:
-        found = [PATCH]
-    if len(found) != 1 or (found != [PATCH] and "config.json" in files):
+    found = [path for path in (PATCH, PATCH_BESIDE_MODEL) if path in files]
+    if not found and "config.json" not in files:
+        found = [path for path in files if path.endswith(".safetensors")]
+    if not found or (len(found) > 1 and PATCH not in found):
         raise BiasEditError(f"{name} holds no patch: no {PATCH} at commit {commit[:7]}")
-    return _snapshot(api, name, commit, found) / found[0]
+    return _snapshot(api, name, commit, found[:1]) / found[0]
 
 
 def resolve_commit(api: HfApi, repo_id: str, revision: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,6 +12,7 @@ from huggingface_hub import constants, errors
 from huggingface_hub.utils import parse_ratelimit_headers
 
 from hfbiasedit.console import message
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.errors import chain
 
 T = TypeVar("T")
@@ -37,9 +39,10 @@ def with_retries(call: Callable[[], T], what: str) -> T:
         except Exception as error:
             wait = waiting_time(error, attempt)
             if wait is None:
+                refuse_nonsense(error)
                 raise
             message(
-                f"{_reason(error)}; {what} again in {wait:.0f} s (try {attempt + 1} of {ATTEMPTS})"
+                f"{failure(error)}; {what} again in {wait:.0f} s (try {attempt + 1} of {ATTEMPTS})"
             )
             time.sleep(wait)
     raise AssertionError("unreachable")
@@ -71,9 +74,18 @@ def is_broken_connection(error: BaseException) -> bool:
         error, (httpx2.ProxyError, httpx2.UnsupportedProtocol)
     ):
         return False
-    if isinstance(error, httpx2.TransportError):
-        return True
+    if isinstance(error, (httpx2.TransportError, json.JSONDecodeError)):
+        return True  # JSON: a page of some machine in between, instead of the Hub's answer
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
+
+
+def refuse_nonsense(error: BaseException) -> None:
+    """BiasEditError when an answer was none of a Hub's; any other error is left to speak."""
+    if any(isinstance(link, json.JSONDecodeError) for link in chain(error)):
+        raise BiasEditError(
+            f"{constants.ENDPOINT} does not answer like a Hub; check HF_ENDPOINT and the proxy, "
+            "or run again in a few minutes"
+        ) from error
 
 
 def _rate_limit(error: errors.HfHubHTTPError) -> float | None:
@@ -87,13 +99,16 @@ def _rate_limit(error: errors.HfHubHTTPError) -> float | None:
     return float(info.reset_in_seconds) if info and info.remaining == 0 else None
 
 
-def _reason(error: BaseException) -> str:
+def failure(error: BaseException) -> str:
+    """What went wrong, in a few words for a message about waiting."""
     for link in chain(error):
         if isinstance(link, errors.HfHubHTTPError):
             status = link.response.status_code
             return "rate limit of the Hub reached" if status == 429 else f"the Hub answers {status}"
         if isinstance(link, httpx2.TimeoutException):
             return "the Hub does not answer"
+        if isinstance(link, json.JSONDecodeError):
+            return "the Hub's answer makes no sense"
         if isinstance(link, httpx2.ConnectError):
             return f"cannot reach {constants.ENDPOINT}"
     return "the connection broke off"

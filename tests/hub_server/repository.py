@@ -110,6 +110,7 @@ class Repository:
     private: bool = False
     gated: bool = False
     xet: bool = True  # whether rows of the file list carry a xet hash
+    ignored: set[str] = field(default_factory=set)  # paths that .gitignore hides
     granted: set[str] = field(default_factory=set)  # users let through the gate
     refs: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)

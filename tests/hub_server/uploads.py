@@ -25,7 +25,7 @@ def preupload(hub: HubServer, request: Request, kind: str, repo: str, revision: 
         answer = {
             "path": path,
             "uploadMode": "lfs" if large else "regular",
-            "shouldIgnore": False,
+            "shouldIgnore": path in repository.ignored,
         }
         if known:
             answer["oid"] = known.etag

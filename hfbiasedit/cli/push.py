@@ -1,0 +1,149 @@
+"""`hfbiasedit push`: publish a run on the Hub."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hfbiasedit.cli.options import JsonOption
+from hfbiasedit.hub.config import PushConfig
+
+if TYPE_CHECKING:
+    from hfbiasedit.hub.plan import Action, Plan
+    from hfbiasedit.hub.publication import PushResult
+
+DEFAULT = PushConfig()
+
+
+class What(str, Enum):
+    """What can be published."""
+
+    model = "model"
+    patch = "patch"
+
+
+def push(
+    run: Annotated[
+        Path,
+        typer.Argument(help="Run directory, as `edit` and `demo` make it.", show_default=False),
+    ],
+    repo: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO", help="Repository, owner/name; created if missing.", show_default=False
+        ),
+    ],
+    what: Annotated[What, typer.Option(help="The whole patched model, or only the patch.")] = What(
+        DEFAULT.what
+    ),
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = DEFAULT.private,
+    create_pr: Annotated[
+        bool,
+        typer.Option("--create-pr", help="Open a pull request instead of writing to the branch."),
+    ] = DEFAULT.create_pr,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch; made if missing. [default: main]")
+    ] = DEFAULT.revision,
+    message: Annotated[
+        str | None, typer.Option(help="Title of the commit. [default: base model and scores]")
+    ] = DEFAULT.message,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be copied, uploaded or skipped.")
+    ] = DEFAULT.dry_run,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also replace files that hfbiasedit did not write.")
+    ] = DEFAULT.overwrite,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the base model, if the run's is not at hand."),
+    ] = DEFAULT.base,
+    json: JsonOption = False,
+) -> None:
+    """Publish a run: the patched model or the patch, with its card and reports, in one commit."""
+    from hfbiasedit.console import print_json
+    from hfbiasedit.hub.push import push as publish
+
+    config = PushConfig(
+        what=what.value,
+        private=private,
+        create_pr=create_pr,
+        revision=revision,
+        message=message,
+        dry_run=dry_run,
+        overwrite=overwrite,
+        base=base,
+    )
+    result = publish(run, repo, config)
+    if json:
+        print_json({**result.to_dict(), "dry_run": dry_run})
+    else:
+        _show(result, dry_run)
+
+
+def _show(result: PushResult, dry_run: bool) -> None:
+    """The file list of a dry run, or where the commit is (the address alone on stdout)."""
+    from hfbiasedit.console import message
+
+    plan = result.plan
+    if dry_run:
+        _show_plan(result)
+    if not result.changed:
+        message(f"{plan.repo_id} holds exactly this already; nothing to commit")
+        typer.echo(result.url)
+        return
+    verb = "would be" if dry_run else "were"
+    message(f"of {len(plan.files)} files {verb} {_counts(plan)}")
+    if result.outcome:
+        typer.echo(result.outcome.pr_url or result.outcome.url)
+
+
+def _show_plan(result: PushResult) -> None:
+    from rich.table import Table
+
+    from hfbiasedit.console import table
+
+    plan = result.plan
+    state = "new repository" if plan.remote.head is None else f"on top of {plan.remote.head[:7]}"
+    title = f"{plan.repo_id}, branch {plan.revision or 'main'}, {state}"
+    if plan.create_pr:
+        title += ", as a pull request"
+    rows = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    rows.add_column("action")
+    rows.add_column("size", justify="right")
+    rows.add_column("file", overflow="fold")
+    source = plan.copy_from.repo_id if plan.copy_from else ""
+    for file in plan.files:
+        note = f"  (from {source})" if file.action == "copy" else ""
+        rows.add_row(file.action, _size(file.size), file.path + note)
+    table(rows)
+
+
+def _counts(plan: Plan) -> str:
+    """How many files and bytes take which way."""
+    words: dict[Action, str] = {
+        "upload": "uploaded",
+        "copy": "copied on the Hub",
+        "delete": "deleted",
+        "skip": "left as they are",
+    }
+    parts = []
+    for action, text in words.items():
+        number = sum(file.action == action for file in plan.files)
+        if number:
+            parts.append(f"{number} {text} ({_size(plan.total(action))})")
+    return ", ".join(parts)
+
+
+def _size(size: int) -> str:
+    """Bytes for people: 1.2 MB."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

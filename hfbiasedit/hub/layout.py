@@ -1,0 +1,11 @@
+"""Names of files in the repositories that are published."""
+
+from __future__ import annotations
+
+from hfbiasedit.runs import PATCH
+
+# Beside a model the patch lies in a folder: some servers take every safetensors file of the
+# top level for weights.
+PATCH_BESIDE_MODEL = f"patch/{PATCH}"
+# What this program wrote, so that the next push knows its own files from other people's.
+MANIFEST = ".hfbiasedit.json"
