@@ -153,8 +153,9 @@ def _edit(
     if part is None:
         return None
     kind, axis, positions, values = part
-    old = bits_of(gather(view, kind, axis, positions))
-    new = bits_of(values)
+    # Copies: the model's own memory changes when the patch is applied to it.
+    old = bits_of(gather(view, kind, axis, positions)).copy()
+    new = bits_of(values).copy()
     dtype = name_of(change.new.dtype)
     assert dtype is not None
     edit = TensorEdit(stored.name, kind, axis, stored.shape, dtype, positions, old, new, None, tied)

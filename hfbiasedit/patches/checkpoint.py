@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit.console import progress
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.files import output_directory
 from hfbiasedit.patches import journal
@@ -231,14 +233,21 @@ def _carry(
     warnings: list[str],
 ) -> dict[str, str]:
     """Fill the new directory: shards copied or shared, everything else copied verbatim."""
-    files = {}
-    for file in checkpoint.files:
-        if file in touched:
-            how = copy_private((source / file).resolve(), target / file)
-            _make_writable(target / file)
-            files[file] = f"{how}, patched"
-        else:
-            files[file] = share(source / file, target / file, copy=copy)
+
+    def carry(file: str) -> str:
+        if file not in touched:
+            return share(source / file, target / file, copy=copy)
+        how = copy_private((source / file).resolve(), target / file)
+        _make_writable(target / file)
+        return f"{how}, patched"
+
+    # Copying is the kernel's work; two or more files at a time keep the disk and memory busy.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        with progress("copying shards", len(checkpoint.files)) as bar:
+            files = {}
+            for file, how in zip(checkpoint.files, pool.map(carry, checkpoint.files), strict=True):
+                files[file] = how
+                bar.advance()
     return files | _carry_rest(source, target, set(checkpoint.files), warnings)
 
 

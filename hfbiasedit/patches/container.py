@@ -42,6 +42,7 @@ class LazyTensors(Mapping[str, TensorEdit]):
 
     def __init__(self, path: Path, header: Header, entries: dict[str, dict[str, Any]]) -> None:
         self._header, self._entries = header, entries
+        self._checked: set[str] = set()
         try:
             with open(path, "rb") as file:
                 # A private copy-on-write map: torch wants writable memory, the file stays.
@@ -72,7 +73,9 @@ class LazyTensors(Mapping[str, TensorEdit]):
             entry.get("sha256"),
             tuple(entry.get("tied", ())),
         )
-        edit.check()
+        if name not in self._checked:
+            edit.check()
+            self._checked.add(name)
         return edit
 
     def describe(self, name: str) -> dict[str, Any]:

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.dtypes import FLOATS, ITEM_SIZES
-from hfbiasedit.patches.edits import TensorEdit, smallest
+from hfbiasedit.patches.edits import TensorEdit, costs, matrix_axes, slice_length
+from hfbiasedit.patches.header import shown
 from hfbiasedit.patches.storage import Checkpoint, Place
 
-_PIECE = 1 << 22  # bytes compared at a time
+_PIECE = 1 << 20  # weights compared at a time
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """Where two tensors differ: how many weights, which slices along each axis, the base hash."""
+
+    weights: int
+    slices: dict[int, np.ndarray]
+    sha256: str
 
 
 def edits_from_checkpoints(base: Path, edited: Path) -> dict[str, TensorEdit]:
-    """The differences between two checkpoints; see `Patch.from_checkpoints`."""
+    """The differences between two checkpoints; see `Patch.from_checkpoints`.
+
+    Tensors that change as a whole stay on disk: their edits are maps of the two files.
+    """
     before, after = Checkpoint.open(base), Checkpoint.open(edited)
     apart = sorted(before.tensors.keys() ^ after.tensors.keys())
     if apart:
         raise BiasEditError(
-            f"{apart[0]} is stored in only one of the two checkpoints "
+            f"{shown(apart[0])} is stored in only one of the two checkpoints "
             f"({len(apart)} such tensors); a patch cannot add or remove tensors"
         )
     edits = {}
     for name, place in before.tensors.items():
         edit = _difference(name, before, place, after, after.tensors[name])
         if edit is not None:
+            edit.check()
             edits[name] = edit
     if not edits:
         raise BiasEditError("the two checkpoints hold equal tensors: there is nothing to patch")
@@ -38,105 +54,89 @@ def edits_from_checkpoints(base: Path, edited: Path) -> dict[str, TensorEdit]:
 def _difference(
     name: str, before: Checkpoint, one: Place, after: Checkpoint, other: Place
 ) -> TensorEdit | None:
-    if one.info.shape != other.info.shape or one.info.dtype != other.info.dtype:
+    shape, dtype = one.info.shape, one.info.dtype
+    if shape != other.info.shape or dtype != other.info.dtype:
         raise BiasEditError(
-            f"{name} differs in shape or dtype: {one.info.dtype} {list(one.info.shape)} against "
+            f"{shown(name)} differs in shape or dtype: {dtype} {list(shape)} against "
             f"{other.info.dtype} {list(other.info.shape)}; save both in one dtype"
         )
-    digest = hashlib.sha256()
-    size = ITEM_SIZES[one.info.dtype]
-    differing: list[np.ndarray] = []
-    old: list[np.ndarray] = []
-    new: list[np.ndarray] = []
-    start = 0
-    for left, right in zip(_pieces(before, one), _pieces(after, other), strict=True):
-        digest.update(left)
-        if left != right:
-            kind = FLOATS[one.info.dtype].bits if one.info.dtype in FLOATS else f"<u{size}"
-            a, b = np.frombuffer(left, kind), np.frombuffer(right, kind)
-            hits = np.flatnonzero(a != b)
-            differing.append(hits + start)
-            old.append(a[hits])
-            new.append(b[hits])
-        start += len(left) // size
-    if not differing:
+    if not math.prod(shape):
         return None
-    if one.info.dtype not in FLOATS:
+    old, new = _mapped(before, one), _mapped(after, other)
+    scan = _scan(old, new)
+    if scan is None:
+        return None
+    if dtype not in FLOATS:
         raise BiasEditError(
-            f"{name} is {one.info.dtype} and differs; only {', '.join(FLOATS)} can be patched"
+            f"{shown(name)} is {dtype} and differs; only {', '.join(FLOATS)} can be patched"
         )
-    if not one.info.shape:
-        raise BiasEditError(f"{name} is a single number and differs; that cannot be patched")
-    flat = np.concatenate(differing)
-    template = TensorEdit(
-        name, "entries", None, one.info.shape, one.info.dtype, flat,
-        np.concatenate(old), np.concatenate(new), digest.hexdigest(),
-    )  # fmt: skip
-    edit = _widened(template, before, one, after, other)
-    edit.check()
-    return edit
+    if not shape:
+        raise BiasEditError(f"{shown(name)} is a single number and differs; it cannot be patched")
+    sizes = costs(shape, dtype, scan.weights, {a: int(s.sum()) for a, s in scan.slices.items()})
+    kind, axis = min(sizes, key=lambda key: sizes[key])
+    if kind == "whole":
+        return TensorEdit(name, kind, None, shape, dtype, None, old, new, scan.sha256)
+    if axis is None:
+        positions = np.concatenate(list(_hits(old, new)))
+        old, new = old.reshape(-1)[positions], new.reshape(-1)[positions]
+    else:
+        positions = np.flatnonzero(scan.slices[axis])
+        old, new = _slices(old, axis, positions), _slices(new, axis, positions)
+    return TensorEdit(
+        name, kind, axis, shape, dtype, positions, np.array(old), np.array(new), scan.sha256
+    )
 
 
-def _widened(
-    entries: TensorEdit, before: Checkpoint, one: Place, after: Checkpoint, other: Place
-) -> TensorEdit:
-    """The smallest edit with these differences; whole rows and tensors are read where they pay."""
-    assert entries.positions is not None
-    size = ITEM_SIZES[entries.dtype]
-    listed = entries.positions.size * (8 + 2 * size)
-    # Below this density of a row or tensor its indices cost less than its unchanged weights.
-    if listed <= entries.numel * 2 * size // 64 and len(entries.shape) < 2:
-        return entries
-    width = entries.shape[-1]
-    rows = np.unique(entries.positions // width)
-    row_cost = rows.size * (8 + 2 * size * width)
-    if len(entries.shape) > 1 and row_cost < min(listed, entries.numel * 2 * size):
-        flat = (rows[:, None] * width + np.arange(width)).reshape(-1)
-        old, new = _values(before, one, flat), _values(after, other, flat)
-        return smallest(entries, flat, old, new) or entries
-    if listed > entries.numel * size // 4:  # dense: columns or the whole may be smaller
-        flat = np.arange(entries.numel)
-        old, new = _values(before, one, flat), _values(after, other, flat)
-        return smallest(entries, flat, old, new) or entries
-    return _columns(entries, before, one, after, other)
+def _mapped(checkpoint: Checkpoint, place: Place) -> np.ndarray:
+    """A tensor's bit patterns, mapped from its file."""
+    size = ITEM_SIZES[place.info.dtype]
+    kind = FLOATS[place.info.dtype].bits if place.info.dtype in FLOATS else np.dtype(f"<u{size}")
+    return np.memmap(
+        checkpoint.path / place.file, kind, "r", place.info.begin, place.info.shape or (1,)
+    )
 
 
-def _columns(
-    entries: TensorEdit, before: Checkpoint, one: Place, after: Checkpoint, other: Place
-) -> TensorEdit:
-    """The edit as columns (the rows of a Conv1D) where that is smaller."""
-    assert entries.positions is not None
-    if len(entries.shape) != 2:
-        return entries
-    height, width = entries.shape
-    columns = np.unique(entries.positions % width)
-    size = ITEM_SIZES[entries.dtype]
-    if columns.size * (8 + 2 * size * height) >= entries.positions.size * (8 + 2 * size):
-        return entries
-    flat = (np.arange(height)[:, None] * width + columns).reshape(-1)
-    old, new = _values(before, one, flat), _values(after, other, flat)
-    return smallest(entries, flat, old, new) or entries
+def _scan(old: np.ndarray, new: np.ndarray) -> _Scan | None:
+    """One pass over both tensors; None when they are equal."""
+    digest = hashlib.sha256()
+    shape = old.shape
+    height, width = (1, old.size) if old.ndim < 2 else shape[-2:]
+    rows = np.zeros(old.size // width, dtype=bool)
+    columns = np.zeros((old.size // (height * width), width), dtype=bool)
+    left, right = old.reshape(-1, width), new.reshape(-1, width)
+    step = max(1, min(height, _PIECE // width))
+    weights = 0
+    for top in range(0, len(left), height):
+        for start in range(top, top + height, step):
+            stop = min(start + step, top + height)
+            digest.update(np.ascontiguousarray(left[start:stop]).reshape(-1).view(np.uint8).data)
+            differs = left[start:stop] != right[start:stop]
+            if differs.any():
+                weights += int(np.count_nonzero(differs))
+                rows[start:stop] = differs.any(axis=1)
+                columns[top // height] |= differs.any(axis=0)
+    if not weights:
+        return None
+    found = (rows, columns.reshape(-1))
+    slices = dict(zip(matrix_axes(shape), found, strict=False))
+    return _Scan(weights, slices, digest.hexdigest())
 
 
-def _values(checkpoint: Checkpoint, place: Place, flat: np.ndarray) -> np.ndarray:
-    kind = FLOATS[place.info.dtype].bits
-    values = np.empty(flat.size, kind)
-    start = done = 0
-    for piece in _pieces(checkpoint, place):
-        array = np.frombuffer(piece, kind)
-        stop = int(np.searchsorted(flat, start + array.size))
-        values[done:stop] = array[flat[done:stop] - start]
-        start, done = start + array.size, stop
-    return values
+def _hits(old: np.ndarray, new: np.ndarray) -> Iterator[np.ndarray]:
+    left, right = old.reshape(-1), new.reshape(-1)
+    for start in range(0, left.size, _PIECE):
+        part = slice(start, start + _PIECE)
+        yield np.flatnonzero(left[part] != right[part]) + start
 
 
-def _pieces(checkpoint: Checkpoint, place: Place) -> Iterator[bytes]:
-    with open(checkpoint.path / place.file, "rb") as file:
-        file.seek(place.info.begin)
-        left = place.info.end - place.info.begin
-        while left:
-            piece = file.read(min(_PIECE, left))
-            if not piece:
-                raise BiasEditError(f"{checkpoint.path / place.file} was cut short while reading")
-            left -= len(piece)
-            yield piece
+def _slices(array: np.ndarray, axis: int, positions: np.ndarray) -> np.ndarray:
+    """Slices along one of the last two dimensions, numbered through the stack of matrices."""
+    matrices, numbers = np.divmod(positions, array.shape[axis])
+    stack = array.reshape(-1, *array.shape[-2:])
+    if axis == array.ndim - 2:
+        return stack[matrices, numbers]
+    found = np.empty((positions.size, slice_length(array.shape, axis)), array.dtype)
+    for matrix in np.unique(matrices):
+        inside = matrices == matrix
+        found[inside] = stack[matrix][:, numbers[inside]].T
+    return found

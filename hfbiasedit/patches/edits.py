@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -178,50 +178,58 @@ def payload_shape(kind: str, axis: int | None, shape: tuple[int, ...], count: in
     return (count,) if kind == "entries" else shape
 
 
+def costs(
+    shape: tuple[int, ...], dtype: str, weights: int, slices: Mapping[int, int]
+) -> dict[tuple[str, int | None], int]:
+    """Bytes that each kind of edit would take: (kind, axis) -> positions and both sides.
+
+    weights: how many weights change; slices: axis -> how many slices along it hold one.
+    """
+    both = 2 * FLOATS[dtype].bits.itemsize
+    found: dict[tuple[str, int | None], int] = {("whole", None): math.prod(shape) * both}
+    for axis, count in slices.items():
+        found["rows", axis] = count * (8 + both * slice_length(shape, axis))
+    found["entries", None] = weights * (8 + both)
+    return found
+
+
+def matrix_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The dimensions along which a tensor has slices: the last two, none of a vector."""
+    return (len(shape) - 2, len(shape) - 1) if len(shape) > 1 else ()
+
+
 def smallest(
     edit: TensorEdit, flat: np.ndarray, old: np.ndarray, new: np.ndarray
 ) -> TensorEdit | None:
     """The smallest edit of the same tensor that makes these changes; None when there are none.
 
     `flat` (ascending) may list weights whose bits stay as they are: whole rows or columns can
-    only be formed of weights that are listed.
+    only be formed of weights that are listed. Of equal sizes whole, then rows, is preferred.
     """
     changed = old != new
     hits = flat[changed]
     if not hits.size:
         return None
-    size = FLOATS[edit.dtype].bits.itemsize
-    costs: dict[tuple[str, int | None], int] = {("entries", None): hits.size * (8 + 2 * size)}
-    if flat.size == edit.numel:
-        costs["whole", None] = flat.size * 2 * size
-    for axis in range(max(0, len(edit.shape) - 2), len(edit.shape) if len(edit.shape) > 1 else 0):
-        length = slice_length(edit.shape, axis)
-        chosen = np.unique(slice_numbers(hits, edit.shape, axis))
-        listed = np.isin(slice_numbers(flat, edit.shape, axis), chosen).sum()
-        if listed == chosen.size * length:
-            costs["rows", axis] = chosen.size * (8 + 2 * size * length)
-    preference = ("whole", "rows", "entries")
-    kind, axis_ = min(costs, key=lambda key: (costs[key], preference.index(key[0]), key[1] or 0))
+    numbers = {axis: slice_numbers(flat, edit.shape, axis) for axis in matrix_axes(edit.shape)}
+    chosen = {axis: np.unique(found[changed]) for axis, found in numbers.items()}
+    counts = {}
+    for axis, found in numbers.items():
+        if np.isin(found, chosen[axis]).sum() == chosen[axis].size * slice_length(edit.shape, axis):
+            counts[axis] = chosen[axis].size
+    sizes = costs(edit.shape, edit.dtype, hits.size, counts)
+    if flat.size < edit.numel:
+        del sizes["whole", None]
+    kind, axis_ = min(sizes, key=lambda key: sizes[key])
     if kind == "entries":
-        return replace_values(edit, kind, None, hits, old[changed], new[changed])
-    if kind == "whole":
-        return replace_values(
-            edit, kind, None, None, old.reshape(edit.shape), new.reshape(edit.shape)
-        )
-    assert axis_ is not None
-    numbers = slice_numbers(flat, edit.shape, axis_)
-    keep = np.isin(numbers, np.unique(numbers[changed]))
+        return with_values(edit, kind, None, hits, old[changed], new[changed])
+    if axis_ is None:
+        return with_values(edit, kind, None, None, old.reshape(edit.shape), new.reshape(edit.shape))
+    keep = np.isin(numbers[axis_], chosen[axis_])
     # A stable sort by slice leaves the weights of each slice in their order along it.
-    order = np.argsort(numbers[keep], kind="stable")
+    order = np.argsort(numbers[axis_][keep], kind="stable")
     rows = (-1, slice_length(edit.shape, axis_))
-    return replace_values(
-        edit,
-        kind,
-        axis_,
-        np.unique(numbers[changed]),
-        old[keep][order].reshape(rows),
-        new[keep][order].reshape(rows),
-    )
+    old, new = old[keep][order].reshape(rows), new[keep][order].reshape(rows)
+    return with_values(edit, kind, axis_, chosen[axis_], old, new)
 
 
 def slice_numbers(flat: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
@@ -232,7 +240,7 @@ def slice_numbers(flat: np.ndarray, shape: tuple[int, ...], axis: int) -> np.nda
     return flat // (height * width) * width + flat % width
 
 
-def replace_values(
+def with_values(
     edit: TensorEdit,
     kind: str,
     axis: int | None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,15 +43,16 @@ def targets(checkpoint: Checkpoint, patch: Patch) -> list[Target]:
     """
     found: list[Target] = []
     missing = []
+    rename = _prefix_change(checkpoint, patch)
     for name in patch.tensors:
         edit = patch.tensors[name]
         places = [
             Target(name, stored, place.file, place.info)
-            for stored in dict.fromkeys((name, *edit.tied))
+            for stored in dict.fromkeys(map(rename, (name, *edit.tied)))
             if (place := checkpoint.find(stored)) is not None
         ]
         # A twin that the patch edits by its own name is not patched twice.
-        places = [t for t in places if t.name == name or t.name not in patch.tensors]
+        places = [t for t in places if t.name == rename(name) or t.name not in patch.tensors]
         if not places:
             missing.append(name)
         for target in places:
@@ -64,6 +66,24 @@ def targets(checkpoint: Checkpoint, patch: Patch) -> list[Target]:
         )
     _refuse_unknown_twin(checkpoint, {target.name for target in found})
     return sorted(found, key=lambda target: (target.file, target.info.begin))
+
+
+def _prefix_change(checkpoint: Checkpoint, patch: Patch) -> Callable[[str], str]:
+    """How the patch's names read in this checkpoint.
+
+    The same weights are stored as `transformer.h.0...` or `h.0...`, depending on the class that
+    saved them. The first component is dropped or added when no name fits without and all do with.
+    """
+    names = list(patch.tensors)
+    if any(name in checkpoint.tensors for name in names):
+        return lambda name: name
+    firsts = {name.partition(".")[0] for name in names}
+    if len(firsts) == 1 and all(name.partition(".")[2] in checkpoint.tensors for name in names):
+        return lambda name: name.removeprefix(next(iter(firsts)) + ".")
+    for first in dict.fromkeys(name.partition(".")[0] for name in checkpoint.tensors):
+        if all(f"{first}.{name}" in checkpoint.tensors for name in names):
+            return functools.partial("{}.{}".format, first)
+    return lambda name: name
 
 
 def _check_fit(target: Target, edit: TensorEdit) -> None:

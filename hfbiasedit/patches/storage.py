@@ -158,7 +158,7 @@ def is_weights(name: str) -> bool:
 def _no_weights(path: Path) -> str:
     present = {file.suffix for file in path.iterdir()}
     if has_only_bin(path):
-        return f"{path} has no safetensors weights, only .bin; they are converted when applying"
+        return f"{path} has only .bin weights; write safetensors first (save_pretrained does)"
     if (path / "adapter_model.safetensors").exists():
         return f"{path} holds an adapter; merge it into its base first (peft: merge_and_unload)"
     if ".gguf" in present:

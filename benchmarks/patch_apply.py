@@ -1,0 +1,181 @@
+"""Applying a patch to a large checkpoint against `cp` and against load, change, save.
+
+    python benchmarks/patch_apply.py [--layers 28] [--shards 8] [--dir /tmp/bench]
+
+A random Llama of about 4 GB in bfloat16; the patch edits 0.1 % of the rows of the tensors in a
+quarter of the shards. Every contender runs in a process of its own, best of --repeat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+HIDDEN, INNER, VOCABULARY, HEADS = 2048, 8192, 32000, 16
+
+
+def shapes(layers: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of a Llama checkpoint."""
+    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN)}
+    for layer in range(layers):
+        block = f"model.layers.{layer}"
+        for name in "qkvo":
+            found[f"{block}.self_attn.{name}_proj.weight"] = (HIDDEN, HIDDEN)
+        for name in ("gate", "up"):
+            found[f"{block}.mlp.{name}_proj.weight"] = (INNER, HIDDEN)
+        found[f"{block}.mlp.down_proj.weight"] = (HIDDEN, INNER)
+        for name in ("input", "post_attention"):
+            found[f"{block}.{name}_layernorm.weight"] = (HIDDEN,)
+    return found | {"model.norm.weight": (HIDDEN,), "lm_head.weight": (VOCABULARY, HIDDEN)}
+
+
+def write_checkpoint(path: Path, layers: int, shards: int) -> None:
+    """A checkpoint of small random bfloat16 values, written shard by shard."""
+    path.mkdir(parents=True)
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN,
+        "intermediate_size": INNER, "num_hidden_layers": layers, "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS, "vocab_size": VOCABULARY, "tie_word_embeddings": False,
+        "dtype": "bfloat16",
+    }  # fmt: skip
+    (path / "config.json").write_text(json.dumps(config))
+    random = np.random.default_rng(0)
+    noise = (random.normal(0, 0.02, 1 << 24).astype("<f4").view("<u4") >> 16).astype("<u2")
+    names = list(shapes(layers).items())
+    size = sum(int(np.prod(shape)) for _, shape in names)
+    weight_map, parts, filled = {}, [[]], 0
+    for name, shape in names:
+        if filled >= size / shards * len(parts):
+            parts.append([])
+        parts[-1].append((name, shape))
+        filled += int(np.prod(shape))
+    for number, part in enumerate(parts, 1):
+        file = f"model-{number:05d}-of-{len(parts):05d}.safetensors"
+        header, offset = {"__metadata__": {"format": "pt"}}, 0
+        for name, shape in part:
+            end = offset + 2 * int(np.prod(shape))
+            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, end]}
+            weight_map[name], offset = file, end
+        raw = json.dumps(header).encode()
+        raw += b" " * (-len(raw) % 8)
+        with open(path / file, "wb") as out:
+            out.write(len(raw).to_bytes(8, "little") + raw)
+            for _, shape in part:
+                left = int(np.prod(shape))
+                while left:
+                    piece = noise[: min(left, noise.size)]
+                    out.write(piece.data)
+                    left -= piece.size
+    index = {"metadata": {"total_size": 2 * size}, "weight_map": weight_map}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def make_patch(checkpoint: Path, file: Path, share: float) -> list[str]:
+    """Edit a share of the rows of every matrix in a quarter of the shards; returns the shards."""
+    from hfbiasedit.patches.edits import TensorEdit
+    from hfbiasedit.patches.patch import Patch
+    from hfbiasedit.patches.storage import Checkpoint
+
+    opened = Checkpoint.open(checkpoint)
+    touched = opened.files[1::4] or opened.files
+    random = np.random.default_rng(1)
+    edits = {}
+    for name, place in opened.tensors.items():
+        if place.file not in touched or len(place.info.shape) < 2:
+            continue
+        height = place.info.shape[0]
+        rows = np.sort(random.choice(height, max(1, round(share * height)), replace=False))
+        content = np.memmap(checkpoint / place.file, "<u2", "r", place.info.begin, place.info.shape)
+        old = np.array(content[rows])
+        edits[name] = TensorEdit(
+            name, "rows", 0, place.info.shape, "BF16", rows.astype(np.int64), old, old ^ 1
+        )
+    Patch(edits).save(file)
+    return list(touched)
+
+
+APPLY = """
+import re, sys
+def peak():  # of this process alone; getrusage would count what its parent had
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+baseline = peak()
+sys.argv = ["hfbiasedit", "patch", "apply", *sys.argv[1:]]
+from hfbiasedit.cli.app import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print(f"peak memory {(peak() - baseline) / 1024:.1f} MB above an idle interpreter")
+"""
+RESAVE = """
+import sys, torch
+from transformers import AutoModelForCausalLM
+from hfbiasedit.patches.patch import Patch
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype="auto")
+Patch.load(sys.argv[2]).apply_(model)
+model.save_pretrained(sys.argv[3])
+"""
+
+
+def timed(command: list[str], out: Path, repeat: int) -> tuple[float, str]:
+    """Best wall time of a command that writes `out`, and what it printed."""
+    best, printed = float("inf"), ""
+    for _ in range(repeat):
+        shutil.rmtree(out, ignore_errors=True)
+        os.sync()  # nobody pays for the writes of the one before
+        started = time.perf_counter()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        best, printed = min(best, time.perf_counter() - started), done.stdout
+    shutil.rmtree(out, ignore_errors=True)
+    return best, printed
+
+
+def main() -> None:
+    """Make the checkpoint, run the contenders, print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--share", type=float, default=0.001)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--dir", type=Path, default=None)
+    parser.add_argument("--skip-resave", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+        base, patch, out = Path(folder, "base"), Path(folder, "p.safetensors"), Path(folder, "out")
+        write_checkpoint(base, options.layers, options.shards)
+        touched = make_patch(base, patch, options.share)
+        size = sum(file.stat().st_size for file in base.glob("*.safetensors"))
+        part = sum((base / file).stat().st_size for file in touched)
+        print(f"checkpoint {size / 1e9:.2f} GB, touched shards {part / 1e9:.2f} GB")
+        held = patch_bytes(patch)
+        print(f"patch {patch.stat().st_size / 1e6:.2f} MB = {patch.stat().st_size / held:.4f}x")
+        files = " ".join(f"'{base / file}'" for file in touched)
+        copy, _ = timed(["sh", "-c", f"mkdir '{out}' && cp {files} '{out}'"], out, options.repeat)
+        command = [sys.executable, "-c", APPLY, str(base), str(patch), "--out", str(out)]
+        ours, printed = timed(command, out, options.repeat)
+        print(printed.strip())
+        print(f"cp of the touched shards {copy:.2f} s, apply {ours:.2f} s: {ours / copy:.2f}x cp")
+        if not options.skip_resave:
+            resave = [sys.executable, "-c", RESAVE, str(base), str(patch), str(out)]
+            slow, _ = timed(resave, out, 1)
+            print(f"load, change, save_pretrained {slow:.2f} s: apply is {slow / ours:.1f}x faster")
+
+
+def patch_bytes(patch: Path) -> int:
+    """Bytes that positions and both sides need, without any header."""
+    from hfbiasedit.patches.patch import Patch
+
+    return Patch.load(patch).summary()["bytes"]
+
+
+if __name__ == "__main__":
+    main()
