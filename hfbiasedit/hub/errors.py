@@ -14,7 +14,7 @@ import httpx2
 from huggingface_hub import constants, errors, get_token
 
 LOG_IN = "log in with `hf auth login` (or set HF_TOKEN)"
-_TOKEN = re.compile(r"\b(hf|api_org|hf_oauth)_[A-Za-z0-9_-]{8,}")
+_TOKEN = re.compile(r"\b(?:(?:hf|api_org)_[A-Za-z0-9]{20,}|hf_(?:oauth|jwt)_[\w.-]{20,})")
 
 
 def redact(text: str) -> str:
