@@ -1,0 +1,178 @@
+"""`ability`: what an edit costs, measured before and after on the same questions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit import console
+from hfbiasedit.abilities.config import AbilityConfig
+from hfbiasedit.errors import UsageError
+from hfbiasedit.versions import __version__
+
+if TYPE_CHECKING:
+    from hfbiasedit.abilities.isolation.judge import Judgement
+    from hfbiasedit.models.loading import LoadedModel
+    from hfbiasedit.patches.patch import Patch
+
+SCHEMA = "hfbiasedit.ability/1"
+
+
+def measure_ability(
+    model: str | Path | LoadedModel | None,
+    config: AbilityConfig | None = None,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Measure how well a model codes; with `config.patch` before and after it, in one load.
+
+    Args:
+        model: Hub id, directory or loaded model; None when only ready-made samples are judged.
+        config: what to measure; `overrides` replace fields of it.
+
+    Returns:
+        The document `ability.json`: `schema`, `version`, `model`, `patch`, `seconds`, and one
+        entry per task with `before` and, with a patch, `after`.
+
+    Raises:
+        UsageError: options that contradict each other.
+        BiasEditError: the model, the patch, a text, problems or samples cannot be used.
+    """
+    config = replace(config or AbilityConfig(), **overrides)
+    started = time.monotonic()
+    ready_made = config.samples is not None
+    if ready_made and config.tasks != ("humaneval",):
+        raise UsageError("ready-made samples can only be judged: give --tasks humaneval")
+    if ready_made and config.patch is not None:
+        raise UsageError("ready-made samples have no before and after: leave the patch out")
+    if model is None and not ready_made:
+        raise UsageError("name a MODEL, or judge ready-made completions with --samples FILE")
+    prepared = _prepare(config)
+    loaded = None if ready_made else _load(model, config)
+    patch = _patch(config.patch)
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "model": _describe(loaded),
+        "patch": patch.digest if patch is not None else getattr(loaded, "patch_digest", None),
+    }
+    for task in config.tasks:
+        document[task] = _TASKS[task](loaded, config, patch, prepared.get(task))
+    document["seconds"] = round(time.monotonic() - started, 3)
+    return document
+
+
+ability = measure_ability
+
+
+def _prepare(config: AbilityConfig) -> dict[str, Any]:
+    """Read everything that can be wrong before a model is loaded."""
+    prepared: dict[str, Any] = {}
+    if "perplexity" in config.tasks:
+        from hfbiasedit.abilities.corpus import load_corpus, refuse_overlap
+        from hfbiasedit.editing.anchor import load_anchor
+
+        prepared["perplexity"] = load_corpus(config)
+        anchor = load_anchor(config.anchor)
+        refuse_overlap(prepared["perplexity"], anchor.name, anchor.texts)
+    if "syntax" in config.tasks:
+        from hfbiasedit.abilities.syntax import load_stubs
+
+        prepared["syntax"] = load_stubs(config.stubs, config.limit)
+    if "humaneval" in config.tasks:
+        from hfbiasedit.abilities.problems import load_problems, load_samples
+
+        problems = load_problems(config.problems, config.limit)
+        samples = load_samples(config.samples, problems) if config.samples else None
+        prepared["humaneval"] = problems, samples
+    return prepared
+
+
+def _load(model: Any, config: AbilityConfig) -> LoadedModel:
+    from hfbiasedit.models.loading import LoadedModel, load_model
+
+    if isinstance(model, LoadedModel):
+        return model
+    return load_model(
+        model,
+        revision=config.revision,
+        dtype=config.dtype,
+        device=config.device,
+        device_map=config.device_map,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _patch(given: Any) -> Patch | None:
+    from hfbiasedit.patches.patch import Patch
+
+    return Patch.load(given) if isinstance(given, str | Path) else given
+
+
+def _describe(loaded: LoadedModel | None) -> dict[str, Any] | None:
+    if loaded is None:
+        return None
+    return {
+        "id": loaded.source.id,
+        "revision": loaded.source.commit,
+        "dtype": loaded.dtype,
+        "parameters": loaded.parameters,
+    }
+
+
+def _perplexity(loaded: Any, config: AbilityConfig, patch: Any, corpus: Any) -> dict[str, Any]:
+    from hfbiasedit.abilities.perplexity import measure_perplexity
+
+    with console.progress("perplexity", None) as bar:
+        return measure_perplexity(loaded, corpus, config, patch, bar)
+
+
+def _syntax(loaded: Any, config: AbilityConfig, patch: Any, stubs: Any) -> dict[str, Any]:
+    from hfbiasedit.abilities.syntax import measure_syntax
+
+    total = 2 * len(stubs) * (1 if patch is None else 2)
+    with console.progress("syntax", total) as bar:
+        return measure_syntax(loaded, stubs, config, patch, bar)
+
+
+def _humaneval(loaded: Any, config: AbilityConfig, patch: Any, prepared: Any) -> dict[str, Any]:
+    from hfbiasedit.abilities.humaneval import measure_humaneval
+
+    problems, samples = prepared
+    with console.progress("programming problems", None) as bar:
+        result, judgements = measure_humaneval(
+            problems, config, loaded=loaded, samples=samples, patch=patch, progress=bar
+        )
+    result["isolation"] = _isolation(judgements)
+    return result
+
+
+def _isolation(judgements: list[Judgement]) -> dict[str, Any]:
+    """Which guards held everywhere; what the platform lacks is said once."""
+    known = [judgement for judgement in judgements if judgement.guards or judgement.missing]
+    active = sorted(set.intersection(*(set(j.guards) for j in known))) if known else []
+    missing = sorted({name for judgement in known for name in judgement.missing})
+    if known and not {"landlock", "seccomp"} <= set(active):
+        console.warn(
+            "this system lacks the kernel's guards (Linux with Landlock and seccomp): files and "
+            "network are only kept from well-behaved programs; judge in a container or on Linux"
+        )
+    if missing:
+        console.warn(f"this system does not limit: {', '.join(missing)}")
+    return {"guards": active, "missing": missing}
+
+
+def _generation(loaded: Any, config: AbilityConfig, patch: Any, _: Any) -> dict[str, Any]:
+    from hfbiasedit.abilities.secondlook import measure_behaviour
+
+    with console.progress("second look", None) as bar:
+        return measure_behaviour(loaded, config, patch, bar)
+
+
+_TASKS = {
+    "perplexity": _perplexity,
+    "syntax": _syntax,
+    "humaneval": _humaneval,
+    "generation": _generation,
+}

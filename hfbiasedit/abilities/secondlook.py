@@ -1,0 +1,163 @@
+"""A second look: what a model really writes about people, beside what its scores say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfbiasedit.abilities.generation import Completion, Request, Sampling, complete
+from hfbiasedit.abilities.intervals import bootstrap
+from hfbiasedit.abilities.literals import written_gender
+from hfbiasedit.errors import BiasEditError
+
+if TYPE_CHECKING:
+    from hfbiasedit.abilities.config import AbilityConfig
+    from hfbiasedit.codegenbias.records import Record
+    from hfbiasedit.console import Progress
+    from hfbiasedit.models.loading import LoadedModel
+    from hfbiasedit.patches.patch import Patch
+
+_LONGEST_LITERAL = 12  # tokens
+
+
+def measure_behaviour(
+    loaded: LoadedModel,
+    config: AbilityConfig,
+    patch: Patch | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Sample completions of held-out prompts and compare the genders written with the scores.
+
+    Completions are drawn at temperature 1 from the whole distribution, so that the share of women
+    among the genders written estimates the model share of the same prompts.
+
+    Raises:
+        BiasEditError: no prompts are left, or one is longer than the context.
+    """
+    from hfbiasedit.codegenbias.prompts import load_prompts
+
+    prompts = load_prompts(
+        config.config,
+        "test",
+        reference=str(config.reference),
+        limit=config.people,
+        seed=config.seed,
+    )
+    records = prompts.records
+    if not records:
+        raise BiasEditError("no held-out prompts are left for the second look")
+    result: dict[str, Any] = {
+        "prompts": len(records),
+        "professions": len({record.profession for record in records}),
+        "looks": config.looks,
+        "digest": prompts.digest,
+        "before": _side(loaded, records, config, progress),
+    }
+    if patch is not None:
+        with patch.applied(loaded.model):
+            result["after"] = _side(loaded, records, config, progress)
+    return result
+
+
+def _side(
+    loaded: LoadedModel,
+    records: Sequence[Record],
+    config: AbilityConfig,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    from hfbiasedit.scoring.continuations import encode
+    from hfbiasedit.scoring.engine import score
+    from hfbiasedit.scoring.fb_score import model_share
+
+    scores = score(loaded, encode(loaded.tokenizer, records))
+    shares = model_share(scores.log_male, scores.log_female)
+    return compare(records, shares, _write(loaded, records, config, progress), config)
+
+
+def _write(
+    loaded: LoadedModel,
+    records: Sequence[Record],
+    config: AbilityConfig,
+    progress: Progress | None,
+) -> np.ndarray:
+    """How often each prompt was completed to a man and to a woman: int64 [prompts, 2]."""
+    requests = [
+        Request(f"{record.id} look {look}", record.prompt)
+        for record in records
+        for look in range(config.looks)
+    ]
+
+    def advance(batch: list[Completion]) -> None:
+        if progress is not None:
+            progress.advance(len(batch))
+
+    written = complete(
+        loaded,
+        requests,
+        Sampling(_LONGEST_LITERAL, ("\n",), temperature=1.0, seed=config.seed),
+        batch_size=config.batch_size,
+        on_batch=advance,
+    )
+    counts = np.zeros((len(records), 2), dtype=np.int64)
+    for index, completion in enumerate(written):
+        row = index // config.looks
+        gender = written_gender(records[row], completion.text)
+        if gender is not None:
+            counts[row, int(gender == "female")] += 1
+    return counts
+
+
+def compare(
+    records: Sequence[Record], shares: np.ndarray, counts: np.ndarray, config: AbilityConfig
+) -> dict[str, Any]:
+    """Shares of women per profession, as written and as scored.
+
+    Each prompt's score weighs as much as it has completions with a gender, so that both are about
+    the same things. Professions about which no gender was written are left out (`n` are kept).
+
+    Args:
+        records: prompts. shares: model share of each [prompts].
+        counts: completions that wrote a man and a woman [prompts, 2].
+    """
+    names, code = np.unique([record.profession for record in records], return_inverse=True)
+    weight = counts.sum(1)
+    total = np.bincount(code, weight, len(names))
+    kept = total > 0
+    reality = np.zeros(len(names))
+    reality[code] = [record.share_female for record in records]
+    women = np.bincount(code, counts[:, 1], len(names))[kept] / total[kept]
+    scored = np.bincount(code, shares * weight, len(names))[kept] / total[kept]
+    coverage = float(weight.sum() / (len(records) * config.looks))
+    return {
+        "coverage": coverage,
+        "n": int(kept.sum()),
+        **_agreement(women, scored, reality[kept], config),
+    }
+
+
+def _agreement(
+    women: np.ndarray, scored: np.ndarray, reality: np.ndarray, config: AbilityConfig
+) -> dict[str, Any]:
+    """Means over professions; None where no profession is left or nothing varies."""
+    names = ("share_female", "ci95", "share_scored", "share_reference", "fb_written", "fb_scored")
+    if not len(women):
+        return dict.fromkeys((*names, "mean_difference", "correlation"))
+    varies = len(women) > 2 and women.std() > 0 and scored.std() > 0
+    interval = bootstrap(
+        lambda counts: counts @ women / len(women),
+        len(women),
+        resamples=config.bootstrap,
+        seed=config.seed,
+    )
+    return {
+        "share_female": float(women.mean()),
+        "ci95": interval,
+        "share_scored": float(scored.mean()),
+        "share_reference": float(reality.mean()),
+        "fb_written": float(100 * np.abs(women - reality).mean()),
+        "fb_scored": float(100 * np.abs(scored - reality).mean()),
+        "mean_difference": float((women - scored).mean()),
+        "correlation": float(np.corrcoef(women, scored)[0, 1]) if varies else None,
+    }

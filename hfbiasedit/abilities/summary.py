@@ -1,0 +1,114 @@
+"""The tables of an ability document for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def tables(document: dict[str, Any]) -> Iterator[Table]:
+    """One table per measured task, with a column for before and, with a patch, after."""
+    makers = {
+        "perplexity": _perplexity,
+        "syntax": _syntax,
+        "humaneval": _humaneval,
+        "generation": _generation,
+    }
+    for task, make in makers.items():
+        if task in document:
+            yield make(document[task])
+
+
+def _table(title: str, part: dict[str, Any], change: str | None = "change") -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    if "after" not in part:
+        table.add_column("value", justify="right")
+        return table
+    for column in ("before", "after", change):
+        if column is not None:
+            table.add_column(column, justify="right")
+    return table
+
+
+def _row(table: Table, part: dict[str, Any], name: str, value: Any, change: str = "") -> None:
+    """Add a row; `value` formats one side."""
+    if "after" in part:
+        table.add_row(name, value(part["before"]), value(part["after"]), change)
+    else:
+        table.add_row(name, value(part["before"]))
+
+
+def _perplexity(part: dict[str, Any]) -> Table:
+    text = part["text"]
+    title = f"Perplexity of {text['name']} ({part['before']['tokens']:,} tokens)"
+    table = _table(title, part)
+    change = ""
+    if "after" in part:
+        change = f"{part['relative_change']:+.2%} {_range(part['relative_change_ci95'], '+.2%')}"
+    _row(table, part, "per token", lambda s: f"{s['token_perplexity']:.3f}", change)
+    _row(table, part, "  95 % interval", lambda s: _range(s["ci95"], ".3f"))
+    _row(table, part, "per byte", lambda s: f"{s['byte_perplexity']:.4f}")
+    if "after" in part:
+        table.add_row("KL, mean", "", f"{part['kl_mean']:.2g}", "nats per token")
+        table.add_row("KL, 99th percentile", "", f"{part['kl_p99']:.2g}", "")
+        table.add_row("top token changed", "", f"{part['top1_changed']:.2%}", "of positions")
+    return table
+
+
+def _syntax(part: dict[str, Any]) -> Table:
+    table = _table(f"Completions that parse ({part['stubs']} function stubs)", part)
+    for name in ("greedy", "sampled"):
+        _row(table, part, name, lambda s, n=name: f"{s[n]['rate']:.1%}", _difference(part, name))
+        _row(table, part, "  95 % interval", lambda s, n=name: _range(s[n]["ci95"], ".1%"))
+    return table
+
+
+def _difference(part: dict[str, Any], name: str) -> str:
+    if "difference" not in part:
+        return ""
+    found = part["difference"][name]
+    return f"{found['rate']:+.1%} {_range(found['ci95'], '+.1%')}"
+
+
+def _humaneval(part: dict[str, Any]) -> Table:
+    problems = part["problems"]
+    table = _table(f"pass@k of {problems['name']} ({problems['count']} problems)", part)
+    for key in part["before"]:
+        if key.startswith("pass@") and not key.endswith("_ci95"):
+            interval = "ci95" if key == "pass@1" else f"{key}_ci95"
+            change = ""
+            if key == "pass@1" and "difference" in part:
+                found = part["difference"]
+                change = f"{found['pass@1']:+.1%} {_range(found['ci95'], '+.1%')}"
+            _row(table, part, key, lambda s, name=key: f"{s[name]:.1%}", change)
+            _row(table, part, "  95 % interval", lambda s, name=interval: _range(s[name], ".1%"))
+    for verdict in part["before"]["verdicts"]:
+        _row(table, part, verdict, lambda s, name=verdict: f"{s['verdicts'][name]}")
+    return table
+
+
+def _generation(part: dict[str, Any]) -> Table:
+    title = f"What the model wrote ({part['prompts']} prompts, {part['looks']} completions each)"
+    table = _table(title, part)
+    rows = (
+        ("women among the genders written", "share_female", ".1%"),
+        ("  the model's scores say", "share_scored", ".1%"),
+        ("  reality", "share_reference", ".1%"),
+        ("completions with a gender", "coverage", ".1%"),
+        ("FB-Score from what was written", "fb_written", ".2f"),
+        ("  from scores", "fb_scored", ".2f"),
+        ("correlation over professions", "correlation", ".3f"),
+    )
+    for title, key, form in rows:
+        _row(table, part, title, lambda s, k=key, f=form: "–" if s[k] is None else format(s[k], f))
+    return table
+
+
+def _range(interval: list[float], form: str) -> str:
+    return f"[{interval[0]:{form}}, {interval[1]:{form}}]"

@@ -1,0 +1,148 @@
+"""The share of function stubs that a model completes to code that parses."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfbiasedit.abilities.generation import (
+    FUNCTION_STOPS,
+    Completion,
+    Request,
+    Sampling,
+    complete,
+)
+from hfbiasedit.abilities.intervals import mean_interval, rate_interval
+from hfbiasedit.abilities.jsonl import read_objects, text_field
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.resources import data_path
+
+if TYPE_CHECKING:
+    from hfbiasedit.abilities.config import AbilityConfig
+    from hfbiasedit.console import Progress
+    from hfbiasedit.models.loading import LoadedModel
+    from hfbiasedit.patches.patch import Patch
+
+_LONGEST_BODY = 96  # tokens; the stubs ask for a few lines
+_TEMPERATURE = 0.8
+
+
+@dataclass(frozen=True)
+class Stub:
+    """The head of a function with its docstring."""
+
+    name: str
+    prompt: str
+
+
+def load_stubs(path: Path | None, limit: int | None = None) -> list[Stub]:
+    """Stubs of a JSONL file with the fields `name` and `prompt`, or those that ship.
+
+    Raises:
+        BiasEditError: a line is malformed, or a stub is no function with only a docstring.
+    """
+    path = path or data_path("ability", "stubs.jsonl")
+    stubs = []
+    for number, row in read_objects(path):
+        where = f"{path} line {number}"
+        stub = Stub(text_field(row, "name", where), text_field(row, "prompt", where))
+        if _last_function(stub.prompt + "    pass\n") is None:
+            raise BiasEditError(f"{where}: the prompt is not the head of a Python function")
+        stubs.append(stub)
+    if not stubs:
+        raise BiasEditError(f"{path} holds no stubs")
+    return stubs[:limit]
+
+
+def parses(prompt: str, completion: Completion) -> bool:
+    """Whether prompt and completion are Python, and the function got a body of its own.
+
+    A completion that ran into the length limit is judged without its last, unfinished line.
+    """
+    text = completion.text
+    if completion.finish == "length":
+        text = text[: text.rfind("\n") + 1]
+    function = _last_function(prompt + text)
+    if function is None:
+        return False
+    own = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return bool(own)
+
+
+def measure_syntax(
+    loaded: LoadedModel,
+    stubs: Sequence[Stub],
+    config: AbilityConfig,
+    patch: Patch | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Rates of parsing completions, greedy and sampled, before and (with a patch) after."""
+    before = _both(loaded, stubs, config, progress)
+    result: dict[str, Any] = {"stubs": len(stubs), "before": _summary(before, config)}
+    if patch is not None:
+        with patch.applied(loaded.model):
+            after = _both(loaded, stubs, config, progress)
+        result["after"] = _summary(after, config)
+        result["difference"] = {
+            name: {
+                "rate": float((after[name] - before[name]).mean()),
+                "ci95": mean_interval(
+                    after[name] - before[name], resamples=config.bootstrap, seed=config.seed
+                ),
+            }
+            for name in before
+        }
+    return result
+
+
+def _both(
+    loaded: LoadedModel, stubs: Sequence[Stub], config: AbilityConfig, progress: Progress | None
+) -> dict[str, np.ndarray]:
+    """1.0 or 0.0 per stub [stubs], greedy and sampled."""
+    greedy = Sampling(min(config.max_new_tokens, _LONGEST_BODY), FUNCTION_STOPS, seed=config.seed)
+    sampled = replace(greedy, temperature=config.temperature or _TEMPERATURE, top_p=config.top_p)
+    requests = [
+        Request(f"stub {number} {stub.name}", stub.prompt) for number, stub in enumerate(stubs)
+    ]
+
+    def advance(batch: list[Completion]) -> None:
+        if progress is not None:
+            progress.advance(len(batch))
+
+    rates = {}
+    for name, sampling in (("greedy", greedy), ("sampled", sampled)):
+        written = complete(
+            loaded, requests, sampling, batch_size=config.batch_size, on_batch=advance
+        )
+        verdicts = [parses(s.prompt, w) for s, w in zip(stubs, written, strict=True)]
+        rates[name] = np.array(verdicts, dtype=np.float64)
+    return rates
+
+
+def _summary(rates: dict[str, np.ndarray], config: AbilityConfig) -> dict[str, Any]:
+    return {
+        name: {
+            "rate": float(values.mean()),
+            "ci95": rate_interval(values, 1, resamples=config.bootstrap, seed=config.seed),
+            "n": len(values),
+        }
+        for name, values in rates.items()
+    }
+
+
+def _last_function(source: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The last top-level function of a source, or None when it does not parse or has none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a strange escape is no syntax error
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return functions[-1] if functions else None
