@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfbiasedit.errors import UsageError
 from hfbiasedit.reports.names import is_hub_id
 
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 _HEADER = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 
@@ -33,8 +35,17 @@ class Licence:
 
 
 def find_licence(model: str, revision: str | None, given: str | None = None) -> Licence | None:
-    """The licence `given` by the user, else the one that the base model's card names."""
-    if given:
+    """The licence `given` by the user, else the one that the base model's card names.
+
+    Raises:
+        UsageError: `given` is no identifier.
+    """
+    if given is not None:
+        if not _IDENTIFIER.fullmatch(given.strip()):
+            raise UsageError(
+                f"{given!r} is no licence identifier; give one of the Hub's, such as apache-2.0, "
+                "bigcode-openrail-m or other"
+            )
         return Licence(given.strip())
     header = _base_metadata(model, revision)
     identifier = header.get("license")

@@ -9,6 +9,7 @@ from typing import Any
 from hfbiasedit import runs
 from hfbiasedit.cards.licence import find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, card_metadata
+from hfbiasedit.cards.seal import MARKER, opened_seal, seal
 from hfbiasedit.errors import UsageError
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
@@ -18,8 +19,6 @@ from hfbiasedit.reports.movements import moved_to_men, moved_to_women, movements
 from hfbiasedit.reports.names import FIGURES, is_hub_id, model_name
 
 TEMPLATES = {"model": "model_card.md.jinja", "patch": "patch_card.md.jinja"}
-# In every card of this program: `push` may replace a card that holds it.
-MARKER = "<!-- made by hfbiasedit -->"
 _MOVED = 10
 _WORSE = 15
 
@@ -76,7 +75,27 @@ def render_card(
     documents = open_documents(runs.Run.open(run).path)
     context = _context(documents, what, license, repo_id, dataset_id)
     text = render(template, TEMPLATES[what], context, html=False)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
+    text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
+    return seal(text, {"what": what, "license": license})
+
+
+def card_to_publish(run: Path, *, what: str, repo_id: str) -> tuple[str, bool]:
+    """The card for a repository: rendered for it, unless somebody wrote or changed `README.md`.
+
+    A card made by `write_card` keeps the licence that it was given. One from a template
+    without the marker, or edited since, is somebody's own and taken as it is.
+
+    Returns:
+        The text, and whether it is somebody's own.
+    """
+    path = Path(run) / runs.CARD
+    if not path.is_file():
+        return render_card(run, what=what, repo_id=repo_id), False
+    written = path.read_text(encoding="utf-8")
+    options = opened_seal(written)
+    if options is None:
+        return written, True
+    return render_card(run, what=what, license=options.get("license"), repo_id=repo_id), False
 
 
 def _context(

@@ -42,7 +42,7 @@ def card(
 
     figures = write_figures(run)
     path = write_card(run, what=what.value, template=template, license=license, repo_id=repo_id)
-    report = write_report(run)
+    report = write_report(run, figures=figures)
     typer.echo(path)
     typer.echo(report)
     console.message(f"{len(figures)} figures in {figures[0].parent}")

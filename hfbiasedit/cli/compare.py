@@ -55,22 +55,20 @@ def _scores(comparison: Comparison) -> Table:
 
     dataset = comparison.reports[0]["dataset"]
     table = Table(
-        title=f"FB-Score, lower is better ({text.count(dataset['prompts'])} prompts, "
+        title="FB-Score with 95% interval, lower is better "
+        f"({text.count(dataset['prompts'])} prompts, "
         f"{text.count(dataset['professions'])} professions, {escape(str(dataset['reference']))})",
         title_justify="left",
     )
     table.add_column("model", overflow="fold")
-    for name in ("FB-Score", "95% interval", "difference", "95% interval", "relative"):
-        table.add_column(name, justify="right")
-    for name in ("lean", "amplification", "gender mass"):
-        table.add_column(name, justify="right")
+    for name in ("FB-Score", "difference", "relative", "lean", "amplification", "gender mass"):
+        table.add_column(name, justify="right", no_wrap=True)
     changes: list[dict[str, Any] | None] = [None, *comparison.differences]
     for label, report, change in zip(comparison.labels, comparison.reports, changes, strict=True):
         slope = report.get("amplification")
         table.add_row(
             escape(label),
-            text.score(report["fb_score"], 2),
-            text.interval(report["ci95"]),
+            f"{text.score(report['fb_score'], 2)}\n{text.interval(report['ci95'])}",
             *_change(change),
             text.change(report["lean"]),
             "" if slope is None else text.score(slope, 2),
@@ -79,15 +77,15 @@ def _scores(comparison: Comparison) -> Table:
     return table
 
 
-def _change(change: dict[str, Any] | None) -> tuple[str, str, str]:
+def _change(change: dict[str, Any] | None) -> tuple[str, str]:
     from hfbiasedit.reports import formatting as text
 
     if change is None:
-        return "", "", ""
+        return "", ""
     relative = change["relative_change"]
+    interval = text.change_interval(change["difference_ci95"])
     return (
-        text.change(change["difference"], 2),
-        text.change_interval(change["difference_ci95"]),
+        f"{text.change(change['difference'], 2)}\n{interval}",
         "" if relative is None else text.relative(relative),
     )
 

@@ -96,10 +96,17 @@ def method_facts(documents: Documents) -> list[Fact]:
         _fact("prompts digest", audit.get("prompts_digest"), str),
         _fact("base commit", audit["model"].get("revision"), str),
         _fact("patch digest", (edit.get("patch") or {}).get("digest"), str),
+        _fact("noise of a model share by batching", audit.get("noise_floor"), _noise),
         _fact("measured in", audit.get("seconds"), text.duration),
         ("versions", _versions(edit.get("versions") or audit.get("versions") or {})),
     ]
     return [fact for fact in facts if fact is not None and fact[1]]
+
+
+def _noise(floor: Mapping[str, Any]) -> str:
+    """How far rounding alone moves a share, in points."""
+    mean, largest = (text.significant(floor[key], 2) for key in ("mean", "largest"))
+    return f"{mean} points on average, {largest} at most ({floor['prompts']} prompts scored alone)"
 
 
 def _versions(found: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,34 @@ from hfbiasedit.reports.names import FIGURES, model_name
 from hfbiasedit.resources import template_path
 
 _TEMPLATE = "report.html.jinja"
-_BREAKDOWNS = ("template", "polarity", "group", "modifier")
+_BREAKDOWNS = ("polarity", "split", "group", "template", "modifier")
 
 
-def write_report(directory: Path) -> Path:
+def write_report(directory: Path, *, figures: Sequence[Path] | None = None) -> Path:
     """Write `report.html` into a run directory or the output of an audit; returns its path.
+
+    Args:
+        directory: A run directory or the output of `audit --out`.
+        figures: What `write_figures` has just written there, to save drawing it twice.
 
     Raises:
         BiasEditError: the directory holds neither a run nor an audit.
     """
     path = Path(directory) / runs.REPORT
-    write_text(path, render_report(open_documents(directory)))
+    drawn = None
+    if figures is not None:
+        drawn = {file.stem: file.read_bytes() for file in figures if file.suffix == ".svg"}
+    write_text(path, render_report(open_documents(directory), drawn))
     return path
 
 
-def render_report(documents: Documents) -> str:
+def render_report(documents: Documents, figures: Mapping[str, bytes] | None = None) -> str:
     """The page as text. Values from the documents are escaped, and a content security policy
     allows only the page's own script and style (by hash) and inlined images."""
-    return render(None, _TEMPLATE, _context(documents), html=True)
+    return render(None, _TEMPLATE, _context(documents, figures), html=True)
 
 
-def _context(documents: Documents) -> dict[str, Any]:
+def _context(documents: Documents, figures: Mapping[str, bytes] | None) -> dict[str, Any]:
     from markupsafe import Markup
 
     before, after, edit = documents.before, documents.after, documents.edit
@@ -57,7 +65,7 @@ def _context(documents: Documents) -> dict[str, Any]:
         "difference": facts.difference(edit, before, after),
         "baselines": facts.baselines(before),
         "warnings": facts.warnings(documents),
-        "figures": _figures(documents),
+        "figures": _figures(documents, figures),
         "splits": tables.splits(edit or {}),
         "edit_facts": facts.edit_facts(edit) if edit else [],
         "ability": ability,
@@ -65,7 +73,9 @@ def _context(documents: Documents) -> dict[str, Any]:
         "professions": rows,
         "has_groups": any(row.group for row in rows),
         "breakdowns": [
-            (key, found) for key in _BREAKDOWNS if (found := tables.breakdown(key, before, after))
+            (key, found)
+            for key in _BREAKDOWNS
+            if len(found := tables.breakdown(key, before, after)) > 1
         ],
         "method_facts": facts.method_facts(documents),
     }
@@ -77,14 +87,16 @@ def _professions(before: Document, after: Document | None) -> list[Movement]:
     return sorted(rows, key=lambda row: (-row.fb_after, row.profession))
 
 
-def _figures(documents: Documents) -> list[dict[str, str]]:
-    from hfbiasedit.figures.run import render_figures
+def _figures(documents: Documents, drawn: Mapping[str, bytes] | None) -> list[dict[str, str]]:
+    if drawn is None:
+        from hfbiasedit.figures.run import render_figures
 
+        drawn = render_figures(documents)
     made = []
-    for name, svg in render_figures(documents).items():
-        title, caption = FIGURES[name]
-        uri = "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
-        made.append({"name": name, "title": title, "caption": caption, "uri": uri})
+    for name, (title, caption) in FIGURES.items():
+        if name in drawn:
+            uri = "data:image/svg+xml;base64," + base64.b64encode(drawn[name]).decode("ascii")
+            made.append({"name": name, "title": title, "caption": caption, "uri": uri})
     return made
 
 

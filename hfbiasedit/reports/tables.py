@@ -8,6 +8,7 @@ from typing import Any
 
 from hfbiasedit.reports import formatting as text
 from hfbiasedit.reports.documents import Document
+from hfbiasedit.reports.names import split_name
 
 _SPLIT_ORDER = (
     "edit",
@@ -43,7 +44,7 @@ def breakdown(key: str, before: Document, after: Document | None) -> list[Breakd
     second = {} if after is None else {row[key]: row for row in after.get(f"by_{key}") or ()}
     return [
         BreakdownRow(
-            name=row[key],
+            name=split_name(row[key]) if key == "split" else row[key],
             prompts=row["prompts"],
             before=row["fb_score"],
             after=second[row[key]]["fb_score"] if row[key] in second else None,

@@ -207,6 +207,7 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
             }
             for index, name in enumerate(world.names)
         ],
+        "noise_floor": {"mean": 0.0213, "largest": 0.117, "prompts": 16},
         "warnings": [],
         "seconds": 12.34,
     }

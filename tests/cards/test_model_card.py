@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hfbiasedit.cards.model_card import card_to_publish, render_card, write_card
+from hfbiasedit.errors import BiasEditError, UsageError
+from tests.reports import fixtures
+
+
+@pytest.fixture(scope="module")
+def made():
+    documents = fixtures.documents(60)
+    documents["after"]["professions"][3]["fb"] = documents["before"]["professions"][3]["fb"] + 0.03
+    return documents
+
+
+@pytest.fixture(scope="module")
+def run(made, tmp_path_factory):
+    directory = fixtures.write_run(tmp_path_factory.mktemp("cards") / "run", made)
+    (directory / "figures").mkdir()
+    (directory / "figures" / "shares.png").write_bytes(b"drawn")
+    return directory
+
+
+def parts(card):
+    header, text = re.fullmatch(r"---\n(.*?)\n---\n(.*)", card, re.DOTALL).groups()
+    return yaml.safe_load(header), text
+
+
+def check_reads_well(text):
+    """No empty section, no placeholder, no table row of another width than its heading."""
+    assert not re.search(r"\b(None|nan|NaN|inf|undefined)\b", text)
+    assert "\n\n\n" not in text
+    outside = re.sub(r"```.*?```", "code", text, flags=re.DOTALL)
+    assert outside.count("```") == 0
+    headings = [
+        (len(h), place)
+        for place, line in enumerate(outside.split("\n"))
+        if (h := (re.match(r"#+(?= )", line) or [""])[0])
+    ]
+    lines = outside.split("\n")
+    for (level, place), (following, end) in zip(
+        headings, [*headings[1:], (1, len(lines))], strict=True
+    ):
+        body = "".join(lines[place + 1 : end]).strip()
+        assert body or following > level, f"empty section: {lines[place]}"
+    for block in re.findall(r"(?:^\|.*\|$\n?)+", outside, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.strip().split("\n")}
+        assert len(widths) == 1, block
+        assert len(block.strip().split("\n")) > 2, f"a table without rows: {block}"
+
+
+@pytest.mark.parametrize("what", ["model", "patch"])
+def test_a_full_card_reads_well_and_says_what_matters(run, what, made):
+    header, text = parts(render_card(run, what=what, repo_id="me/edited"))
+    check_reads_well(text)
+    before, after, edit = made["before"], made["after"], made["edit"]
+    for words in (
+        "<!-- made by hfbiasedit ",
+        f"**{before['fb_score']:.1f}** to **{after['fb_score']:.1f}**",
+        edit["command"],
+        'load_patched("me/edited")',
+        "hfbiasedit patch apply acme/tiny-coder me/edited",
+        "hfbiasedit patch revert",
+        "vllm serve",
+        "unseen templates",
+        "Farther from the reference than before",
+        "HumanEval, pass@1",
+        "Binary gender",
+        "one year",
+        "English occupation nouns",
+        "not the same as fairness",
+        "--reference parity",
+        "2410.07820",
+        "does not reproduce the\npaper's numbers",
+        fixtures.COMMIT,
+        fixtures.PATCH_DIGEST,
+        made["before"]["prompts_digest"],
+        "torch 2.13.0",
+        "figures/shares.png",
+    ):
+        assert words in text, words
+    assert "figures/arrows.png" not in text  # not drawn, so not shown
+    assert header["base_model"] == ["acme/tiny-coder"]
+
+
+def test_only_the_model_card_loads_the_model_as_a_whole(run):
+    assert 'from_pretrained("me/edited")' in render_card(run, repo_id="me/edited")
+    patch = render_card(run, what="patch", repo_id="me/edited")
+    assert 'from_pretrained("me/edited")' not in patch
+    assert "no model" in patch
+    with pytest.raises(UsageError, match="choose model or patch"):
+        render_card(run, what="dataset")
+
+
+def drop_ability(made):
+    del made["ability"]
+
+
+def drop_splits(made):
+    made["edit"]["splits"] = {"test": made["edit"]["splits"]["test"], "dev": None}
+
+
+def drop_most(made):
+    del made["ability"]
+    made["edit"].update(
+        splits={}, anchor=None, kl={}, history=[], seconds={}, peak_memory_bytes=None
+    )
+    made["edit"]["selection"].update(by_layer=[], by_module=[])
+    for side in ("before", "after"):
+        made[side].update(amplification=None, baselines={}, warnings=["few prompts"])
+        made[side]["model"].update(revision=None, parameters=None)
+        for row in made[side]["professions"]:
+            del row["group"]
+
+
+def only_perplexity_before(made):
+    made["ability"] = {"perplexity": {"before": made["ability"]["perplexity"]["before"]}}
+
+
+def nothing_moves(made):
+    made["after"]["professions"] = copy.deepcopy(made["before"]["professions"])
+
+
+def parity(made):
+    for side in ("before", "after"):
+        made[side]["dataset"]["reference"] = "parity"
+
+
+@pytest.mark.parametrize(
+    "change", [drop_ability, drop_splits, drop_most, only_perplexity_before, nothing_moves, parity]
+)
+@pytest.mark.parametrize("what", ["model", "patch"])
+def test_optional_parts_leave_no_gap(tmp_path, made, change, what):
+    mine = copy.deepcopy(made)
+    change(mine)
+    header, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine), what=what))
+    check_reads_well(text)
+    assert header["model-index"]
+    if change is parity:
+        assert "Parity is a goal" in text
+        assert "Statistics of one country" not in text
+    if change is nothing_moves:
+        assert "No profession is farther" in text
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [([-3, -1], None), ([-3, 1], "no clear change"), ([1, 3], "worse than the base model")],
+)
+def test_the_headline_claims_no_more_than_the_interval(tmp_path, made, interval, words):
+    mine = copy.deepcopy(made)
+    mine["edit"]["splits"]["test"]["difference_ci95"] = interval
+    text = render_card(fixtures.write_run(tmp_path / "run", mine))
+    for claim in ("no clear change", "worse than the base model"):
+        assert (claim in text) == (claim == words)
+
+
+def test_a_local_base_is_named_without_its_folders(tmp_path, made):
+    mine = copy.deepcopy(made)
+    for key in ("before", "after", "edit"):
+        mine[key]["model"]["id"] = "/home/ada/models/coder"
+    header, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))
+    assert "base_model" not in header
+    assert "local checkpoint `coder`" in text
+    assert "/home/ada" not in text
+    assert "huggingface.co/coder" not in text
+
+
+def test_names_from_data_cannot_break_out(tmp_path, made):
+    mine = copy.deepcopy(made)
+    hostile = "a|b <script>x</script>\n# heading `q` [l](javascript:x)"
+    for side in ("before", "after"):
+        mine[side]["professions"][0].update(
+            profession=hostile, model_share=0.0 if side == "before" else 1.0
+        )
+    mine["edit"]["command"] = "hfbiasedit edit\n```\n# injected"
+    mine["before"]["warnings"] = [hostile]
+    _, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))
+    check_reads_well(text)
+    assert "<script>" not in text.replace(r"\<script\>", "")
+    assert "\n# heading" not in text
+    assert "\n```\n# injected" not in text
+
+
+def test_own_templates_are_used_and_checked(run, tmp_path: Path):
+    own = tmp_path / "own.md"
+    own.write_text("---\n{{ metadata }}\n---\n# {{ name }}: {{ after.fb_score|score }}\n")
+    assert write_card(run, template=own) == run / "README.md"
+    written = (run / "README.md").read_text()
+    assert "# acme/tiny-coder: " in written
+    own.write_text("{{ mispelt }}")
+    with pytest.raises(BiasEditError, match=r"own.md: 'mispelt' is undefined"):
+        write_card(run, template=own)
+    assert (run / "README.md").read_text() == written  # a failure leaves the old card
+
+
+def test_a_card_for_publishing_is_rendered_again_unless_somebody_changed_it(tmp_path, made):
+    run = fixtures.write_run(tmp_path / "run", made)
+    assert "me/x" in card_to_publish(run, what="patch", repo_id="me/x")[0]
+    path = write_card(run, license="mit")
+    text, own = card_to_publish(run, what="model", repo_id="me/x")
+    assert not own
+    assert "me/x" in text
+    assert "license: mit" in text
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert card_to_publish(run, what="model", repo_id="me/x") == (text, False)
+    path.write_text(path.read_text() + "\nMy own words.\n")
+    text, own = card_to_publish(run, what="model", repo_id="me/x")
+    assert own
+    assert text == path.read_text()
+    path.write_text("# All mine")
+    assert card_to_publish(run, what="model", repo_id="me/x") == ("# All mine", True)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(BiasEditError, match="not a run directory"):
+        render_card(tmp_path)
