@@ -40,8 +40,7 @@ def write_output(report: AuditReport, out: Path, records: str | None) -> None:
         report.save(folder / AUDIT)
         if records is not None:
             report.save_records(folder / f"records.{records}")
-        write_figures(folder)
-        write_report(folder)
+        write_report(folder, figures=write_figures(folder))
 
 
 def _is_audit(path: Path) -> bool:

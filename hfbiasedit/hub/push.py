@@ -14,7 +14,7 @@ from huggingface_hub import constants, errors
 
 from hfbiasedit import runs
 from hfbiasedit.cards.eval_results import FOLDER, render_eval_results
-from hfbiasedit.cards.model_card import render_card
+from hfbiasedit.cards.model_card import card_to_publish
 from hfbiasedit.console import message as say
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.config import PushConfig
@@ -132,13 +132,10 @@ def _reports(run: Run, what: str, repo_id: str) -> Iterator[dict[str, Path]]:
 
 def _card(run: Run, what: str, repo_id: str) -> str:
     """The card that names the repository; one that the user wrote or changed is kept."""
-    written = run.path / runs.CARD
-    if written.is_file():
-        text = written.read_text(encoding="utf-8")
-        if text not in {render_card(run.path, what=kind) for kind in ("model", "patch")}:
-            say(f"taking {written} as it is")
-            return text
-    return render_card(run.path, what=what, repo_id=repo_id)
+    text, own = card_to_publish(run.path, what=what, repo_id=repo_id)
+    if own:
+        say(f"taking {run.path / runs.CARD} as it is")
+    return text
 
 
 def _base_source(base: str, commit: Any, directory: Path | None) -> ModelSource:
