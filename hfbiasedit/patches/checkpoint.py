@@ -145,8 +145,7 @@ def _make_private(file: Path) -> None:
         raise BiasEditError(f"{file} is a link to another file; give an output directory")
     if file.stat().st_nlink < 2:
         return
-    own = file.with_name(f".{file.name}.hfbiasedit-tmp")
-    own.unlink(missing_ok=True)
+    own = file.with_name(f".{file.name}{journal.STRAY}")
     copy_private(file, own)
     own.chmod(file.stat().st_mode & 0o7777)
     handle = os.open(own, os.O_RDWR)
@@ -258,7 +257,7 @@ def _carry_rest(
     files: dict[str, str] = {}
     for entry in sorted(source.iterdir()):
         name = entry.name
-        if name in weights or name in _SKIPPED:
+        if name in weights or name in _SKIPPED or journal.is_stray(name):
             continue
         if entry.is_symlink() and entry.is_dir():
             warnings.append(f"{name} is a link to a directory and was left out")

@@ -216,6 +216,7 @@ def write_patch(path: Path, tensors: Mapping[str, TensorEdit], metadata: dict[st
     content = {**metadata, "format": FORMAT, "version": VERSION, "tensors": described}
     try:
         header: dict[str, Any] = {"__metadata__": {KEY: canonical_json(content)}}
+        canonical_json(content).encode()
     except (TypeError, ValueError) as error:
         raise BiasEditError(f"the patch's metadata is not plain JSON: {error}") from error
     parts.sort(key=lambda part: (-_ORDER[part[1]], part[0]))

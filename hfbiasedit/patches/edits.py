@@ -114,7 +114,11 @@ class TensorEdit:
             else:
                 limit = self.numel
             positions = self.positions
-            if positions[0] < 0 or positions[-1] >= limit or (np.diff(positions) <= 0).any():
+            if (
+                positions[0] < 0
+                or positions[-1] >= limit
+                or (positions[1:] <= positions[:-1]).any()
+            ):
                 raise BiasEditError(
                     f"the positions in {self.name} are not ascending or out of range; "
                     "the patch is damaged"

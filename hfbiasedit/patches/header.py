@@ -79,15 +79,20 @@ def parse_json(raw: bytes | str, path: Path) -> dict[str, Any]:
     Raises:
         BiasEditError: not such an object; the message names `path`.
     """
-    brace, bracket = (b"{", b"[") if isinstance(raw, bytes) else ("{", "[")
+    try:
+        text = raw.decode() if isinstance(raw, bytes) else raw
+    except UnicodeDecodeError as error:
+        raise _malformed(path, "its header is not UTF-8") from error
     # Each tensor entry takes three brackets and at least 50 bytes; far more of them only
     # serves to make the parser allocate much more memory than the file has bytes.
-    if raw.count(brace) + raw.count(bracket) > len(raw) // 12 + 16:  # type: ignore[arg-type]
+    if text.count("{") + text.count("[") > len(text) // 12 + 16:
         raise _malformed(path, "its header is not that of a list of tensors")
     try:
-        value = json.loads(raw, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        if "\\u" in text:  # may be half a character, which is no text
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason = "nested too deeply" if isinstance(error, RecursionError) else ascii(str(error))
         raise _malformed(path, f"its header is not valid JSON ({reason})") from error
     if not isinstance(value, dict):
         raise _malformed(path, "its header is no JSON object")

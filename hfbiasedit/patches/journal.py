@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hfbiasedit.patches.patch import Patch
 
 NAME = ".hfbiasedit-journal"
+STRAY = ".hfbiasedit-tmp"
 _KEY = "journal"
 
 
@@ -62,9 +63,24 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BiasEditError(f"another process is changing {path}; wait for it") from error
+        remove_strays(path)
         yield
     finally:
         os.close(handle)
+
+
+def is_stray(name: str) -> bool:
+    """Whether a file is an unfinished temporary one of a change that was killed."""
+    return name.startswith(".") and (
+        name.endswith(STRAY) or (name.startswith(f".{NAME}.") and name.endswith(".tmp"))
+    )
+
+
+def remove_strays(path: Path) -> None:
+    """Remove what killed changes left; only while the directory is locked."""
+    for file in path.iterdir():
+        if is_stray(file.name):
+            file.unlink()
 
 
 def change(path: Path, patch: Patch, where: list[Target], *, reverse: bool) -> int:
@@ -75,7 +91,7 @@ def change(path: Path, patch: Patch, where: list[Target], *, reverse: bool) -> i
     Raises:
         BiasEditError: a weight does not read back as written; the journal stays.
     """
-    record: dict[str, Any] = patch.metadata | {_KEY: {"reverse": reverse}}
+    record: dict[str, Any] = {_KEY: {"reverse": reverse}}
     type(patch)(patch.tensors, record).save(path / NAME)
     return _finish(path, patch, where, new=not reverse)
 

@@ -43,7 +43,7 @@ def random_changes(model, kind: str, *, seed: int = 0, dtype=None):
             index = torch.randperm(stack * count, generator=generator)[:5]
             new = torch.randn(index.numel(), length, generator=generator).to(parameter.dtype)
             matrices = target.view(stack, height, width)
-            for number, row in zip(index.tolist(), new):
+            for number, row in zip(index.tolist(), new, strict=True):
                 matrix, position = divmod(number, count)
                 if axis == 0:
                     matrices[matrix, position] = row
@@ -58,7 +58,7 @@ def stored_tensors(directory: Path) -> dict[str, torch.Tensor]:
     tensors = {}
     for file in sorted(Path(directory).glob("*.safetensors")):
         with safe_open(file, "pt") as shard:
-            for name in shard.keys():
+            for name in shard.keys():  # noqa: SIM118 (not a dict)
                 assert name not in tensors
                 tensors[name] = shard.get_tensor(name)
     return tensors
