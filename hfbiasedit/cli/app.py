@@ -74,6 +74,8 @@ def main() -> None:
     # The installed libraries talk a lot; a run that they do not fail needs none of it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app()
     except SystemExit as stop:

@@ -82,10 +82,10 @@ def push(
     if json:
         print_json({**result.to_dict(), "dry_run": dry_run})
     else:
-        _show(result, dry_run)
+        show_result(result, dry_run)
 
 
-def _show(result: PushResult, dry_run: bool) -> None:
+def show_result(result: PushResult, dry_run: bool) -> None:
     """The file list of a dry run, or where the commit is (the address alone on stdout)."""
     from hfbiasedit.console import message
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree
 from huggingface_hub.utils import validate_repo_id
 
+from hfbiasedit.console import warn
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.session import hub_api
+from hfbiasedit.hub.verification import announced_hashes, damaged_files, verify_source
 from hfbiasedit.models.source import ModelSource
 from hfbiasedit.runs import PATCH
 
@@ -55,7 +57,8 @@ def pull_model(repo_id: str, revision: str | None = None) -> ModelSource:
     def read(path: str) -> str:
         return Path(_snapshot(api, name, commit, [path]), path).read_text(encoding="utf-8")
 
-    folder = _snapshot(api, name, commit, model_files(name, files, read))
+    wanted = model_files(name, files, read)
+    folder = _verified(api, name, commit, wanted)
     return ModelSource(id=name, path=folder, requested_revision=revision, commit=commit)
 
 
@@ -79,7 +82,7 @@ def pull_patch(repo_id: str, revision: str | None = None) -> Path:
         found = [path for path in files if path.endswith(".safetensors")]
     if not found or (len(found) > 1 and PATCH not in found):
         raise BiasEditError(f"{name} holds no patch: no {PATCH} at commit {commit[:7]}")
-    return _snapshot(api, name, commit, found[:1]) / found[0]
+    return _verified(api, name, commit, found[:1]) / found[0]
 
 
 def resolve_commit(api: HfApi, repo_id: str, revision: str | None) -> str:
@@ -156,6 +159,24 @@ def _what_it_is(files: Collection[str]) -> str:
     if any(path.endswith(".gguf") for path in files):
         return "holds GGUF files only; use the repository of the original model"
     return "holds no model: it has no config.json"
+
+
+def _verified(api: HfApi, repo_id: str, commit: str, paths: Collection[str]) -> Path:
+    """Fetch files and compare new ones with their hashes; a damaged one is fetched again."""
+    before = _cached_snapshot(repo_id, commit)
+    new = [path for path in paths if before is None or not (before / path).is_file()]
+    folder = _snapshot(api, repo_id, commit, paths)
+    source = ModelSource(repo_id, folder, None, commit)
+    expected = announced_hashes(source, new)
+    damaged = damaged_files(source, expected)
+    if damaged:
+        warn(f"{', '.join(damaged)} arrived damaged and is fetched again")
+        for path in damaged:
+            (folder / path).resolve().unlink(missing_ok=True)
+            (folder / path).unlink(missing_ok=True)
+        _snapshot(api, repo_id, commit, paths)
+        verify_source(source, damaged)
+    return folder
 
 
 def _snapshot(api: HfApi, repo_id: str, commit: str, paths: Collection[str]) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,24 +43,28 @@ def verify_source(source: ModelSource, paths: Iterable[str] | None = None) -> in
     """
     if source.commit is None:
         return 0
-    wanted = _all_files(source.path) if paths is None else sorted(paths)
-    expected = announced_hashes(source, wanted)
-    with progress(f"verifying {source.id}", len(expected)) as bar:
-
-        def check(path: str) -> str | None:
-            same = _hash_like(expected[path], source.path / path) == expected[path]
-            bar.advance()
-            return None if same else path
-
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            damaged = [path for path in pool.map(check, expected) if path]
-    if damaged:
+    expected = announced_hashes(source, _all_files(source.path) if paths is None else paths)
+    if damaged := damaged_files(source, expected):
         blob = (source.path / damaged[0]).resolve()
         raise BiasEditError(
             f"{damaged[0]} of {source.id} is damaged in the cache: its content is not what the Hub "
             f"announced; delete {blob} and run again"
         )
     return len(expected)
+
+
+def damaged_files(source: ModelSource, expected: Mapping[str, str]) -> list[str]:
+    """The paths whose content does not have the announced hash, in order."""
+    with progress(f"verifying {source.id}", len(expected)) as bar:
+
+        def check(path: str) -> bool:
+            same = _hash_like(expected[path], source.path / path) == expected[path]
+            bar.advance()
+            return not same
+
+        paths = sorted(expected)
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return [path for path, bad in zip(paths, pool.map(check, paths), strict=True) if bad]
 
 
 def announced_hashes(source: ModelSource, paths: Iterable[str]) -> dict[str, str]:

@@ -207,6 +207,18 @@ def test_a_long_rate_limit_is_reported(hub_client):
     assert hub_client.count("GET", "/api/models/") == 1
 
 
+def test_weights_that_arrive_damaged_are_fetched_again(hub_client, capsys):
+    hub_client.create_repo("acme/model", MODEL)
+    hub_client.fault("signature", method="GET", flip=300_000)
+    source = pull_model("acme/model")
+    assert (source.path / "model.safetensors").read_bytes() == WEIGHTS
+    assert "model.safetensors arrived damaged" in capsys.readouterr().err
+    hub_client.create_repo("acme/other", MODEL)
+    hub_client.fault("signature", method="GET", flip=7, times=2)
+    with pytest.raises(BiasEditError, match=r"model.safetensors of acme/other is damaged"):
+        pull_model("acme/other")
+
+
 def test_no_network(hub_client):
     hub_client.stop()
     with pytest.raises(Exception) as caught:
