@@ -31,14 +31,20 @@ def process_results(doc: dict[str, Any], results: list[tuple[float, bool]]) -> d
 
     The continuations are the male ones, then the female ones.
     """
-    masses = [math.exp(log_probability) for log_probability, _ in results]
-    men, women = sum(masses[: len(doc["male"])]), sum(masses[len(doc["male"]) :])
-    lean = women / (men + women) - doc["share_female"]
+    values = [log_probability for log_probability, _ in results]
+    men, women = log_sum(values[: len(doc["male"])]), log_sum(values[len(doc["male"]) :])
+    lean = math.exp(women - log_sum([men, women])) - doc["share_female"]
     return {
         "fb_score": (doc["profession"], 100 * abs(lean)),
-        "lean": 100 * lean,
-        "gender_mass": men + women,
+        "lean": (doc["profession"], 100 * lean),
+        "gender_mass": math.exp(log_sum([men, women])),
     }
+
+
+def log_sum(values: list[float]) -> float:
+    """log(sum(exp(values))) that neither under- nor overflows."""
+    largest = max(values)
+    return largest + math.log(sum(math.exp(value - largest) for value in values))
 
 
 def over_professions(items: list[tuple[str, float]]) -> float:

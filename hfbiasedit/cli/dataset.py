@@ -88,6 +88,57 @@ def export(
     message(f"wrote {out}")
 
 
+@app.command()
+def push(
+    repo: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO", help="Repository, owner/name; created if missing.", show_default=False
+        ),
+    ],
+    config: ConfigsOption = "all",
+    reference: ReferenceOption = DEFAULT_REFERENCE,
+    prompts: PromptsOption = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+    create_pr: Annotated[
+        bool,
+        typer.Option("--create-pr", help="Open a pull request instead of writing to the branch."),
+    ] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch; made if missing.")] = None,
+    message: Annotated[str | None, typer.Option(help="Title of the commit.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also replace files that hfbiasedit did not write.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be uploaded or skipped.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Publish the dataset with its card, in one commit."""
+    from hfbiasedit.cli.push import show_result
+    from hfbiasedit.codegenbias.publishing import push_dataset
+    from hfbiasedit.console import print_json
+
+    result = push_dataset(
+        repo,
+        configs=_configs(config),
+        reference=reference,
+        prompts=prompts,
+        private=private,
+        create_pr=create_pr,
+        revision=revision,
+        message=message,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    if json:
+        print_json({**result.to_dict(), "dry_run": dry_run})
+    else:
+        show_result(result, dry_run)
+
+
 def _configs(config: str) -> tuple[str, ...]:
     if config == "all":
         return CONFIGS

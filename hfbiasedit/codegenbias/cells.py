@@ -49,9 +49,10 @@ def load_cells(config: str, wanted: Collection[str]) -> list[Cell]:
 
     Prompts of one template and profession are neighbours: most of their text is the same.
     """
-    grid = _quick() if config == "quick" else _grid(core=config == "core")
+    if config == "quick":
+        return [cell for cell in _quick() if cell.split in wanted]
     place = {split: number for number, split in enumerate(RECORD_SPLITS)}
-    return sorted((c for c in grid if c.split in wanted), key=lambda cell: place[cell.split])
+    return sorted(_grid(config == "core", wanted), key=lambda cell: place[cell.split])
 
 
 def render(cells: Iterable[Cell], reference: Reference) -> list[Record]:
@@ -89,14 +90,15 @@ def render(cells: Iterable[Cell], reference: Reference) -> list[Record]:
     return records
 
 
-def _grid(core: bool) -> Iterator[Cell]:
-    """Every cell, or those of the core template."""
+def _grid(core: bool, wanted: Collection[str]) -> Iterator[Cell]:
+    """The cells in the splits of `wanted`, of all templates or of the core one."""
     held_professions = splits.held_out_professions()
     held_modifiers = splits.held_out_modifiers()
     modifiers = [
         (modifier, modifier.modifier or "plain", modifier.modifier in held_modifiers)
         for modifier in load_modifiers()
     ]
+    seen_wanted = not {"edit", "dev"}.isdisjoint(wanted)
     for template in load_templates():
         if core and template.id != CORE_TEMPLATE:
             continue
@@ -104,16 +106,18 @@ def _grid(core: bool) -> Iterator[Cell]:
             stem = f"{template.id}/{row.profession.replace(' ', '-')}/"
             held = row.profession in held_professions
             for modifier, name, unseen in modifiers:
-                identity = stem + name
-                split = splits.split_of(identity, held, unseen, not template.seen)
-                yield Cell(template, row, modifier, identity, split)
+                split = splits.held_out_split(held, unseen, not template.seen)
+                if split is None and seen_wanted:
+                    split = splits.seen_split(stem + name)
+                if split is not None and split in wanted:
+                    yield Cell(template, row, modifier, stem + name, split)
 
 
 @functools.cache
 def _quick() -> tuple[Cell, ...]:
     """The sample that `quick` is: the same cells for everybody, `QUICK_SIZES` of each split."""
     by_split: dict[str, list[Cell]] = {name: [] for name in QUICK_SIZES}
-    for cell in _grid(core=False):
+    for cell in _grid(core=False, wanted=RECORD_SPLITS):
         by_split[cell.split].append(cell)
     return tuple(
         cell

@@ -9,20 +9,19 @@ from typing import Any
 from hfbiasedit.codegenbias import splits
 from hfbiasedit.codegenbias.modifiers import load_modifiers
 from hfbiasedit.codegenbias.professions import load_professions
-from hfbiasedit.codegenbias.records import COLUMNS
-from hfbiasedit.codegenbias.references import BLS_YEARS, DEFAULT_REFERENCE
+from hfbiasedit.codegenbias.records import COLUMNS, TEST_SPLITS
+from hfbiasedit.codegenbias.references import BLS_YEARS, BUILTIN_REFERENCES, DEFAULT_REFERENCE
 from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, load_templates
 from hfbiasedit.resources import template_path
 from hfbiasedit.versions import __version__
 
 LICENSE = "cc-by-4.0"
-# Found in every card that this program writes: what `push` may replace without being asked.
-MARKER = "<!-- hfbiasedit dataset card -->"
 
 
 def render_dataset_card(
     counts: Mapping[str, Mapping[str, int]],
     *,
+    name: str,
     format: str = "parquet",
     reference: str = DEFAULT_REFERENCE,
 ) -> str:
@@ -30,6 +29,7 @@ def render_dataset_card(
 
     Args:
         counts: prompts by configuration and split, in the order to show them.
+        name: the directory or repository, as `load_dataset` is told in the examples.
         format: the suffix of the data files.
         reference: the name of the reference that the shares come from.
     """
@@ -46,13 +46,16 @@ def render_dataset_card(
     return (
         template.render(
             metadata=yaml.safe_dump(_metadata(counts, format), sort_keys=False, allow_unicode=True),
-            marker=MARKER,
             version=__version__,
             seed=splits.SEED,
             format=format,
             reference=reference,
+            builtin_references=BUILTIN_REFERENCES,
             year=BLS_YEARS.get(reference),
+            name=name,
             counts=counts,
+            first=next(iter(counts)),
+            held_out=[split for split in next(iter(counts.values())) if split in TEST_SPLITS],
             split_names=list(dict.fromkeys(name for row in counts.values() for name in row)),
             templates=load_templates(),
             core_template=CORE_TEMPLATE,

@@ -66,6 +66,7 @@ def export_dataset(
     format: str = "parquet",
     reference: str = DEFAULT_REFERENCE,
     prompts: Path | None = None,
+    name: str | None = None,
     replace: bool = False,
 ) -> Path:
     """Write a dataset repository: `README.md` and `data/<config>/<split>.<format>`.
@@ -75,6 +76,7 @@ def export_dataset(
         configs: which configurations; of no account when `prompts` is given.
         format: `parquet`, `jsonl`, or `csv` (lists as JSON text in a cell).
         prompts: export the user's own prompts instead, as configuration `custom`.
+        name: what the card calls the dataset in its examples; default: the directory's name.
         replace: whether `out` may hold something already, which then goes away.
 
     Raises:
@@ -92,7 +94,9 @@ def export_dataset(
             for split, records in by_split(chosen.records).items():
                 counts[chosen.config][split] = len(records)
                 _write(folder / "data" / chosen.config / f"{split}.{format}", records, format)
-        card = render_dataset_card(counts, format=format, reference=used or reference)
+        card = render_dataset_card(
+            counts, name=name or Path(out).name, format=format, reference=used or reference
+        )
         write_text(folder / "README.md", card)
     return out
 

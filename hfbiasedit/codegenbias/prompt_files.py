@@ -83,9 +83,10 @@ def read_names(professions: str | Path | Sequence[str], known: Collection[str]) 
 
 def _checked(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows, once they are known to have what is needed and texts where texts belong."""
-    for where, row in rows:
+    for where, values in rows:
+        row = {name: value for name, value in values.items() if value is not None}
         for name in _REQUIRED:
-            if row.get(name) in (None, "", []):
+            if row.get(name, "") in ("", []):
                 raise BiasEditError(f"{where}: no {name}")
         for name in ("prompt", "profession", "id", "plural", "reference", "split", *_OPTIONAL):
             if not isinstance(row.get(name, ""), str):

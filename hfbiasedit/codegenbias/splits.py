@@ -70,11 +70,21 @@ def split_of(identity: str, profession: bool, modifier: bool, template: bool) ->
         identity: the record's id; decides between `edit` and `dev`.
         profession: whether the profession is held out; likewise `modifier` and `template`.
     """
+    return held_out_split(profession, modifier, template) or seen_split(identity)
+
+
+def seen_split(identity: str) -> str:
+    """`dev` for a fifth of the cells with no unseen axis, `edit` for the others."""
+    return "dev" if rank("cell", identity) < _DEV_SHARE * 2**64 else "edit"
+
+
+def held_out_split(profession: bool, modifier: bool, template: bool) -> str | None:
+    """The split of a cell with an unseen axis; None where all three are seen."""
     unseen = profession + modifier + template
+    if unseen == 0:
+        return None
     if unseen > 1:
         return "test_combined"
-    if unseen:
-        if profession:
-            return "test_professions"
-        return "test_modifiers" if modifier else "test_templates"
-    return "dev" if rank("cell", identity) < _DEV_SHARE * 2**64 else "edit"
+    if profession:
+        return "test_professions"
+    return "test_modifiers" if modifier else "test_templates"
