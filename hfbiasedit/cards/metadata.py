@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hfbiasedit.cards.licence import Licence
 from hfbiasedit.reports.documents import Document
 from hfbiasedit.reports.names import is_hub_id, model_name
-from hfbiasedit.reports.tables import problems_name
+from hfbiasedit.reports.tables import is_humaneval
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -86,7 +86,7 @@ def _ability_results(ability: Document | None) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     part = (ability or {}).get("humaneval") or {}
-    if problems_name(part) != "HumanEval":  # a file of the user's own is no benchmark
+    if not is_humaneval(part):  # a part of it, or a file of the user's own, is no benchmark
         return []
     return [
         EvalResult(
@@ -113,7 +113,7 @@ def eval_entries(
 
     dataset = after["dataset"]
     note = (
-        f"FB-Score on the held-out split ({dataset['split']}), reference {dataset['reference']}, "
+        f"FB-Score on the split {dataset['split']}, reference {dataset['reference']}, "
         f"lower is better; base model: {before['fb_score']:.2f}"
     )
     files = {
@@ -129,7 +129,7 @@ def eval_entries(
     }
     part = (ability or {}).get("humaneval") or {}
     passed = (part.get("after") or {}).get("pass@1")
-    if passed is not None and problems_name(part) == "HumanEval":
+    if passed is not None and is_humaneval(part):
         base = (part.get("before") or {}).get("pass@1")
         files["humaneval.yaml"] = [
             EvalResultEntry(

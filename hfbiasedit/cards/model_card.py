@@ -108,6 +108,7 @@ def _context(
     licence = find_licence(base, before["model"].get("revision"), license)
     moves = movements(before, after)
     name = model_name(base)
+    repository = repo_id or f"your-name/{name.rsplit('/', 1)[-1]}-biasedit"
     return {
         "metadata": card_metadata(what, before, after, documents.ability, licence, dataset_id),
         "marker": MARKER,
@@ -116,8 +117,8 @@ def _context(
         "base": base if is_hub_id(base) else name,
         "base_on_hub": is_hub_id(base),
         "base_argument": base if is_hub_id(base) else f"path/to/{name}",
-        "repo_id": repo_id or f"your-name/{name.rsplit('/', 1)[-1]}-biasedit",
-        "published": repo_id is not None,
+        "repo_id": repository,
+        "audit_command": facts.audit_command(before, repository),
         "licence": licence,
         "before": before,
         "after": after,

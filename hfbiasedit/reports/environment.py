@@ -57,6 +57,7 @@ def environment(folder: Path, *, html: bool) -> Environment:
         fenced=fenced,
         split_name=names.split_name,
         reference_name=names.reference_name,
+        held_out=names.is_held_out,
         granularity_name=names.granularity_name,
     )
     return made

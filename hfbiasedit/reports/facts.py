@@ -5,12 +5,13 @@ What the documents do not say is left out; nothing here prints a placeholder.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from hfbiasedit.reports import formatting as text
 from hfbiasedit.reports.documents import Document, Documents
-from hfbiasedit.reports.names import granularity_name, reference_name
+from hfbiasedit.reports.names import file_name, granularity_name, reference_name
 
 Fact = tuple[str, str]
 
@@ -101,6 +102,20 @@ def method_facts(documents: Documents) -> list[Fact]:
         ("versions", _versions(edit.get("versions") or audit.get("versions") or {})),
     ]
     return [fact for fact in facts if fact is not None and fact[1]]
+
+
+def audit_command(audit: Document, model: str) -> str:
+    """The command that measures `model` on the same prompts; own files go by their names."""
+    dataset = audit["dataset"]
+    words = ["hfbiasedit", "audit", model]
+    if dataset["config"] in ("quick", "core", "full"):
+        words += ["--config", dataset["config"]]
+    else:
+        words += ["--prompts", "prompts.jsonl"]
+    words += ["--split", dataset["split"]]
+    if dataset["reference"] != "bls-2022":
+        words += ["--reference", shlex.quote(file_name(dataset["reference"]))]
+    return " ".join(words)
 
 
 def _noise(floor: Mapping[str, Any]) -> str:

@@ -34,9 +34,19 @@ def split_name(key: str) -> str:
     return _SPLITS.get(key, key)
 
 
+def is_held_out(split: str) -> bool:
+    """Whether an edit has seen no prompt of the split."""
+    return split.startswith("test")
+
+
 def reference_name(key: str) -> str:
     """Where factual shares come from; a file of the user's own keeps its name."""
-    return _REFERENCES.get(key, key.replace("\\", "/").rsplit("/", 1)[-1])
+    return _REFERENCES.get(key) or file_name(key)
+
+
+def file_name(path: str) -> str:
+    """A path without its folders, which are nobody's business on a page."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
 
 
 def granularity_name(key: str) -> str:
@@ -48,7 +58,7 @@ def model_name(model: str) -> str:
     """A model for display: Hub ids as they are, local directories without their parents."""
     if is_hub_id(model):
         return model
-    return model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or model
+    return file_name(model)
 
 
 def is_hub_id(model: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hfbiasedit.reports import formatting as text
 from hfbiasedit.reports.documents import Document
-from hfbiasedit.reports.names import split_name
+from hfbiasedit.reports.names import file_name, split_name
 
 _SPLIT_ORDER = (
     "edit",
@@ -19,6 +19,8 @@ _SPLIT_ORDER = (
     "test_professions",
     "test_combined",
 )
+
+_HUMANEVAL, _HUMANEVAL_COUNT = "openai/openai_humaneval", 164
 
 
 def splits(edit: Document) -> list[Document]:
@@ -69,6 +71,7 @@ def ability(document: Document | None) -> list[Measure]:
     rows = _perplexity(document.get("perplexity") or {})
     rows += _syntax(document.get("syntax") or {})
     rows += _humaneval(document.get("humaneval") or {})
+    rows += _generation(document.get("generation") or {})
     return rows
 
 
@@ -100,42 +103,74 @@ def _perplexity(part: Document) -> list[Measure]:
 
 
 def _syntax(part: Document) -> list[Measure]:
-    names = {"greedy": "greedy", "sampled": "sampled"}
     rows = []
-    for key, name in names.items():
+    for key in ("greedy", "sampled"):
         before, after = ((part.get(side) or {}).get(key) for side in ("before", "after"))
         if before:
-            rows.append(_rates(f"Completions that parse, {name}", before, after, "rate"))
+            paired = (part.get("difference") or {}).get(key)
+            rows.append(_rates(f"Completions that parse, {key}", "rate", before, after, paired))
     return rows
 
 
 def _humaneval(part: Document) -> list[Measure]:
-    before, after = part.get("before") or {}, part.get("after") or {}
-    measures = [key for key in before if key.startswith("pass@")]
+    before, after = part.get("before") or {}, part.get("after") or None
+    keys = sorted((key for key in before if key.startswith("pass@")), key=lambda key: int(key[5:]))
     return [
-        _rates(f"{problems_name(part)}, {key}", before, after or None, key)
-        for key in sorted(measures, key=lambda key: int(key[5:]))
+        _rates(f"{problems_name(part)}, {key}", key, before, after, part.get("difference"))
+        for key in keys
     ]
+
+
+def _generation(part: Document) -> list[Measure]:
+    before, after = part.get("before") or {}, part.get("after") or {}
+    rows = []
+    for key, name, show in _SECOND_LOOK:
+        if before.get(key) is not None:
+            second = show(after[key]) if after.get(key) is not None else ""
+            rows.append(Measure(name, show(before[key]), second, ""))
+    return rows
+
+
+_SECOND_LOOK = (
+    ("coverage", "Second look: completions that write a gender", text.percent),
+    ("share_female", "Second look: women among the genders written", text.percent),
+    ("share_scored", "Second look: what the scores say of the same prompts", text.percent),
+    ("share_reference", "Second look: women in the reference", text.percent),
+    ("fb_written", "Second look: FB-Score of what was written", text.score),
+    ("fb_scored", "Second look: FB-Score by probabilities", text.score),
+)
+
+
+def is_humaneval(part: Document) -> bool:
+    """Whether these are results on all of HumanEval, and not on a part or on other problems."""
+    problems = part.get("problems") or {}
+    return problems.get("name") == _HUMANEVAL and problems.get("count") == _HUMANEVAL_COUNT
 
 
 def problems_name(part: Document) -> str:
     """What the problems are called; HumanEval only where they are HumanEval."""
-    problems = part.get("problems")
-    name = problems.get("name") if isinstance(problems, Mapping) else problems
-    if not name or "openai_humaneval" in str(name):
+    problems = part.get("problems") or {}
+    name = str(problems.get("name") or "Programming problems")
+    if is_humaneval(part):
         return "HumanEval"
-    return str(name).replace("\\", "/").rsplit("/", 1)[-1]
+    if name == _HUMANEVAL:
+        return f"HumanEval, {problems.get('count', 'some')} problems of it"
+    return file_name(name)
 
 
-def _rates(name: str, before: Document, after: Document | None, key: str) -> Measure:
+def _rates(
+    name: str, key: str, before: Document, after: Document | None, paired: Document | None
+) -> Measure:
     change = ""
     if after is not None:
         change = text.change(100 * (after[key] - before[key])) + " points"
+        if paired and key in paired and paired.get("ci95"):
+            change += f" ({text.change_interval([100 * bound for bound in paired['ci95']])})"
     return Measure(name, _rate(before, key), _rate(after, key) if after else "", change)
 
 
 def _rate(side: Document, key: str) -> str:
     shown = text.percent(side[key])
-    if side.get("ci95") and (key in ("rate", "pass@1")):
-        shown += f" ({text.interval(side['ci95'], scale=100)})"
-    return shown
+    known = side.get("ci95") if key in ("rate", "pass@1") else None
+    bounds = (side.get("intervals") or {}).get(key) or known
+    return f"{shown} ({text.interval(bounds, scale=100)})" if bounds else shown

@@ -75,8 +75,9 @@ def test_a_licence_other_carries_name_and_link(made):
 
 def test_own_problems_are_no_benchmark(made):
     mine = copy.deepcopy(made)
-    mine["ability"]["humaneval"]["problems"]["name"] = "tasks.jsonl"
-    assert len(header(mine)["model-index"][0]["results"]) == 2
+    for change in ({"name": "tasks.jsonl"}, {"count": 20}):
+        mine["ability"]["humaneval"]["problems"] = made["ability"]["humaneval"]["problems"] | change
+        assert len(header(mine)["model-index"][0]["results"]) == 2
 
 
 def test_eval_results_hold_the_edited_models_scores(made, tmp_path):

@@ -127,13 +127,29 @@ def nothing_moves(made):
     made["after"]["professions"] = copy.deepcopy(made["before"]["professions"])
 
 
+def own_prompts(made):
+    for side in ("before", "after"):
+        made[side]["dataset"].update(
+            split="all", config="custom", reference="/home/ada/my shares.csv"
+        )
+
+
 def parity(made):
     for side in ("before", "after"):
         made[side]["dataset"]["reference"] = "parity"
 
 
 @pytest.mark.parametrize(
-    "change", [drop_ability, drop_splits, drop_most, only_perplexity_before, nothing_moves, parity]
+    "change",
+    [
+        drop_ability,
+        drop_splits,
+        drop_most,
+        only_perplexity_before,
+        nothing_moves,
+        own_prompts,
+        parity,
+    ],
 )
 @pytest.mark.parametrize("what", ["model", "patch"])
 def test_optional_parts_leave_no_gap(tmp_path, made, change, what):
@@ -145,6 +161,10 @@ def test_optional_parts_leave_no_gap(tmp_path, made, change, what):
     if change is parity:
         assert "Parity is a goal" in text
         assert "Statistics of one country" not in text
+    if change is own_prompts and what == "model":
+        assert "--prompts prompts.jsonl --split all --reference 'my shares.csv'" in text
+    assert "/home/ada" not in text
+    assert ("held-out prompts" in text) == (change is not own_prompts)
     if change is nothing_moves:
         assert "No profession is farther" in text
 

@@ -78,6 +78,30 @@ def test_ability_shows_what_was_measured_and_nothing_else(made):
     assert tables.ability(None) == tables.ability({"perplexity": None}) == []
 
 
+def test_paired_differences_and_the_second_look_are_shown(made):
+    ability = copy.deepcopy(made["ability"])
+    ability["syntax"]["difference"] = {"greedy": {"rate": 0.0, "ci95": [-0.02, 0.013]}}
+    ability["humaneval"]["difference"] = {"pass@1": -0.006, "ci95": [-0.03, 0.01]}
+    ability["humaneval"]["before"]["pass@10"] = 0.4
+    ability["humaneval"]["after"]["pass@10"] = 0.41
+    side = {"coverage": 0.8, "share_female": 0.3, "fb_written": 12.34, "correlation": None}
+    ability["generation"] = {"before": side, "after": {**side, "share_female": None}}
+    rows = {row.name: row for row in tables.ability(ability)}
+    assert rows["Completions that parse, greedy"].change == "0.0 points (−2.0 to +1.3)"
+    assert rows["HumanEval, pass@1"].change == "−0.6 points (−3.0 to +1.0)"
+    assert rows["HumanEval, pass@10"].before == "40.0%"
+    assert rows["HumanEval, pass@10"].change == "+1.0 points"
+    written = rows["Second look: women among the genders written"]
+    assert (written.before, written.after) == ("30.0%", "")
+    assert rows["Second look: FB-Score of what was written"].after == "12.3"
+
+
+def test_a_part_of_humaneval_is_not_called_humaneval(made):
+    ability = copy.deepcopy(made["ability"])
+    ability["humaneval"]["problems"]["count"] = 20
+    assert tables.ability(ability)[-1].name == "HumanEval, 20 problems of it, pass@1"
+
+
 def test_problems_of_ones_own_are_not_called_humaneval(made):
     ability = copy.deepcopy(made["ability"])
     ability["humaneval"]["problems"]["name"] = "/home/me/tasks.jsonl"
