@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,10 +166,7 @@ def _edit(
     if found is None:
         return None
     digest = hashlib.sha256(bits_of(view).reshape(-1).view(np.uint8).data).hexdigest()
-    found = TensorEdit(
-        found.name, found.kind, found.axis, found.shape, found.dtype, found.positions,
-        found.old_bits, found.new_bits, digest, tied,
-    )  # fmt: skip
+    found = replace(found, sha256=digest)
     found.check()
     return found
 
@@ -181,10 +178,12 @@ def _changed_slices(edit: TensorEdit) -> TensorEdit | None:
     keep = differs.any(axis=1) if edit.kind == "rows" else differs
     if not keep.any():
         return None
-    return TensorEdit(
-        edit.name, edit.kind, edit.axis, edit.shape, edit.dtype,
-        edit.positions[keep], edit.old_bits[keep], edit.new_bits[keep], None, edit.tied,
-    )  # fmt: skip
+    return replace(
+        edit,
+        positions=edit.positions[keep],
+        old_bits=edit.old_bits[keep],
+        new_bits=edit.new_bits[keep],
+    )
 
 
 def _part(

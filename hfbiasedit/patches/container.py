@@ -72,6 +72,7 @@ class LazyTensors(Mapping[str, TensorEdit]):
             arrays[-1],
             entry.get("sha256"),
             tuple(entry.get("tied", ())),
+            {key: value for key, value in entry.items() if key not in _ENTRY_KEYS},
         )
         if name not in self._checked:
             edit.check()

@@ -61,12 +61,14 @@ def to_float64(bits: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Bit patterns of values, rounded to nearest even (bfloat16 by way of float32, like torch)."""
+    """Bit patterns of values, rounded to nearest even (16 bits by way of float32, as in torch)."""
+    bits = FLOATS[dtype].bits
     with np.errstate(over="ignore"):
+        if bits.itemsize == 2:
+            values = values.astype("<f4")
         if dtype != "BF16":
-            bits = FLOATS[dtype].bits
             return values.astype(f"<f{bits.itemsize}").view(bits)
-        wide = values.astype("<f4").view("<u4").astype(np.uint64)
+    wide = values.view("<u4").astype(np.uint64)
     rounded = (wide + 0x7FFF + ((wide >> 16) & 1)) >> 16
     return rounded.astype("<u2")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,7 +37,8 @@ class TensorEdit:
     slice number `s` is slice `s % n` of matrix `s // n`, n being the length of `axis`.
     `positions` are int64, strictly ascending: slice numbers [k] or flat indices [n], None for
     `whole`. Bits are unsigned integers: [k, length of a slice], [n], or the tensor's shape.
-    `tied` names other tensors in which a checkpoint may store the same weights again.
+    `tied` names other tensors in which a checkpoint may store the same weights again. `extra`
+    keeps keys of the file's description that this version does not know.
     """
 
     name: str
@@ -50,6 +51,7 @@ class TensorEdit:
     new_bits: np.ndarray = field(repr=False)
     sha256: str | None = None
     tied: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def index(self) -> torch.Tensor | None:
@@ -90,7 +92,7 @@ class TensorEdit:
 
     def describe(self) -> dict[str, Any]:
         """The tensor's entry in the file's metadata."""
-        entry: dict[str, Any] = {
+        entry: dict[str, Any] = dict(self.extra) | {
             "kind": self.kind,
             "axis": self.axis,
             "shape": list(self.shape),
@@ -225,15 +227,17 @@ def smallest(
         del sizes["whole", None]
     kind, axis_ = min(sizes, key=lambda key: sizes[key])
     if kind == "entries":
-        return with_values(edit, kind, None, hits, old[changed], new[changed])
+        old, new = old[changed], new[changed]
+        return replace(edit, kind=kind, axis=None, positions=hits, old_bits=old, new_bits=new)
     if axis_ is None:
-        return with_values(edit, kind, None, None, old.reshape(edit.shape), new.reshape(edit.shape))
+        old, new = old.reshape(edit.shape), new.reshape(edit.shape)
+        return replace(edit, kind=kind, axis=None, positions=None, old_bits=old, new_bits=new)
     keep = np.isin(numbers[axis_], chosen[axis_])
     # A stable sort by slice leaves the weights of each slice in their order along it.
     order = np.argsort(numbers[axis_][keep], kind="stable")
     rows = (-1, slice_length(edit.shape, axis_))
     old, new = old[keep][order].reshape(rows), new[keep][order].reshape(rows)
-    return with_values(edit, kind, axis_, chosen[axis_], old, new)
+    return replace(edit, kind=kind, axis=axis_, positions=chosen[axis_], old_bits=old, new_bits=new)
 
 
 def slice_numbers(flat: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
@@ -242,17 +246,3 @@ def slice_numbers(flat: np.ndarray, shape: tuple[int, ...], axis: int) -> np.nda
     if axis == len(shape) - 2:
         return flat // width
     return flat // (height * width) * width + flat % width
-
-
-def with_values(
-    edit: TensorEdit,
-    kind: str,
-    axis: int | None,
-    positions: np.ndarray | None,
-    old: np.ndarray,
-    new: np.ndarray,
-) -> TensorEdit:
-    """Another edit of the same tensor."""
-    return TensorEdit(
-        edit.name, kind, axis, edit.shape, edit.dtype, positions, old, new, edit.sha256, edit.tied
-    )

@@ -120,7 +120,8 @@ class Patch:
         for name in sorted(self.tensors):
             edit = self.tensors[name]
             described = edit.describe() | {"name": name}
-            described.pop("sha256", None)
+            for key in ("sha256", *edit.extra):
+                described.pop(key, None)
             digest.update(canonical_json(described).encode() + b"\n")
             for array in (edit.positions, edit.old_bits, edit.new_bits):
                 if array is not None:
