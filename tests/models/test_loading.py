@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.loading import load_model
+from hfbiasedit.models.source import ModelSource, resolve_model
+from tests.tiny import save_checkpoint, tiny_config, tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_checkpoint(tmp_path_factory.mktemp("models") / "llama")
+
+
+def test_loads_for_measuring(checkpoint):
+    found = load_model(str(checkpoint))
+    assert found.dtype == "bfloat16"
+    assert found.source == ModelSource(id=str(checkpoint), path=checkpoint)
+    assert found.device == torch.device("cpu")
+    assert found.patch_digest is None
+    assert not found.model.training
+    assert not any(parameter.requires_grad for parameter in found.model.parameters())
+    assert found.parameters == sum(p.numel() for p in tiny_model("llama").parameters())
+    assert found.tokenizer.decode(found.tokenizer("x = 1")["input_ids"]) == "x = 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("fp32", "float32"), ("float16", "float16"), ("bf16", "bfloat16")]
+)
+def test_dtype_by_name(checkpoint, name, dtype):
+    assert load_model(checkpoint, dtype=name).dtype == dtype
+
+
+def test_device_map_auto(checkpoint):
+    assert load_model(checkpoint, device_map="auto").device.type in ("cpu", "cuda", "mps")
+
+
+def test_bin_weights_load(tmp_path):
+    model = tiny_model("llama")
+    model.config.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    assert torch.equal(load_model(tmp_path).model.lm_head.weight, model.lm_head.weight)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("evil-was-here",)
+
+
+def test_a_pickle_that_runs_code_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny_config("llama").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    torch.save({"lm_head.weight": Evil()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BiasEditError, match="pickle"):
+        load_model(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(BiasEditError):
+        load_model(tmp_path)
+    assert not (tmp_path / "evil-was-here").exists()
+
+
+def fails(path, message, **options):
+    with pytest.raises(BiasEditError, match=message) as caught:
+        load_model(path, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_model_directory(tmp_path):
+    fails(tmp_path, "no config.json")
+    fails(tmp_path / "absent", "no such directory")
+    fails(str(tmp_path / "absent"), "no such directory")
+    fails("./absent", "no such directory")
+    (tmp_path / "file").write_text("x")
+    fails(tmp_path / "file", "is a file")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    fails(tmp_path, "adapter")
+    (tmp_path / "config.json").write_text("{")
+    fails(tmp_path, "config.json")
+    (tmp_path / "config.json").write_text("[]")
+    fails(tmp_path, "no JSON object")
+    (tmp_path / "config.json").write_text("{}")
+    fails(tmp_path, "no model_type")
+    (tmp_path / "config.json").write_text('{"model_type": "unheard_of"}')
+    fails(tmp_path, "unheard_of")
+
+
+def test_options_that_cannot_work(checkpoint):
+    fails(checkpoint, "unknown dtype", dtype="int4")
+    fails(checkpoint, "unknown device", device="toaster")
+    fails(checkpoint, "unsupported device", device="meta")
+    fails(checkpoint, "no revisions", revision="main")
+    if not torch.cuda.is_available():
+        fails(checkpoint, "not available", device="cuda:0")
+    if not torch.backends.mps.is_available():
+        fails(checkpoint, "not available", device="mps")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "is an encoder"),
+        ({"model_type": "roberta"}, "is an encoder"),
+        ({"model_type": "t5"}, "sequence-to-sequence"),
+        ({"model_type": "bart"}, "sequence-to-sequence"),
+        ({"model_type": "vit"}, "no causal language model"),
+    ],
+)
+def test_other_kinds_of_models(tmp_path, config, message):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    fails(tmp_path, message)
+
+
+def test_remote_code_does_not_run_unasked(tmp_path):
+    code = "open('ran', 'w').close()\nraise SystemExit\n"
+    (tmp_path / "modeling_own.py").write_text(code)
+    auto = {"AutoConfig": "modeling_own.C", "AutoModelForCausalLM": "modeling_own.M"}
+    for kind in ("own", "vit"):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "auto_map": auto}))
+        fails(tmp_path, "--trust-remote-code")
+    assert not os.path.exists("ran")
+
+
+def test_missing_parts(tmp_path):
+    tiny_config("llama").save_pretrained(tmp_path)
+    fails(tmp_path, "no tokenizer files")
+    tiny_tokenizer().save_pretrained(tmp_path)
+    fails(tmp_path, "cannot load the weights")
+    (tmp_path / "model.safetensors").write_bytes(b"short")
+    fails(tmp_path, "damaged")
+    (tmp_path / "model.safetensors").unlink()
+    tiny_model("llama").model.save_pretrained(tmp_path)  # the trunk alone, no head
+    fails(tmp_path, r"lacks weights of a causal language model \(lm_head.weight\)")
+
+
+def test_a_truncated_shard(tmp_path):
+    folder = save_checkpoint(tmp_path / "cut", shard_size="1GB")
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    fails(folder, "damaged")
+
+
+def test_revision_in_the_name(monkeypatch):
+    import hfbiasedit.hub.pull as pull
+
+    asked = []
+    monkeypatch.setattr(pull, "pull_model", lambda *arguments: asked.append(arguments))
+    resolve_model("org/name@v1")
+    resolve_model("org/name", "v2")
+    resolve_model("name")
+    assert asked == [("org/name", "v1"), ("org/name", "v2"), ("name", None)]
+    with pytest.raises(BiasEditError, match="another"):
+        resolve_model("org/name@v1", "v2")
+
+
+def test_patch_is_applied_in_memory(checkpoint, tmp_path):
+    from hfbiasedit.patches.patch import Patch
+
+    base, edited = load_model(checkpoint), load_model(checkpoint)
+    weight = edited.model.model.layers[0].mlp.down_proj.weight
+    weight.data[3] += 1
+    Patch.from_models(base, edited).save(tmp_path / "p.safetensors")
+    patched = load_model(checkpoint, patch=tmp_path / "p.safetensors")
+    assert torch.equal(patched.model.model.layers[0].mlp.down_proj.weight, weight)
+    assert patched.patch_digest == Patch.load(tmp_path / "p.safetensors").digest
+    other = save_checkpoint(tmp_path / "other", seed=5)
+    fails(other, "patch", patch=tmp_path / "p.safetensors")

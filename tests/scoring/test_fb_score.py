@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hfbiasedit.scoring import fb_score as formulas
+
+# Two professions with unequal numbers of prompts, worked out on paper:
+# a: m = 0.2, 0.4 against f = 0.5 -> FB 0.3, 0.1 -> mean 0.2;  b: m = 0.9 against f = 0.6 -> 0.3.
+SHARE = np.array([0.2, 0.9, 0.4])
+FACTUAL = np.array([0.5, 0.6, 0.5])
+CODES = np.array([0, 1, 0])
+
+
+def test_by_hand():
+    assert formulas.fb_score(SHARE, FACTUAL, CODES) == pytest.approx(25.0)
+    assert formulas.lean(SHARE, FACTUAL, CODES) == pytest.approx(100 * (-0.2 + 0.3) / 2)
+    assert formulas.parity_gap(SHARE, CODES) == pytest.approx(100 * (0.2 + 0.4) / 2)
+    assert formulas.baselines(FACTUAL, CODES) == pytest.approx(
+        {"even": 5.0, "always_male": 55.0, "always_female": 45.0}
+    )
+
+
+def test_every_profession_weighs_the_same():
+    many = np.repeat([0.5], 99)
+    share = np.append(many, 1.0)
+    factual = np.append(many, 0.0)
+    codes = np.append(np.zeros(99, dtype=int), 1)
+    assert formulas.fb_score(share, factual, codes) == pytest.approx(50.0)
+
+
+def test_model_share_is_exact_for_tiny_probabilities():
+    male = np.array([math.log(0.3), -900.0, -math.inf, -1.0, -math.inf, -5.0])
+    female = np.array([math.log(0.1), -900.0 + math.log(3), -2.0, -math.inf, -math.inf, -800.0])
+    expected = [0.25, 0.75, 1.0, 0.0, 0.5, 0.0]
+    assert formulas.model_share(male, female) == pytest.approx(expected, abs=1e-12)
+    assert formulas.gender_mass(male, female)[:2] == pytest.approx([0.4, 0.0])
+
+
+@pytest.mark.parametrize("slope", [1.0, 1.7, 0.4, -0.5])
+def test_amplification_recovers_a_planted_slope(slope):
+    factual = np.linspace(0.2, 0.8, 50)
+    logit = np.log(factual / (1 - factual))
+    share = 1 / (1 + np.exp(-(0.3 + slope * logit)))
+    assert formulas.amplification(share, factual) == pytest.approx(slope)
+
+
+def test_amplification_clips_and_is_undefined_for_a_constant_reference():
+    factual = np.array([0.001, 0.01, 0.99, 0.999])
+    assert formulas.amplification(factual, factual) == pytest.approx(1.0)
+    assert formulas.amplification(factual, np.full(4, 0.5)) is None
+    assert formulas.amplification(np.array([0.3]), np.array([0.2])) is None
