@@ -76,16 +76,19 @@ def summarise(
     counts = [(len(seen), seen.count("passed")) for seen in outcomes.values()]
     fewest = min(n for n, _ in counts)
     result: dict[str, Any] = {}
+    intervals = {}
     for k in sorted(set(config.k)):
         if k <= fewest:
             values = np.array([pass_at_k(n, c, k) for n, c in counts])
             result[f"pass@{k}"] = float(values.mean())
-            result["ci95" if k == 1 else f"pass@{k}_ci95"] = rate_interval(
+            intervals[f"pass@{k}"] = rate_interval(
                 values, max(n for n, _ in counts), resamples=config.bootstrap, seed=config.seed
             )
     verdicts = Counter(judgement.verdict for judgement in judgements)
     return {
         **result,
+        "ci95": intervals.get("pass@1"),
+        "intervals": intervals,
         "n": len(outcomes),
         "samples": len(samples),
         "verdicts": {name: verdicts[name] for name in VERDICTS},

@@ -13,6 +13,7 @@ from hfbiasedit.abilities.jsonl import read_objects, text_field
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
 
+_HUMANEVAL_SHA256 = "e93a5d054fd5aafa4899ce63db78fa2d9aaef659c61ab433db2af657d4ccc2f9"
 _TEXTS = ("task_id", "prompt", "entry_point", "test")
 
 
@@ -74,7 +75,14 @@ def load_problems(path: Path | None = None, limit: int | None = None) -> Problem
         problems[problem.task_id] = problem
     if not problems:
         raise BiasEditError(f"{path} holds no problems")
-    return ProblemSet(name, tuple(problems.values())[:limit])
+    every = ProblemSet(name, tuple(problems.values()))
+    if every.sha256 == _HUMANEVAL_SHA256:  # the original file is the benchmark too
+        every = ProblemSet(HUMANEVAL, every.problems)
+    if limit is None or limit >= len(every.problems):
+        return every
+    # A part of the benchmark must not be taken for it.
+    short = "HumanEval" if every.name == HUMANEVAL else every.name
+    return ProblemSet(f"{short}, first {limit}", every.problems[:limit])
 
 
 def _problem(row: dict[str, Any], where: str) -> Problem:
@@ -107,10 +115,12 @@ def _from_hub() -> list[tuple[str, Mapping[str, Any]]]:
 def load_samples(path: Path, problems: ProblemSet) -> list[Sample]:
     """Completions of a `.jsonl[.gz]` file with `task_id` and `completion` on every line.
 
+    They come in the order of the problems.
+
     Raises:
         BiasEditError: a line is malformed or names an unknown problem, or there is none at all.
     """
-    known = {problem.task_id for problem in problems.problems}
+    known = {problem.task_id: place for place, problem in enumerate(problems.problems)}
     samples = []
     for number, row in read_objects(path):
         where = f"{path} line {number}"
@@ -122,7 +132,7 @@ def load_samples(path: Path, problems: ProblemSet) -> list[Sample]:
         samples.append(Sample(task_id, text_field(row, "completion", where)))
     if not samples:
         raise BiasEditError(f"{path} holds no completions to judge")
-    return samples
+    return sorted(samples, key=lambda sample: known[sample.task_id])
 
 
 def canonical_samples(problems: Sequence[Problem]) -> list[Sample]:

@@ -80,14 +80,18 @@ def _humaneval(part: dict[str, Any]) -> Table:
     problems = part["problems"]
     table = _table(f"pass@k of {problems['name']} ({problems['count']} problems)", part)
     for key in part["before"]:
-        if key.startswith("pass@") and not key.endswith("_ci95"):
-            interval = "ci95" if key == "pass@1" else f"{key}_ci95"
+        if key.startswith("pass@"):
             change = ""
             if key == "pass@1" and "difference" in part:
                 found = part["difference"]
                 change = f"{found['pass@1']:+.1%} {_range(found['ci95'], '+.1%')}"
             _row(table, part, key, lambda s, name=key: f"{s[name]:.1%}", change)
-            _row(table, part, "  95 % interval", lambda s, name=interval: _range(s[name], ".1%"))
+            _row(
+                table,
+                part,
+                "  95 % interval",
+                lambda s, name=key: _range(s["intervals"][name], ".1%"),
+            )
     for verdict in part["before"]["verdicts"]:
         _row(table, part, verdict, lambda s, name=verdict: f"{s['verdicts'][name]}")
     return table

@@ -1,0 +1,127 @@
+import gzip
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hfbiasedit.abilities.config import AbilityConfig
+from hfbiasedit.abilities.humaneval import judge_samples, measure_humaneval, pass_at_k, summarise
+from hfbiasedit.abilities.isolation.judge import Judgement
+from hfbiasedit.abilities.problems import (
+    Sample,
+    canonical_samples,
+    load_problems,
+    load_samples,
+)
+from hfbiasedit.errors import BiasEditError
+
+OWN = Path(__file__).parent / "problems.jsonl"
+CONFIG = AbilityConfig(tasks=("humaneval",), allow_code_execution=True)
+
+
+def _write(path, *rows):
+    path.write_text("".join(r if isinstance(r, str) else json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 7])
+def test_pass_at_k_is_the_share_of_draws_with_a_correct_one(n):
+    for correct, k in itertools.product(range(n + 1), range(1, n + 1)):
+        outcomes = [True] * correct + [False] * (n - correct)
+        draws = list(itertools.combinations(outcomes, k))
+        assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_all_reference_solutions_pass_and_all_wrong_ones_fail():
+    problems = load_problems(OWN)
+    assert len(problems.problems) == 12
+    judged = judge_samples(problems.problems, canonical_samples(problems.problems), CONFIG)
+    assert [(j.verdict, j.detail) for j in judged] == [("passed", "")] * 12
+    rows = [json.loads(line) for line in OWN.read_text().splitlines()]
+    wrong = [Sample(row["task_id"], row["wrong_solution"]) for row in rows]
+    judged = judge_samples(problems.problems, wrong, CONFIG)
+    assert {j.verdict for j in judged} == {"failed"}, judged
+
+
+def test_samples_are_judged_and_summed_up():
+    problems = load_problems(OWN, limit=2)
+    right, wrong = canonical_samples(problems.problems)[0], Sample("Own/0", "    return 1/0\n")
+    other = Sample("Own/1", "    return {}[0]\n")
+    document, judgements = measure_humaneval(problems, CONFIG, samples=[right, wrong, other, other])
+    assert [j.verdict for j in judgements] == ["passed", "failed", "failed", "failed"]
+    part = document["before"]
+    assert part["pass@1"] == pytest.approx(0.25)
+    assert part["verdicts"] == {"passed": 1, "failed": 3, "timeout": 0, "memory": 0, "crashed": 0}
+    assert part["n"] == 2
+    assert part["samples"] == 4
+    assert "pass@10" not in part
+    assert document["problems"]["count"] == 2
+
+
+def test_intervals_hold_the_estimate_and_k_above_n_is_left_out():
+    samples = [Sample(f"t{i}", "x") for i in range(30) for _ in range(3)]
+    drawn = np.random.default_rng(0).random(90) < 0.4
+    judgements = [Judgement("passed" if good else "failed") for good in drawn]
+    part = summarise(samples, judgements, AbilityConfig(k=(1, 2, 3, 4)))
+    assert set(part["intervals"]) == {"pass@1", "pass@2", "pass@3"}
+    for name, (low, high) in part["intervals"].items():
+        assert 0 <= low < part[name] < high <= 1
+    assert part["pass@1"] < part["pass@2"] < part["pass@3"]
+    assert part["pass@1"] == pytest.approx(np.mean([j.verdict == "passed" for j in judgements]))
+
+
+def test_problems_are_read_compressed_and_limited(tmp_path):
+    packed = tmp_path / "own.jsonl.gz"
+    packed.write_bytes(gzip.compress(OWN.read_bytes()))
+    plain, same = load_problems(OWN), load_problems(packed)
+    assert same.problems == plain.problems
+    assert same.sha256 == plain.sha256
+    part = load_problems(packed, limit=3)
+    assert part.name == "own.jsonl.gz, first 3"
+    assert part.sha256 != plain.sha256
+
+
+ROW = {"task_id": "a", "prompt": "def f():\n", "entry_point": "f", "test": "assert f()"}
+MALFORMED = {
+    "not JSON": ("{\n", "line 2 is not JSON"),
+    "no object": ("[1]\n", "line 2 is no JSON object"),
+    "a field missing": ({"task_id": "b"}, "line 2 has no field 'prompt'"),
+    "a field of another type": ({**ROW, "test": 1}, "line 2: 'test' is int, not text"),
+    "no function name": ({**ROW, "task_id": "b", "entry_point": "f()"}, "no name of a function"),
+    "a test with a syntax error": ({**ROW, "task_id": "b", "test": "def"}, "line 2: the test is not Python"),
+    "the same task twice": (ROW, "line 2: task_id 'a' occurs twice"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_problems_are_named_with_line_and_reason(tmp_path, name):
+    row, message = MALFORMED[name]
+    with pytest.raises(BiasEditError, match=message.replace("(", r"\(")):
+        load_problems(_write(tmp_path / "problems.jsonl", ROW, row))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "holds no completions"),
+        (["nonsense\n"], "line 1 is not JSON"),
+        ([{"task_id": "zzz", "completion": ""}], "line 1: task_id 'zzz' is not among the problems"),
+        ([{"task_id": "Own/0"}], "line 1 has no field 'completion'"),
+        ([{"task_id": "Own/0", "completion": ["x"]}], "'completion' is list, not text"),
+    ],
+)
+def test_malformed_samples_are_named_with_line_and_reason(tmp_path, rows, message):
+    with pytest.raises(BiasEditError, match=message):
+        load_samples(_write(tmp_path / "samples.jsonl", *rows), load_problems(OWN))
+
+
+def test_missing_and_damaged_files(tmp_path):
+    with pytest.raises(BiasEditError, match="cannot read .*nowhere"):
+        load_problems(tmp_path / "nowhere.jsonl")
+    (tmp_path / "bad.jsonl.gz").write_bytes(gzip.compress(OWN.read_bytes())[:100])
+    with pytest.raises(BiasEditError, match="cannot read .*bad"):
+        load_problems(tmp_path / "bad.jsonl.gz")
+    with pytest.raises(BiasEditError, match="holds no problems"):
+        load_problems(_write(tmp_path / "empty.jsonl"))
