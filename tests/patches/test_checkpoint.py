@@ -133,8 +133,7 @@ def test_unknown_names_are_refused_and_never_paths(tmp_path, bits, edits, name):
     assert fingerprint(tmp_path) == before
 
 
-def test_shape_and_dtype_must_fit(tmp_path, bits, edits):
-    edit = edits[EMBED]
+def test_shape_and_dtype_must_fit(tmp_path, bits):
     for shape, dtype, reason in (((12, 7), "BF16", "shape"), ((12, 6), "F16", "is BF16 here")):
         width = shape[1]
         wrong = TensorEdit(
