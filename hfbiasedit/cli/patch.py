@@ -234,13 +234,18 @@ def _directory(model: str, revision: str | None) -> Path:
 
 def _patch_file(patch: str, revision: str | None) -> Path:
     """The local file of PATCH."""
+    from hfbiasedit.errors import BiasEditError
     from hfbiasedit.runs import PATCH
 
-    path = Path(patch)
+    path = Path(patch).expanduser()
+    for candidate in (path, path / PATCH, path / "patch" / PATCH):
+        if candidate.is_file():
+            return candidate
     if path.is_dir():
-        path = path / PATCH
-    if path.exists() or revision is None and (path.suffix or patch.count("/") != 1):
-        return path
+        raise BiasEditError(f"{patch} holds no {PATCH}; give a patch file or a run directory")
+    name = patch.partition("@")[0]
+    if name.count("/") != 1 or name.startswith(("/", ".", "~")) or path.suffix == ".safetensors":
+        return path  # reading it says what is wrong
     from hfbiasedit.hub.pull import pull_patch
 
     return pull_patch(patch, revision)
