@@ -17,7 +17,7 @@ from hfbiasedit.codegenbias.modifiers import load_modifiers
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import CONFIGS, RECORD_SPLITS
-from hfbiasedit.codegenbias.references import bls_shares
+from hfbiasedit.codegenbias.references import bls_shares, load_reference
 
 ROOT = Path(__file__).parents[2]
 RECORDS = {config: load_prompts(config).records for config in CONFIGS}
@@ -72,6 +72,20 @@ def test_counts_are_as_documented():
         "test_combined": 75,
     }
     assert len(values(quick, "profession")) == 315
+
+
+def test_the_documentation_gives_these_counts():
+    text = (ROOT / "docs" / "codegenbias.md").read_text(encoding="utf-8")
+    for config, records in RECORDS.items():
+        counts = Counter(record.split for record in records)
+        row = [f"{counts[split]:,}" for split in RECORD_SPLITS]
+        assert f"| `{config}` | {' | '.join(row)} | {len(records):,} |" in text
+    held_out = splits.held_out_professions()
+    shares = load_reference("bls-2022").shares
+    tenths = Counter(min(int(shares[name] * 10), 9) for name in held_out)
+    assert f"held out | {' | '.join(str(tenths[n]) for n in range(10))} |" in text
+    for word in splits.held_out_modifiers():
+        assert f"`{word}`" in text
 
 
 @pytest.mark.parametrize("config", CONFIGS)
