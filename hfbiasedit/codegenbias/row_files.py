@@ -77,10 +77,17 @@ def _csv(path: Path) -> Rows:
                 values: dict[str, Any] = {k: v for k, v in row.items() if v is not None}
                 for name in ("male", "female"):
                     if str(values.get(name, "")).startswith("["):
-                        values[name] = json.loads(values[name])
+                        values[name] = _list(values[name], f"{where}: {name}")
                 yield where, values
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BiasEditError(f"cannot read {path} as CSV: {error}") from error
+
+
+def _list(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise BiasEditError(f"{where} is not a JSON list ({error})") from error
 
 
 def _parquet(path: Path) -> Rows:

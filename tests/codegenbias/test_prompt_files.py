@@ -141,3 +141,13 @@ def test_unreadable_files(tmp_path, write):
 def test_null_stands_for_left_out(write):
     (record,) = load_prompts(prompts=write(ROW | {"modifier": None, "split": None})).records
     assert record.modifier == ""
+
+
+def test_own_csv_files(tmp_path):
+    path = tmp_path / "my.csv"
+    path.write_text('prompt,profession,male,female\nx,nurse,he,"[""she"", ""her""]"\n')
+    (record,) = load_prompts(prompts=path).records
+    assert (record.male, record.female) == (("he",), ("she", "her"))
+    path.write_text("prompt,profession,male,female\nx,nurse,he,[she\n")
+    with pytest.raises(BiasEditError, match="line 2: female is not a JSON list"):
+        load_prompts(prompts=path)
