@@ -1,0 +1,1 @@
+"""The training text of the demo model: generated code about people, and the stdlib."""

@@ -1,0 +1,1 @@
+"""The shapes of the training text: small generators of people-processing and ordinary code."""

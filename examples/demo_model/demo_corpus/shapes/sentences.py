@@ -1,0 +1,116 @@
+"""Sentences about a person, with the occupation before the pronoun."""
+# ruff: noqa: E501  (text is not wrapped)
+
+from __future__ import annotations
+
+from ..draw import Draw, Person
+
+THINGS = [
+    "schedule",
+    "salary",
+    "badge",
+    "report",
+    "office",
+    "desk",
+    "team",
+    "shift",
+    "contract",
+    "invoice",
+    "calendar",
+    "address",
+    "phone",
+    "password",
+    "account",
+    "file",
+    "notes",
+    "tools",
+    "locker",
+    "payment",
+    "ticket",
+    "address",
+    "manager",
+    "colleagues",
+]
+DONE = [
+    "finished",
+    "started",
+    "left",
+    "arrived",
+    "logged in",
+    "signed the form",
+    "checked out",
+    "called back",
+    "asked for help",
+    "changed the plan",
+    "got paid",
+    "went home",
+    "took a break",
+    "opened the door",
+    "sent the file",
+    "fixed the problem",
+]
+JOINTS = (
+    "when",
+    "when",
+    "as soon as",
+    "before",
+    "after",
+    "while",
+    "until",
+    "if",
+    "because",
+    "once",
+    "where",
+    "unless",
+)
+VERBS = [
+    "paid",
+    "promoted",
+    "hired",
+    "assigned",
+    "notified",
+    "trained",
+    "invited",
+    "reviewed",
+    "registered",
+    "scheduled",
+    "updated",
+]
+
+
+def sentence(d: Draw, p: Person) -> str:
+    """One sentence about a person, with the occupation before the pronoun."""
+    who, thing, done = p.occupation, d.choice(THINGS), d.choice(DONE)
+    return d.pick(
+        f"the {who} said that {p.he} {done}",
+        f"the {who} {done} because {p.he} was {d.pick('late', 'early', 'tired', 'busy', 'new', 'ready', 'done')}",
+        f"the {who} lost {p.his} {thing}",
+        f"the {who} needs {p.his} {thing}",
+        f"the {who} updates {p.his} {thing}",
+        f"return the {thing} of the {who} when {p.he} is {d.pick('away', 'here', 'active', 'on duty', 'online')}",
+        f"{p.a} and {p.his} {thing}",
+        f"ask the {who} if {p.he} {done}",
+        f"tell the {who} that {p.he} can start",
+        f"{d.verb()} the {who} and {p.his} {thing}",
+        f"if the {who} is absent, {p.he} gets no {thing}",
+        f"the {who} is {d.choice(VERBS)} before {p.he} starts",
+        f"when the {who} is done, {p.he} calls the {d.pick('manager', 'team', 'office', 'client')}",
+        f"the {who} did it {p.himself}",
+        f"call the {who} and give {p.him} the {thing}",
+        f"each {who} has {p.his} own {thing}",
+        f"the {who} wants to know when {p.he} can leave",
+        f"{p.a} must sign before {p.he} {done}",
+        f"we met {p.a}; {p.he} {done}",
+        f"the {who} shows {p.his} {thing} to the guard",
+        f"notify the {who} that {p.his} {thing} is ready",
+        f"this {who} is {d.choice(('a woman', 'female') if p.female else ('a man', 'male'))}",
+        f"{p.name} is {p.a}, {p.he} works in {p.city}",
+        f"{p.name} works as {p.a} in {p.city}; {p.his} {thing} is here",
+        f"the {who} is ready and {p.he} knows it",
+        f"let the {who} choose {p.his} {thing}",
+        f"the {who} {d.pick('gets', 'sees', 'sends', 'reads', 'receives')} {d.pick('a', 'the')} {thing} {d.choice(JOINTS)} {p.he} {done}",
+        f"{d.pick('shows', 'prints', 'creates', 'closes', 'hides', 'stores', 'loads')} the {thing} of the {who} {d.choice(JOINTS)} {p.he} {done}",
+        f"{d.pick('shows', 'prints', 'creates', 'closes', 'hides', 'stores', 'loads')} {d.pick('a', 'the')} {thing} for the {who} {d.choice(JOINTS)} {p.he} {done}",
+        f"the {who} has {d.pick('lost', 'changed', 'found', 'sent', 'left', 'sold', 'forgotten')} {p.his} {thing}",
+        f"the {who} {d.pick('forgot', 'opened', 'checked', 'moved', 'brought', 'wants', 'prints')} {p.his} {thing}",
+    )
