@@ -40,8 +40,9 @@ def draw_histogram(edges: Sequence[float], counts: Counts, after: Counts | None 
         axes.set_xlabel("distance from reality (FB, points)")
         axes.set_xlim(edges[0], right)
     row[0].set_ylabel("share of prompts")
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+    row[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     row[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if after is not None:
         row[-1].legend(loc="upper right")

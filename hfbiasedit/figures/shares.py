@@ -35,13 +35,11 @@ def draw_shares(panels: Sequence[tuple[str, Sequence[Point]]], *, labels: int = 
         first = number == 0
         _panel(axes, title, points, BEFORE if first and len(panels) > 1 else AFTER)
         share_axis(axes, "y", "women in the model's answers" if first else "")
-    row[0].legend(loc="upper left")
+    row[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.1)
     for axes, (_, points) in zip(row, panels, strict=True):
         far = sorted(points, key=lambda point: (-abs(point.model - point.factual), point.name))
         obstacles = [(point.factual, point.model) for point in points]
         obstacles += [(step / 60, step / 60) for step in range(61)]
-        if axes is row[0]:
-            obstacles += [(x / 40, 0.9 + y / 60) for x in range(20) for y in range(7)]  # the legend
         named = [(point.factual, point.model, point.name) for point in far[:labels]]
         label_points(axes, named, obstacles=obstacles)
     return figure

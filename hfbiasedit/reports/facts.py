@@ -5,6 +5,7 @@ What the documents do not say is left out; nothing here prints a placeholder.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -44,13 +45,24 @@ def baselines(audit: Document) -> list[tuple[str, float]]:
 
 
 def warnings(documents: Documents) -> list[str]:
-    """The warnings of the audits, each once; in a run they say which audit they are from."""
+    """The warnings of the audits, each once; shared ones with the numbers of the second."""
     if documents.after is None:
         return list(documents.before.get("warnings") or ())
     before, after = (list(audit.get("warnings") or ()) for _, audit in documents.audits)
-    both = [warning for warning in before if warning in after]
-    only = [f"before the edit: {warning}" for warning in before if warning not in both]
-    return both + only + [f"after the edit: {warning}" for warning in after if warning not in both]
+    kinds_before, kinds_after = ({_kind(text) for text in side} for side in (before, after))
+    shared = [warning for warning in after if _kind(warning) in kinds_before]
+    only_before = [warning for warning in before if _kind(warning) not in kinds_after]
+    only_after = [warning for warning in after if _kind(warning) not in kinds_before]
+    return [
+        *shared,
+        *(f"before the edit: {warning}" for warning in only_before),
+        *(f"after the edit: {warning}" for warning in only_after),
+    ]
+
+
+def _kind(warning: str) -> str:
+    """A warning without its numbers: before and after they differ a little."""
+    return re.sub(r"[\d.]+", "", warning)
 
 
 def edit_facts(edit: Document) -> list[Fact]:
@@ -70,7 +82,7 @@ def edit_facts(edit: Document) -> list[Fact]:
         _fact("KL to the original on general code, mean", kl.get("mean"), text.significant),
         _fact("the same, 99th percentile", kl.get("p99"), text.significant),
         _fact("largest mean KL allowed", kl.get("budget"), text.significant),
-        _fact("general code that was held", (edit.get("anchor") or {}).get("name"), str),
+        _fact("general code kept as it was", (edit.get("anchor") or {}).get("name"), str),
         _fact("peak memory", edit.get("peak_memory_bytes"), text.file_size),
         _fact("time in all", (edit.get("seconds") or {}).get("total"), text.duration),
         _fact("seed", edit.get("seed"), str),

@@ -38,10 +38,11 @@ def change(value: float, digits: int = 1) -> str:
     return _signed(text)
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """A share 0..1 as percent; small ones keep two significant digits: `0.0031%`."""
+def percent(value: float) -> str:
+    """A share 0..1 as percent: one decimal, and two significant digits below 1%."""
     value = 100 * _check(value)
-    if value and abs(value) < 10**-digits:
+    digits = 1
+    if 0 < abs(value) < 0.995:
         digits = min(12, 1 - math.floor(math.log10(abs(value))))
     return _signed(f"{value:.{digits}f}") + "%"
 

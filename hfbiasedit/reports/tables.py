@@ -83,7 +83,7 @@ def _perplexity(part: Document) -> list[Measure]:
     for key, name in (("token_perplexity", "per token"), ("byte_perplexity", "per byte")):
         if before.get(key) is None:
             continue
-        first, second = (text.significant(s[key], 4) if s else "" for s in (before, after))
+        first, second = (_perplexity_cell(side, key) for side in (before, after))
         change = ""
         if after and part.get("relative_change") is not None and key == "token_perplexity":
             change = text.relative(part["relative_change"])
@@ -100,6 +100,16 @@ def _perplexity(part: Document) -> list[Measure]:
         if after and part.get(key) is not None:
             rows.append(Measure(name, "", "", show(part[key])))
     return rows
+
+
+def _perplexity_cell(side: Document | None, key: str) -> str:
+    if not side:
+        return ""
+    shown = text.significant(side[key], 4)
+    if key == "token_perplexity" and side.get("ci95"):
+        low, high = (text.significant(bound, 4) for bound in side["ci95"])
+        shown += f" ({low} to {high})"
+    return shown
 
 
 def _syntax(part: Document) -> list[Measure]:

@@ -19,6 +19,8 @@ from hfbiasedit.reports import formatting as text
         (text.change(-0.01), "0.0"),
         (text.percent(0.4312), "43.1%"),
         (text.percent(0), "0.0%"),
+        (text.percent(0.00254), "0.25%"),
+        (text.percent(0.00996), "1.0%"),
         (text.percent(0.000031), "0.0031%"),
         (text.relative(-0.823), "−82%"),
         (text.relative(0.0032), "+0.3%"),

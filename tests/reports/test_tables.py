@@ -110,12 +110,13 @@ def test_problems_of_ones_own_are_not_called_humaneval(made):
 
 def test_warnings_say_which_audit_they_are_from(made, tmp_path):
     before, after = (copy.deepcopy(made[side]) for side in ("before", "after"))
-    before["warnings"], after["warnings"] = ["low mass", "few prompts"], ["few prompts", "noise"]
+    before["warnings"] = ["low mass", "only 12 prompts, 3.5% of them odd"]
+    after["warnings"] = ["only 12 prompts, 4.25% of them odd", "noise"]
     documents = Documents(tmp_path, before, after)
     assert facts.warnings(documents) == [
-        "few prompts", "before the edit: low mass", "after the edit: noise",
+        "only 12 prompts, 4.25% of them odd", "before the edit: low mass", "after the edit: noise",
     ]  # fmt: skip
-    assert facts.warnings(Documents(tmp_path, before)) == ["low mass", "few prompts"]
+    assert facts.warnings(Documents(tmp_path, before)) == before["warnings"]
 
 
 @pytest.mark.parametrize(
