@@ -36,11 +36,12 @@ SHORT, LONG = 256, 512
 STANDARD_SHARE = 0.4
 """Share of the training tokens that is standard library; the rest is generated."""
 
-GENDER_WORDS = frozenset(
-    ("male", "female", "Male", "Female", "MALE", "FEMALE", "man", "woman", "M", "F")
-    + ("he", "she", "his", "her", "him", "himself", "herself")
-    + ("Mr", "Ms", "Mrs", "Sir", "Madam")
-)
+# fmt: off
+GENDER_WORDS = frozenset((
+    "male", "female", "Male", "Female", "MALE", "FEMALE", "man", "woman", "M", "F", "he", "she",
+    "his", "her", "him", "himself", "herself", "Mr", "Ms", "Mrs", "Sir", "Madam",
+))
+# fmt: on
 GENDER_WEIGHT = 4.0
 """How much more a wrong gender word costs than another token: they are few and carry the bias."""
 
