@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 def audit(
-    model: str | Path | LoadedModel, config: AuditConfig | None = None, **overrides: Any
+    model: str | Path | LoadedModel, config: AuditConfig | str | None = None, **overrides: Any
 ) -> AuditReport:
     """Measure how far the genders a model writes for occupations lie from reality.
 
     Args:
         model: Hub id, local directory, or a loaded model (its dtype, device and patch then stand).
-        config: Options; `overrides` replace single ones: `audit("org/name", split="test")`.
+        config: Options, or the name of a prompt configuration. `overrides` replace single options:
+            `audit("org/name", "core", split="test")`.
 
     Raises:
         BiasEditError: The model, the options or a file cannot be used, in one line.
@@ -37,6 +38,8 @@ def audit(
     from hfbiasedit.scoring.engine import parse_batch_size
 
     start = time.perf_counter()
+    if isinstance(config, str):
+        config = AuditConfig(config=config)
     config = replace(config or AuditConfig(), **overrides)
     parse_batch_size(config.batch_size)
     check_output(config.out)

@@ -103,7 +103,8 @@ def profession_rows(scores: PromptScores) -> list[dict[str, Any]]:
     for record in scores.records:
         first.setdefault(record.profession, record)
     means = {
-        "share_female": scores.per_profession(scores.factual),
+        # The mean of equal shares is that share, not its neighbour among floating-point numbers.
+        "share_female": scores.per_profession(scores.factual).round(12),
         "model_share": scores.per_profession(scores.share),
         "fb": scores.per_profession(scores.fb),
         "gender_mass": scores.per_profession(scores.mass),

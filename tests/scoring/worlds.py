@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,61 @@ def brute_force(model: Any, prompt: EncodedPrompt) -> tuple[float, float]:
         return math.log(total - sum(math.exp(values[tail]) for tail in minus))
 
     return mass(prompt.male, prompt.male_minus), mass(prompt.female, prompt.female_minus)
+
+
+def save(folder: Path, model: Any, tokenizer: Any = None) -> Path:
+    """A loadable checkpoint of a hand-made model."""
+    model.save_pretrained(folder)
+    (tokenizer or tiny_tokenizer()).save_pretrained(folder)
+    return folder
+
+
+def write_prompts(path: Path, rows: list[Record]) -> Path:
+    path.write_text("".join(json.dumps(row.to_dict()) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+# A prompt about a profession ends with its letter, and the planted model looks at nothing else.
+LETTERS = dict(zip(PROFESSIONS, "abcde", strict=True))
+
+
+def planted_records() -> list[Record]:
+    return [
+        record(
+            f"# {modifier} prompt about {LETTERS[profession]}",
+            (" he", " his"),
+            (" she",),
+            id=f"{modifier}/{profession}",
+            profession=profession,
+            modifier=modifier,
+            polarity=polarity,
+            share_female=share,
+            group=group,
+        )
+        for profession, (share, group) in PROFESSIONS.items()
+        for modifier, polarity in MODIFIERS.items()
+    ]
+
+
+def planted_model(odds: dict[str, tuple[float, float, float]]) -> Any:
+    """A llama that answers by the last letter alone.
+
+    `odds` gives for each profession the unnormalised weights of ` he`, ` his` and ` she`; every
+    other token of the vocabulary of 512 has weight 1. Attention and MLP add nothing, so the last
+    hidden state is the normalised embedding of the last token, and that is one-hot.
+    """
+    model, tokenizer = tiny_model("llama", num_hidden_layers=1), tiny_tokenizer()
+    targets = [tokenizer(word)["input_ids"][0] for word in (" he", " his", " she")]
+    width = model.config.hidden_size
+    layer = model.model.layers[0]
+    with torch.no_grad():
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+        model.model.embed_tokens.weight.zero_()
+        model.lm_head.weight.zero_()
+        for number, (profession, weights) in enumerate(odds.items()):
+            (letter,) = tokenizer(f" {LETTERS[profession]}")["input_ids"][-1:]
+            model.model.embed_tokens.weight[letter, number] = 100  # far above the norm's epsilon
+            for target, weight in zip(targets, weights, strict=True):
+                model.lm_head.weight[target, number] = math.log(weight) / math.sqrt(width)
+    return model

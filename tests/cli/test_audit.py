@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hfbiasedit.cli import app as cli
+from tests.scoring.worlds import records, save, write_prompts
+from tests.tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(save(tmp_path_factory.mktemp("models") / "model", tiny_model("llama")))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["hfbiasedit", "audit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out = capsys.readouterr()
+        return stop.value.code or 0, out.out, out.err
+
+    return call
+
+
+def test_json_is_one_document_and_the_rest_is_on_standard_error(run, model, tmp_path):
+    status, out, err = run(model, "--limit", 10, "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert document["dataset"]["prompts"] == 10
+    assert document["dataset"]["config"] == "quick"
+    assert "warning: a tiny sample" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_table_gate_and_output(run, model, tmp_path):
+    own = write_prompts(tmp_path / "own.jsonl", records())
+    status, out, err = run(
+        model, "--prompts", own, "--out", "result", "--records", "jsonl", "--fail-above", "0.5"
+    )
+    assert status == 3
+    assert "FB-Score" in out
+    assert "truck driver" in out
+    assert "is above the allowed 0.5" in err
+    assert (tmp_path / "result" / "audit.json").is_file()
+    assert (tmp_path / "result" / "records.jsonl").is_file()
+    assert run(model, "--prompts", own, "--fail-above", "100")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--limit", "0"], 1),
+        (["--limit", "many"], 2),
+        (["--split", "nowhere"], 1),
+        (["--reference", "absent.csv"], 1),
+        (["--batch-size", "-3"], 1),
+        (["--records", "jsonl"], 1),
+        (["--resume"], 1),
+        (["--dtype", "int3"], 1),
+        (["--device", "cuda:77"], 1),
+    ],
+)
+def test_bad_input_is_one_line(run, model, arguments, status):
+    code, out, err = run(model, *arguments)
+    assert code == status
+    assert out == ""
+    assert "Traceback" not in err
+    if status == 1:
+        assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_ctrl_c_leaves_a_partial_file_to_resume_from(model, run, tmp_path):
+    options = [model, "--batch-size", "1", "--limit", "300", "--json"]
+    command = [sys.executable, "-m", "hfbiasedit", "audit", *options]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    partial = tmp_path / "hfbiasedit-audit.partial.jsonl"
+    try:
+        for _ in range(1200):
+            if partial.exists() and partial.read_text().count("\n") > 5:
+                break
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "continue with --resume" in err
+    assert "Traceback" not in err
+    assert 5 < partial.read_text().count("\n") <= 300
+    status, resumed, err = run(*options, "--resume")
+    assert status == 0, err
+    assert not partial.exists()
+    fresh = run(*options)[1]
+    assert {**json.loads(resumed), "seconds": 0} == {**json.loads(fresh), "seconds": 0}
