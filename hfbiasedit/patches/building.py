@@ -45,7 +45,8 @@ def edits_from_changes(
     import torch
 
     model, directory = unwrapped(model)
-    naming = Naming(model, _stored_names(checkpoint or directory))
+    stored_as = _stored_dtypes(checkpoint or directory)
+    naming = Naming(model, None if stored_as is None else frozenset(stored_as))
     edits: dict[str, TensorEdit] = {}
     with torch.no_grad():
         for runtime, change in changes.items():
@@ -56,6 +57,12 @@ def edits_from_changes(
                 edit = _edit(stored, parameter, change, naming.tied(stored.runtime))
                 if edit is None:
                     continue
+                on_disk = (stored_as or {}).get(edit.name, edit.dtype)
+                if on_disk != edit.dtype:
+                    raise BiasEditError(
+                        f"{edit.name} is stored as {on_disk} and the new values are {edit.dtype}; "
+                        "load the model in its checkpoint's dtype"
+                    )
                 if edit.name in edits:
                     raise BiasEditError(f"{edit.name} is changed twice; combine the changes first")
                 edits[edit.name] = edit
@@ -95,12 +102,14 @@ def unwrapped(model: Any) -> tuple[Any, Path | None]:
     return model, None
 
 
-def _stored_names(checkpoint: str | Path | None) -> frozenset[str] | None:
-    if checkpoint is None:
-        return None
-    from hfbiasedit.patches.storage import Checkpoint
+def _stored_dtypes(checkpoint: str | Path | None) -> dict[str, str] | None:
+    """Name -> dtype of all stored tensors; None when they are not known before a conversion."""
+    from hfbiasedit.patches.storage import Checkpoint, has_only_bin
 
-    return frozenset(Checkpoint.open(Path(checkpoint)).names)
+    if checkpoint is None or has_only_bin(Path(checkpoint)):
+        return None
+    opened = Checkpoint.open(Path(checkpoint))
+    return {name: place.info.dtype for name, place in opened.tensors.items()}
 
 
 def _checked(runtime: str, change: Change, parameter: torch.Tensor) -> Change:
@@ -271,7 +280,8 @@ def _in_dtype(runtime: str, view: torch.Tensor, dtype: torch.dtype) -> torch.Ten
     if view.dtype == dtype:
         return view
     narrow = view.to(dtype)
-    if not _same_bits(narrow.to(view.dtype), view):
+    # A wider dtype than the model's cannot be right either: loading has rounded the old values.
+    if narrow.element_size() > view.element_size() or not _same_bits(narrow.to(view.dtype), view):
         raise BiasEditError(
             f"{runtime} is loaded as {view.dtype} and does not fit {dtype} exactly; "
             "load the model in its checkpoint's dtype"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from hfbiasedit.files import output_directory
 from hfbiasedit.patches import journal
 from hfbiasedit.patches.plan import Shards, Target, mismatch, states, targets
 from hfbiasedit.patches.rewriting import write
-from hfbiasedit.patches.storage import Checkpoint, has_only_bin, is_weights
+from hfbiasedit.patches.storage import INDEX, Checkpoint, has_only_bin, is_weights
 from hfbiasedit.patches.transfer import copy_private, in_hub_cache, share
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def apply_patch(
             arguments = (source, Path(out), effective, reverse, copy, replace, warnings)
             written, files, where = _to_directory(*arguments)
     except OSError as error:
-        place = out if out is not None else source
-        raise BiasEditError(f"cannot write to {place}: {error.strerror or error}") from error
+        raise _explained(error, source, out) from error
     return ApplyReport(
         path=Path(out) if out is not None else source,
         reverse=reverse,
@@ -115,6 +114,14 @@ def apply_patch(
         warnings=tuple(warnings),
         seconds=time.perf_counter() - started,
     )
+
+
+def _explained(error: OSError, source: Path, out: str | Path | None) -> BiasEditError:
+    where = error.filename or (source if out is None else out)
+    reason = f"{error.strerror or error} ({where})"
+    if out is None and journal.pending(source):
+        return BiasEditError(f"{reason}; the change is unfinished, {journal.ADVICE} {source}")
+    return BiasEditError(f"{reason}; nothing was changed")
 
 
 def _in_place(
@@ -135,7 +142,7 @@ def _in_place(
             _make_private(path / file)
         written = journal.change(path, patch, where, reverse=reverse)
     stale = _left_out(path, checkpoint)
-    warnings += [f"{file} still holds the weights as they were; remove it" for file in stale]
+    warnings += [f"{file} may still hold the unedited weights; remove it" for file in stale]
     return written, dict.fromkeys(touched, "patched"), where
 
 
@@ -187,8 +194,9 @@ def _converted(
     from hfbiasedit.patches.conversion import convert_bin
 
     with output_directory(out, replace=replace) as temporary:
-        files = dict.fromkeys(convert_bin(source, temporary), "converted")
-        files |= _carry_rest(source, temporary, set(), warnings)
+        made, read = convert_bin(source, temporary)
+        files = dict.fromkeys(made, "converted")
+        files |= _carry_rest(source, temporary, read, warnings)
         checkpoint = Checkpoint.open(temporary)
         where = targets(checkpoint, patch)
         require(temporary, patch, where, new=reverse)
@@ -247,45 +255,41 @@ def _carry(
             for file, how in zip(checkpoint.files, pool.map(carry, checkpoint.files), strict=True):
                 files[file] = how
                 bar.advance()
-    return files | _carry_rest(source, target, set(checkpoint.files), warnings)
+    if INDEX in checkpoint.own:
+        files[INDEX] = copy_private((source / INDEX).resolve(), target / INDEX)
+    return files | _carry_rest(source, target, checkpoint.own, warnings)
 
 
 def _carry_rest(
-    source: Path, target: Path, weights: set[str], warnings: list[str]
+    source: Path, target: Path, done: Collection[str], warnings: list[str], prefix: str = ""
 ) -> dict[str, str]:
     """Copy tokenizer, configuration and other files; leave out weights in other formats."""
     files: dict[str, str] = {}
     for entry in sorted(source.iterdir()):
-        name = entry.name
-        if name in weights or name in _SKIPPED or journal.is_stray(name):
+        name = f"{prefix}{entry.name}"
+        if name in done or entry.name in _SKIPPED or journal.is_stray(entry.name):
             continue
         if entry.is_symlink() and entry.is_dir():
             warnings.append(f"{name} is a link to a directory and was left out")
         elif entry.is_dir():
-            (target / name).mkdir()
-            inner = _carry_rest(entry, target / name, set(), warnings)
-            files |= {f"{name}/{file}": how for file, how in inner.items()}
+            (target / entry.name).mkdir()
+            files |= _carry_rest(entry, target / entry.name, (), warnings, f"{name}/")
         elif not entry.is_file():
             warnings.append(f"{name} is no file and was left out")
-        elif is_weights(name) and not (weights and name in _INDEXES):
+        elif is_weights(entry.name):
             files[name] = "left out"
-            warnings.append(f"{name} holds the weights as they were and was left out")
+            warnings.append(f"{name} was left out: it may hold the unedited weights")
         else:
-            files[name] = copy_private(entry.resolve(), target / name)
+            files[name] = copy_private(entry.resolve(), target / entry.name)
     return files
 
 
 def _left_out(path: Path, checkpoint: Checkpoint) -> list[str]:
-    """Files that hold weights in another form, which a change in place cannot follow."""
-    used = {*checkpoint.files, *_INDEXES}
-    return sorted(
-        file.name for file in path.iterdir() if is_weights(file.name) and file.name not in used
-    )
+    """Files that may hold weights in another form, which a change in place cannot follow."""
+    names = (file.name for file in path.iterdir() if is_weights(file.name))
+    return sorted(name for name in names if name not in checkpoint.own)
 
 
 def _make_writable(file: Path) -> None:
     mode = file.stat().st_mode
     file.chmod(mode | 0o200)
-
-
-_INDEXES = {"model.safetensors.index.json"}

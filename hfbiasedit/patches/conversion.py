@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     import torch
 
 
-def convert_bin(source: Path, target: Path) -> list[str]:
-    """Write the `.bin` weights of `source` as safetensors into `target`; returns the file names.
+def convert_bin(source: Path, target: Path) -> tuple[list[str], set[str]]:
+    """Write the `.bin` weights of `source` as safetensors into `target`.
+
+    Returns the files written and the files of `source` that they stand for.
 
     One shard is in memory at a time. Tied tensors that were stored twice stay so.
 
@@ -52,13 +54,13 @@ def convert_bin(source: Path, target: Path) -> list[str]:
     if weight_map is not None:
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(written.items()))}
         write_json(target / INDEX, index)
-        return [*shards.values(), INDEX]
-    return list(shards.values())
+        return [*shards.values(), INDEX], {*shards, BIN_INDEX}
+    return list(shards.values()), set(shards)
 
 
 def _shards(source: Path) -> tuple[dict[str, str], dict[str, str] | None]:
     """`.bin` file -> safetensors file, and the weight map when there are several."""
-    if not (source / BIN_INDEX).exists():
+    if (source / BIN_SINGLE).exists():
         return {BIN_SINGLE: SINGLE}, None
     weight_map = read_weight_map(source, BIN_INDEX, ".bin")
     files = sorted(set(weight_map.values()))

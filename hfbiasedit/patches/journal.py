@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = ".hfbiasedit-journal"
 STRAY = ".hfbiasedit-tmp"
+ADVICE = "finish or undo it with: hfbiasedit patch recover"
 _KEY = "journal"
 
 
@@ -40,9 +41,7 @@ def refuse_pending(path: Path) -> None:
         BiasEditError: it was.
     """
     if pending(path):
-        raise BiasEditError(
-            f"a change of {path} was interrupted; run `hfbiasedit patch recover {path}` first"
-        )
+        raise BiasEditError(f"a change in place was interrupted here, {ADVICE} {path}")
 
 
 @contextlib.contextmanager
@@ -61,8 +60,10 @@ def locked(path: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise BiasEditError(f"another process is changing {path}; wait for it") from error
+        except OSError:
+            pass  # a file system without locks
         remove_strays(path)
         yield
     finally:

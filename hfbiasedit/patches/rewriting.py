@@ -127,7 +127,7 @@ def _pread(handle: int, length: int, offset: int, name: str) -> bytearray:
     content = bytearray(length)
     view, done = memoryview(content), 0
     while done < length:
-        piece = os.pread(handle, length - done, offset + done)
+        piece = _read_at(handle, length - done, offset + done)
         if not piece:
             raise BiasEditError(f"the file with {name} was cut short while it was read")
         view[done : done + len(piece)] = piece
@@ -138,7 +138,21 @@ def _pread(handle: int, length: int, offset: int, name: str) -> bytearray:
 def _write_all(handle: int, content: memoryview, offset: int) -> None:
     done = 0
     while done < len(content):
-        done += os.pwrite(handle, content[done:], offset + done)
+        done += _write_at(handle, content[done:], offset + done)
+
+
+def _read_at(handle: int, length: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(handle, length, offset)
+    os.lseek(handle, offset, os.SEEK_SET)  # Windows; every handle has one user
+    return os.read(handle, length)
+
+
+def _write_at(handle: int, content: memoryview, offset: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(handle, content, offset)
+    os.lseek(handle, offset, os.SEEK_SET)
+    return os.write(handle, content)
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

@@ -41,6 +41,11 @@ class Checkpoint:
     config: Mapping[str, Any]
 
     @property
+    def own(self) -> frozenset[str]:
+        """Names of all files that the weights consist of, the index included."""
+        return frozenset(self.files) if self.files == (SINGLE,) else frozenset((*self.files, INDEX))
+
+    @property
     def names(self) -> Iterator[str]:
         """Names of all stored tensors."""
         return iter(self.tensors)
@@ -68,11 +73,17 @@ class Checkpoint:
             raise BiasEditError(f"{path} is no checkpoint directory")
         config = read_config(path)
         refuse_quantised(path, config)
-        if (path / INDEX).exists():
+        if "transformers_weights" in config:
+            raise BiasEditError(
+                f"{path} names its weight file in config.json, which is not supported; "
+                "save it with save_pretrained first"
+            )
+        weight_map: dict[str, str] | None = None
+        if (path / SINGLE).exists():  # the one that transformers loads when both are there
+            files: tuple[str, ...] = (SINGLE,)
+        elif (path / INDEX).exists():
             weight_map = read_weight_map(path, INDEX, ".safetensors")
             files = tuple(sorted(set(weight_map.values())))
-        elif (path / SINGLE).exists():
-            weight_map, files = None, (SINGLE,)
         else:
             raise BiasEditError(_no_weights(path))
         tensors: dict[str, Place] = {}

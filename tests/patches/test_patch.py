@@ -350,3 +350,33 @@ def test_bits_of_strided_tensors():
     assert np.array_equal(bits_of(tensor.T).view("<f4"), tensor.T.numpy())
     old = bits_of(tensor)
     assert edit_of("t", "F32", old, "rows", [1], 1).old.tolist() == [[1.0, 5.0, 9.0]]
+
+
+def test_the_stored_dtype_counts(tmp_path):
+    tiny_model("llama").save_pretrained(tmp_path)  # float32 on disk
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    with pytest.raises(BiasEditError, match="stored as F32"):
+        Patch.from_changes(model, row_change(model, [0]), checkpoint=tmp_path)
+    wide = {ROW: Change("rows", [0], torch.ones(1, 64))}
+    with pytest.raises(BiasEditError, match="does not fit"):
+        Patch.from_changes(model, wide, checkpoint=tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    Patch.from_changes(model, wide, checkpoint=tmp_path)
+
+
+def test_a_loaded_model_brings_its_checkpoint(tmp_path):
+    from hfbiasedit.models.loading import load_model
+    from tests.tiny import save_checkpoint
+
+    loaded = load_model(
+        save_checkpoint(tmp_path / "base", "gpt2", shard_size="1GB", dtype="float32")
+    )
+    name = "transformer.h.0.mlp.c_fc.weight"
+    change = {name: Change("rows", [1], torch.ones(1, 32), 1)}
+    patch = Patch.from_changes(loaded, change)
+    with patch.applied(loaded):
+        assert (loaded.model.transformer.h[0].mlp.c_fc.weight.data[:, 1] == 1).all()
+    weights = tmp_path / "base" / "model.safetensors"
+    torch.save(stored_tensors(tmp_path / "base"), tmp_path / "base" / "pytorch_model.bin")
+    weights.unlink()
+    assert Patch.from_changes(loaded, change) == patch
