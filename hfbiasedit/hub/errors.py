@@ -161,7 +161,7 @@ def _repository(error: errors.HfHubHTTPError) -> str:
     if known:
         return str(known)
     path = error.response.url.path
-    match = re.match(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)", path) or re.match(
+    match = re.search(r"/api/(?:models|datasets|spaces)/([^/]+/[^/]+)", path) or re.search(
         r"/(?:datasets/|spaces/)?([^/]+/[^/]+?)(?:\.git)?/(?:resolve|info)/", path
     )
     return match.group(1) if match else "the repository"

@@ -79,6 +79,7 @@ def push(
     commit = metadata.get("base_revision")
     if isinstance(commit, str):
         _fetch_card(publisher, base, commit)
+        _tell_moved(publisher, base, commit)
     message = config.message or _message(opened, base, config.what)
     with _reports(opened, config.what, publisher.repo_id) as files:
         if config.what == "patch":
@@ -112,6 +113,19 @@ def _fetch_card(publisher: Publisher, base: str, commit: str) -> None:
         )
     except (OSError, errors.EntryNotFoundError):  # no card, or behind a gate
         say(f"the licence of {base} is not known here; name it with: hfbiasedit card --license")
+
+
+def _tell_moved(publisher: Publisher, base: str, commit: str) -> None:
+    """Say when the base model has a newer commit than the one that was edited."""
+    try:
+        head = with_retries(lambda: publisher.api.model_info(base).sha, f"asking for {base}")
+    except OSError:
+        return
+    if head and head != commit:
+        say(
+            f"{base} has moved since the edit ({commit[:7]}, now {head[:7]}); what is published "
+            "belongs to the commit that was edited"
+        )
 
 
 @contextlib.contextmanager

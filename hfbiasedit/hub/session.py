@@ -46,11 +46,21 @@ class _PatientFactory:
 
     def __call__(self) -> httpx2.Client:
         client = self._factory()
-        if client.timeout.read is None:
-            client.timeout = httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
         hooks = client.event_hooks
-        client.event_hooks = {**hooks, "response": [*hooks["response"], _make_resumable]}
+        client.event_hooks = {
+            "request": [*hooks["request"], _limit_time],
+            "response": [*hooks["response"], _make_resumable],
+        }
         return client
+
+
+def _limit_time(request: httpx2.Request) -> None:
+    """Put limits where the client asks for none (it says so explicitly, call by call)."""
+    limits = request.extensions.setdefault("timeout", {})
+    wanted = {"connect": CONNECT_TIMEOUT, "read": READ_TIMEOUT, "write": READ_TIMEOUT}
+    for name, seconds in wanted.items():
+        if limits.get(name) is None:
+            limits[name] = seconds
 
 
 def _make_resumable(response: httpx2.Response) -> None:

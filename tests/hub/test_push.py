@@ -7,6 +7,7 @@ import json
 import pytest
 from huggingface_hub import ModelCard
 
+from hfbiasedit.cards.model_card import write_card
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub import retries
 from hfbiasedit.hub.errors import explain
@@ -196,12 +197,13 @@ def test_the_base_repository_only_by_pull_request(hub_client, base, run):
     assert base.files()[touched] != checkpoint_files()[touched]
 
 
-def test_a_base_that_moved_since_the_edit_is_named(hub_client, base, run):
+def test_a_base_that_moved_since_the_edit_is_named(hub_client, base, run, capsys):
     touched = shard_of(checkpoint_files())
     base.write({touched: checkpoint_files()[touched][:-1] + b"\x01"})
     with pytest.raises(BiasEditError, match="have changed since the edit"):
         push(run, BASE, create_pr=True)
     push(run, REPO)  # elsewhere the commit that was edited still counts
+    assert f"{BASE} has moved since the edit" in capsys.readouterr().err
     other = next(n for n in checkpoint_files() if n.endswith(".safetensors") and n != touched)
     assert hub_client.repo(REPO).files()[other] == checkpoint_files()[other]
 
@@ -330,9 +332,13 @@ def test_metadata_that_the_hub_refuses_is_explained(hub_client, run):
     assert "do-what-you-like" in explain(caught.value)
 
 
-def test_a_card_of_ones_own_is_kept(hub_client, run):
+def test_a_card_of_ones_own_is_kept(hub_client, run, capsys):
+    write_card(run)
+    push(run, "alice/first", what="patch")  # a card that was only rendered is made anew
+    assert b"alice/first" in hub_client.repo("alice/first").files()["README.md"]
     (run / "README.md").write_text("---\nlicense: mit\n---\nMy card\n")
     push(run, REPO, what="patch")
+    assert "README.md" in capsys.readouterr().err
     assert hub_client.repo(REPO).files()["README.md"].endswith(b"My card\n")
 
 

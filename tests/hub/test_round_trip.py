@@ -9,7 +9,6 @@ from hfbiasedit import audit, edit, load_patched
 from hfbiasedit.hub.pull import pull_model
 from hfbiasedit.hub.push import push
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from hfbiasedit.runs import Run
 from tests.hub.runs import BASE, checkpoint_files, make_base
 from tests.hub_server import ALICE_TOKEN
@@ -35,12 +34,11 @@ def test_published_models_score_as_the_run_says(hub_client, edited, tmp_path):
     push(edited.path, "alice/model")
     push(edited.path, "alice/patch", what="patch")
 
-    # Plain transformers, which knows nothing of this program, on the published files.
-    folder = pull_model("alice/model").path
+    # Plain transformers, which knows nothing of this program.
     plain = LoadedModel(
-        AutoModelForCausalLM.from_pretrained(folder).eval(),
-        AutoTokenizer.from_pretrained(folder),
-        ModelSource("alice/model", folder),
+        AutoModelForCausalLM.from_pretrained("alice/model").eval(),
+        AutoTokenizer.from_pretrained("alice/model"),
+        pull_model("alice/model"),
         "bfloat16",
     )
     for loaded in (plain, load_patched("alice/patch"), load_patched("alice/model")):
