@@ -15,15 +15,22 @@ from hfbiasedit.editing.selection import Selection
 class Deltas:
     """What is added to the selected weights of a model.
 
-    The model always holds `base + delta` rounded to its own dtype, so that every loss and every
+    The model always holds `base + delta` rounded to the checkpoint's dtype, so that every loss and every
     score is that of the model as it would be stored; gradients pass the rounding unchanged and
     accumulate in `values`. Use as a context manager: the base weights come back at the end.
     """
 
-    def __init__(self, model: nn.Module, selection: Selection) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        selection: Selection,
+        stored: Mapping[str, torch.dtype] | None = None,
+    ) -> None:
+        """Start at zero; `stored` names dtypes on disk that are narrower than the model's."""
         parameters = dict(model.named_parameters())
         self.model, self.slices = model, selection.slices
         self.parameters = {name: parameters[name] for name in self.slices}
+        self.stored = dict(stored or {})
         self.base: dict[str, Tensor] = {}
         self.values: dict[str, Tensor] = {}
         for name, part in self.slices.items():
@@ -48,7 +55,7 @@ class Deltas:
     def rounded(self, name: str, scale: float = 1.0) -> Tensor:
         """The slice of one tensor as it would be stored, in the checkpoint's dtype."""
         base, delta = self.base[name], self.values[name].detach()
-        return (base.to(delta.dtype) + scale * delta).to(base.dtype)
+        return (base.to(delta.dtype) + scale * delta).to(self.stored.get(name, base.dtype))
 
     @torch.no_grad()
     def write(self, scale: float = 1.0) -> None:

@@ -1,0 +1,200 @@
+"""One edit in memory: material, place, movement. `edit`, `sweep` and the benchmarks share it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.codegenbias.prompts import PromptSet
+from hfbiasedit.console import warn
+from hfbiasedit.editing import distribution
+from hfbiasedit.editing.anchor import Anchor, Windows
+from hfbiasedit.editing.choosing import select
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.deltas import Deltas
+from hfbiasedit.editing.execution import Trunk
+from hfbiasedit.editing.locator import Location, locate_with
+from hfbiasedit.editing.material import (
+    Prompts,
+    default_anchor,
+    gather_prompts,
+    measure_original,
+    prepare_windows,
+    remember_original,
+)
+from hfbiasedit.editing.optimisation import (
+    Outcome,
+    Task,
+    optimise,
+    split_windows,
+    watched_divergence,
+)
+from hfbiasedit.editing.selection import Selection
+from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+EDIT_PROMPTS = 768
+DEV_PROMPTS = 144
+ANCHOR_WINDOWS = 256
+
+
+@dataclass
+class Material:
+    """Prompts of the edit and dev splits and windows of general code, for one model and protocol."""
+
+    prompts: Prompts
+    train: list[int]
+    dev: list[int]
+    anchor: Anchor
+    windows: Windows
+
+    @property
+    def digest(self) -> str:
+        """Digest of the prompts in order."""
+        return PromptSet(self.prompts.records, "full", "edit+dev", "").digest
+
+
+@dataclass
+class Attempt:
+    """What an edit came to: new and old values of the selected weights, and how they were found."""
+
+    selection: Selection
+    outcome: Outcome
+    values: Mapping[str, Tensor] = field(repr=False)
+    base: Mapping[str, Tensor] = field(repr=False)
+    kl: Tensor = field(repr=False)
+    location: Location | None = field(repr=False)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def helped(self) -> bool:
+        """Whether a state was found that is better on dev within the allowed divergence."""
+        return self.outcome.state is not None
+
+    def kl_summary(self, budget: float) -> dict[str, float]:
+        """Mean and 99th percentile over the watched places, and the allowed mean."""
+        return {
+            "mean": float(self.kl.mean()),
+            "p99": float(torch.quantile(self.kl, 0.99)),
+            "budget": budget,
+        }
+
+
+def gather(loaded: LoadedModel, config: EditConfig) -> Material:
+    """Load and measure what an edit works on.
+
+    Raises:
+        BiasEditError: there are no prompts in the edit split, or the anchor cannot be read.
+    """
+    train = gather_prompts(loaded, config, "edit", EDIT_PROMPTS)
+    dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS)
+    prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
+    measure_original(loaded, prompts)
+    anchor = default_anchor(config)
+    windows = prepare_windows(loaded, anchor, ANCHOR_WINDOWS, config.seed)
+    numbers = list(range(len(prompts)))
+    return Material(prompts, numbers[: len(train)], numbers[len(train) :], anchor, windows)
+
+
+def attempt(
+    loaded: LoadedModel,
+    config: EditConfig,
+    material: Material,
+    *,
+    location: Location | None = None,
+    selection: Selection | None = None,
+) -> Attempt:
+    """Locate (unless a location or a selection is given), select and edit; the model is unchanged after.
+
+    Raises:
+        BiasEditError: the model cannot be edited, or the options make no sense for it.
+    """
+    refuse_quantised(loaded.model)
+    seed_everything(config.seed)
+    start = time.perf_counter()
+    if selection is None:
+        location = location or locate_with(loaded, train_part(material), config)
+        blocks = location.blocks if config.granularity != "full" else None
+        selection = select(
+            loaded.model,
+            location.ranking,
+            config.granularity,
+            config.chosen_budget,
+            blocks=blocks,
+            include=config.include,
+            entry_scores=location.entry_scores,
+        )
+    located = time.perf_counter()
+    trunk = trunk_for(loaded, selection, material)
+    keep, watch = split_windows(remember_original(loaded, material.windows, trunk))
+    task = Task(
+        loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config
+    )
+    with Deltas(loaded.model, selection, stored_dtypes(loaded, selection)) as deltas:
+        outcome = optimise(task, deltas)
+        kl = watched_divergence(task)
+        values = {name: deltas.rounded(name).cpu() for name in selection.slices}
+    distribution.wait()
+    seconds = {"locate": located - start, "edit": time.perf_counter() - located}
+    return Attempt(selection, outcome, values, deltas.base, kl, location, seconds)
+
+
+def train_part(material: Material) -> Prompts:
+    """The prompts of the edit split alone: nothing else may say where to edit."""
+    prompts, chosen = material.prompts, material.train
+
+    def part(values: Sequence[Any]) -> list[Any]:
+        return [values[number] for number in chosen]
+
+    records = tuple(part(prompts.records))
+    return Prompts(records, part(prompts.encoded), part(prompts.share), part(prompts.log_mass))
+
+
+def trunk_for(loaded: LoadedModel, selection: Selection, material: Material) -> Trunk | None:
+    """Skips the blocks below the lowest edited one, where the model allows it."""
+    lowest = selection.lowest_block(loaded.model)
+    blocks = len(decoder_blocks(loaded.model))
+    if lowest < 0 or not blocks:
+        return None
+    trunk = Trunk(loaded.model, min(lowest, blocks - 1))
+    ids = material.prompts.batch(material.train[:2]).input_ids.to(loaded.device)
+    if trunk.is_faithful(ids):
+        return trunk
+    warn("this model's blocks share more than hidden states; every step runs all of them")
+    return None
+
+
+def stored_dtypes(loaded: LoadedModel, selection: Selection) -> dict[str, torch.dtype]:
+    """The dtype on disk of every selected tensor; empty where there is no checkpoint to ask.
+
+    A model may be loaded wider than it is stored; what is judged is what will be stored.
+    """
+    from hfbiasedit.models.naming import Naming
+    from hfbiasedit.patches.dtypes import torch_dtype
+    from hfbiasedit.patches.storage import INDEX, SINGLE, Checkpoint
+
+    folder = loaded.source.path
+    if not any((folder / name).exists() for name in (INDEX, SINGLE)):
+        return {}
+    checkpoint = Checkpoint.open(folder)
+    naming = Naming(loaded.model, frozenset(checkpoint.names))
+    found = {}
+    for name in selection.slices:
+        stored = checkpoint.tensors.get(naming.to_disk(name)[0].name)
+        if stored is not None:
+            found[name] = torch_dtype(stored.info.dtype)
+    return found
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the generators that a model's forward pass may draw from."""
+    torch.manual_seed(seed)
+    random.seed(seed)

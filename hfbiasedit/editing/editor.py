@@ -1,0 +1,288 @@
+"""`edit`: from a model to a run directory with a patch, or a plain no."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit import runs
+from hfbiasedit.console import message, warn
+from hfbiasedit.editing import distribution, outcome
+from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.selection import Selection
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.models.architecture import refuse_quantised
+from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.versions import __version__, versions
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.patch import Patch
+
+SCHEMA = "hfbiasedit.edit/1"
+DEFAULT_OUT = Path("hfbiasedit-run")
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """A run directory and its `edit.json`."""
+
+    path: Path
+    document: dict[str, Any]
+
+
+class NothingHelps(BiasEditError):
+    """No state within the allowed divergence was better than the original on dev."""
+
+
+def edit(
+    model: str | Path | LoadedModel,
+    config: EditConfig | None = None,
+    *,
+    out: str | Path = DEFAULT_OUT,
+    command: str = "hfbiasedit.edit",
+    **overrides: Any,
+) -> EditResult:
+    """Edit a model and write a run directory: patch, audits before and after, figures, card.
+
+    The audit after is of the patched checkpoint, written to a temporary directory and loaded from
+    there; the model's own files stay as they are.
+
+    Args:
+        model: Hub id, local directory, or a model loaded from one.
+        config: options; `overrides` replace single ones: `edit("org/name", granularity="neuron")`.
+        out: the run directory; a run that is there already is replaced when this one is complete.
+        command: what `edit.json` says about how it was made.
+
+    Raises:
+        BiasEditError: the model or an option cannot be used, or no edit helps within the budget
+            (`NothingHelps`); nothing is written then.
+    """
+    start = time.perf_counter()
+    config = replace(config or EditConfig(), **overrides)
+    distribution.join()
+    loaded = model if isinstance(model, LoadedModel) else _load(model, config)
+    refuse_quantised(loaded.model)
+    if loaded.patch_digest is not None:
+        raise BiasEditError("the model has a patch applied in memory; edit the checkpoint itself")
+    _check_out(Path(out))
+    if loaded.source.commit is not None:
+        from hfbiasedit.hub.verification import verify_source
+
+        verify_source(loaded.source)  # damage must not become the old side of a patch
+    chosen = Selection.load(config.selection, loaded.model) if config.selection else None
+    if chosen is not None:
+        config = replace(config, granularity=chosen.granularity)
+    asked = outcome.questions(config)
+    message("measuring the original")
+    clock = time.perf_counter()
+    before = outcome.measure(loaded, asked, config.seed)
+    audit_seconds = time.perf_counter() - clock
+    material = gather(loaded, config)
+    found = attempt(loaded, config, material, selection=chosen)
+    if not found.helped:
+        raise NothingHelps(_no_help(found, config))
+    if distribution.rank() != 0:
+        distribution.wait()
+        return EditResult(Path(out), {})
+    with output_directory(Path(out), replace=True) as folder:
+        message("measuring the edited checkpoint")
+        patch = _patch(loaded, found, config, {})
+        clock = time.perf_counter()
+        after = _measure_patched(loaded, patch, asked, config)
+        audit_seconds += time.perf_counter() - clock
+        splits = outcome.compare_splits(before, after, config.seed)
+        patch = _patch(loaded, found, config, splits)
+        patch.save(folder / runs.PATCH)
+        document = _document(loaded, config, material, found, splits, patch, command)
+        document["patch"]["bytes"] = (folder / runs.PATCH).stat().st_size
+        before.report.save(folder / runs.AUDIT_BEFORE)
+        after.report.save(folder / runs.AUDIT_AFTER)
+        found.selection.save(folder / runs.SELECTION)
+        if found.location is not None:
+            found.location.save(folder)
+        if config.ability:
+            _write_ability(loaded, config, folder)
+        document["seconds"] = found.seconds | {
+            "audit": audit_seconds,
+            "total": time.perf_counter() - start,
+        }
+        document["peak_memory_bytes"] = outcome.peak_memory()
+        write_json(folder / runs.EDIT, document)
+        _write_pages(folder)
+    distribution.wait()
+    return EditResult(Path(out), document)
+
+
+def _load(model: str | Path, config: EditConfig) -> LoadedModel:
+    return load_model(
+        model,
+        revision=config.revision,
+        dtype=config.dtype,
+        device=config.device,
+        device_map=config.device_map,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _check_out(out: Path) -> None:
+    """A directory with something else in it is not replaced; said before the work, not after."""
+    if out.exists() and not out.is_dir():
+        raise BiasEditError(f"{out} is a file; give a directory for the run")
+    if out.is_dir() and any(out.iterdir()) and not runs.is_run(out):
+        raise BiasEditError(f"{out} holds something else than a run; choose another directory")
+
+
+def _no_help(found: Attempt, config: EditConfig) -> str:
+    history = found.outcome.history
+    best = min((row["dev_fb"] for row in history), default=float("nan"))
+    least = min((row["kl"] for row in history), default=float("nan"))
+    return (
+        f"no {config.granularity} edit helps within the budget: the dev FB-Score is "
+        f"{found.outcome.dev_before:.1f} before and {best:.1f} at best, at a divergence of "
+        f"{least:.2g} or more (allowed {config.max_kl:g}); {found.outcome.stopped}. No patch is "
+        "written; allow more with --max-kl, or try another --granularity or --budget"
+    )
+
+
+def _patch(
+    loaded: LoadedModel, found: Attempt, config: EditConfig, splits: dict[str, Any]
+) -> Patch:
+    from hfbiasedit.patches.building import Change
+    from hfbiasedit.patches.patch import Patch
+
+    changes = {
+        name: Change(part.kind, part.index, found.values[name], part.axis)
+        for name, part in found.selection.slices.items()
+    }
+    options = outcome.options(config)
+    for name in ("device", "device_map", "selection"):
+        options.pop(name)  # what the edit is does not depend on where it was made
+    scores = {
+        name: {"fb_before": row["fb_before"], "fb_after": row["fb_after"]}
+        for name, row in splits.items()
+    }
+    source = loaded.source
+    return Patch.from_changes(
+        loaded,
+        changes,
+        base_model=source.id,
+        base_revision=source.commit,
+        granularity=config.granularity,
+        created_by=f"hfbiasedit {__version__}",
+        edit={"options": options, "seed": config.seed, "scores": scores},
+    )
+
+
+def _measure_patched(
+    loaded: LoadedModel, patch: Patch, asked: outcome.Questions, config: EditConfig
+) -> outcome.Measurement:
+    """Write the patched checkpoint to a temporary directory, load it from there and measure it."""
+    from hfbiasedit.patches.checkpoint import apply_patch
+
+    folder = Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
+    try:
+        apply_patch(loaded.source.path, patch, folder / "patched")
+        again = load_model(
+            folder / "patched",
+            dtype=loaded.dtype,
+            device=str(loaded.device) if config.device_map is None else "auto",
+            device_map=config.device_map,
+            trust_remote_code=config.trust_remote_code,
+        )
+        # The report speaks of the base model with the patch, not of a temporary directory.
+        again.source, again.patch_digest = loaded.source, patch.digest
+        return outcome.measure(again, asked, config.seed)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _document(
+    loaded: LoadedModel,
+    config: EditConfig,
+    material: Material,
+    found: Attempt,
+    splits: dict[str, Any],
+    patch: Patch,
+    command: str,
+) -> dict[str, Any]:
+    """`edit.json`, but for times and sizes that are known at the end."""
+    prompts, selection = material.prompts, found.selection
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "versions": versions(),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command,
+        "model": {
+            "id": loaded.source.id,
+            "revision": loaded.source.commit,
+            "dtype": loaded.dtype,
+            "parameters": loaded.parameters,
+            "architecture": type(loaded.model).__name__,
+        },
+        "reference": prompts.records[0].reference,
+        "dataset": {
+            "config": "full" if config.prompts is None else "custom",
+            "edit_prompts": len(material.train),
+            "dev_prompts": len(material.dev),
+            "digest": material.digest,
+        },
+        "granularity": config.granularity,
+        "budget": {
+            "requested": config.chosen_budget if config.selection is None else "selection file",
+            "items": selection.items,
+            "of": selection.of,
+        },
+        "saliency": selection.origin.get("saliency", config.saliency),
+        "options": outcome.options(config),
+        "seed": config.seed,
+        "selection": selection.summary(loaded.model),
+        "splits": splits,
+        "kl": found.kl_summary(config.max_kl),
+        "history": found.outcome.history,
+        "steps": found.outcome.steps,
+        "stopped": found.outcome.stopped,
+        "anchor": {"name": material.anchor.name, "sha256": material.anchor.sha256},
+        "patch": {
+            "file": runs.PATCH,
+            "digest": patch.digest,
+            "bytes": 0,
+            "tensors": len(patch.tensors),
+            "weights": patch.weights,
+        },
+        "seconds": {},
+        "peak_memory_bytes": 0,
+    }
+
+
+def _write_ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> None:
+    from hfbiasedit.abilities.measurement import ability
+
+    report = ability(
+        loaded,
+        patch=folder / runs.PATCH,
+        anchor=config.anchor,
+        reference=config.reference,
+        seed=config.seed,
+    )
+    write_json(folder / runs.ABILITY, report if isinstance(report, dict) else report.to_dict())
+
+
+def _write_pages(folder: Path) -> None:
+    """Figures, report and card; a run is complete without them, so that a failure is a warning."""
+    from hfbiasedit.cards.model_card import write_card
+    from hfbiasedit.figures.run import write_figures
+    from hfbiasedit.reports.html import write_report
+
+    for write in (write_figures, write_report, write_card):
+        try:
+            write(folder)
+        except BiasEditError as error:
+            warn(f"{write.__name__.replace('_', ' ')}: {error}")
