@@ -54,7 +54,10 @@ def show(
     patch_revision: PatchRevisionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what a patch contains: tensors, rows, weights, layers, size, base model."""
+    """Say what a patch contains.
+
+    Tensors, rows, weights, layers, size, base model and how it was made.
+    """
     from hfbiasedit.console import print_json
     from hfbiasedit.patches.patch import Patch
 
@@ -78,7 +81,10 @@ def verify(
     scale: ScaleOption = 1.0,
     json: JsonOption = False,
 ) -> None:
-    """Say whether a patch fits a checkpoint and whether it is applied there (status 1: neither)."""
+    """Say whether a patch fits or is applied.
+
+    Prints applied, not applied, mixed or neither; the last two end with status 1.
+    """
     from hfbiasedit.console import print_json
     from hfbiasedit.patches.verification import verify_patch
 
@@ -112,7 +118,10 @@ def apply(
     patch_revision: PatchRevisionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a checkpoint with the patch applied; the base stays as it is unless --in-place."""
+    """Write a checkpoint with the patch applied.
+
+    The base stays as it is unless --in-place says otherwise.
+    """
     _apply(
         model, revision, patch, patch_revision, json,
         out=out, in_place=in_place, scale=scale, copy=copy, replace=overwrite, reverse=False,
@@ -144,7 +153,10 @@ def combine(
     patches: Annotated[list[str], typer.Argument(metavar="PATCH...", help="Two or more patches.")],
     out: PatchOutOption,
 ) -> None:
-    """Write one patch that does what several do, when they agree wherever they meet."""
+    """Write one patch that does what several do.
+
+    They must agree wherever they meet.
+    """
     from hfbiasedit.console import message
     from hfbiasedit.patches.patch import Patch
 
@@ -168,7 +180,10 @@ def diff(
         str | None, typer.Option(help="Revision of EDITED on the Hub.")
     ] = None,
 ) -> None:
-    """Write the patch that turns one checkpoint into another of the same shape."""
+    """Write the patch between two checkpoints.
+
+    They must hold the same tensors in the same shapes and dtypes.
+    """
     from hfbiasedit.console import message
     from hfbiasedit.models.source import resolve_model
     from hfbiasedit.patches.patch import Patch
@@ -194,7 +209,7 @@ def recover(
         bool, typer.Option("--undo", help="Go back to the weights as they were before.")
     ] = False,
 ) -> None:
-    """Finish (or undo) a change in place that was killed half-way."""
+    """Finish or undo a killed change in place."""
     from hfbiasedit.console import message
     from hfbiasedit.patches.journal import recover as recover_directory
 
@@ -295,10 +310,13 @@ def _print_summary(summary: dict[str, Any]) -> None:
         values = (f"{name or 'outside of blocks'} ({n:,})" for name, n in summary[key].items())
         facts.add_row(f"{key} (weights)", Text(", ".join(values)))
     for key, value in summary["metadata"].items():
-        facts.add_row(_printable(key), Text(_printable(value)))
+        facts.add_row(Text(_printable(key)), Text(_printable(value)))
     table(facts)
 
 
 def _printable(value: Any) -> str:
-    text = " ".join(str(value).split())
+    from hfbiasedit.files import canonical_json
+
+    text = value if isinstance(value, str) else canonical_json(value)
+    text = " ".join(text.split())
     return text if text.isprintable() else ascii(text)
