@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hfbiasedit.figures.labels import label_points
-from hfbiasedit.figures.style import BLUE, INK, VERMILLION, new_figure, share_axis
+from hfbiasedit.figures.style import BLUE, GREY, INK, VERMILLION, new_figure, share_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +24,10 @@ class Movement:
     after: float
 
     @property
-    def farther(self) -> bool:
-        """Whether the edit moved it away from reality."""
-        return abs(self.after - self.factual) > abs(self.before - self.factual)
+    def direction(self) -> int:
+        """1: away from reality, -1: towards it, 0: by less than 0.05 points."""
+        change = abs(self.after - self.factual) - abs(self.before - self.factual)
+        return 0 if abs(change) < 0.0005 else 1 if change > 0 else -1
 
 
 def draw_arrows(movements: Sequence[Movement], *, labels: int = 8) -> Figure:
@@ -41,17 +42,20 @@ def draw_arrows(movements: Sequence[Movement], *, labels: int = 8) -> Figure:
     axes.grid(True, axis="y")
     places = list(range(len(order)))
     axes.plot(places, [move.factual for move in order], color=INK, linewidth=1.6, zorder=4)
-    closer = [(x, move) for x, move in zip(places, order, strict=True) if not move.farther]
-    farther = [(x, move) for x, move in zip(places, order, strict=True) if move.farther]
+    pairs = list(zip(places, order, strict=True))
+    closer, still, farther = (
+        [(x, move) for x, move in pairs if move.direction == way] for way in (-1, 0, 1)
+    )
     _arrows(axes, closer, BLUE, 0.9)
+    _arrows(axes, still, GREY, 0.9)
     _arrows(axes, farther, VERMILLION, 1.6)
-    _legend(figure, axes, len(closer), len(farther))
+    _legend(axes, len(closer), len(still), len(farther))
     share_axis(axes, "y", "share of women")
     axes.set_xlim(-2, len(order) + 1)
     axes.set_xlabel(f"{len(order)} professions, ordered by their share of women in the reference")
     axes.set_title("From before the edit (tail) to after it (head)")
-    obstacles = [(float(x), move.factual) for x, move in zip(places, order, strict=True)]
-    for x, move in zip(places, order, strict=True):
+    obstacles = [(float(x), move.factual) for x, move in pairs]
+    for x, move in pairs:
         span = move.after - move.before
         obstacles += [(x, move.before + span * step / 12) for step in range(13)]
     # Heads lie near the black line; tails of arrows that lead to it have room around them.
@@ -86,17 +90,20 @@ def _arrows(axes: Axes, moves: Sequence[tuple[int, Movement]], colour: str, widt
         ).set_in_layout(False)
 
 
-def _legend(figure: Figure, axes: Axes, closer: int, farther: int) -> None:
+def _legend(axes: Axes, closer: int, still: int, farther: int) -> None:
     from matplotlib.lines import Line2D
 
+    handles = [
+        Line2D([], [], color=INK, linewidth=1.6, label="reality (reference)"),
+        Line2D([], [], color=BLUE, linewidth=0.9, label=f"closer to reality ({closer})"),
+        Line2D([], [], color=VERMILLION, linewidth=1.8, label=f"farther from it ({farther})"),
+    ]
+    if still:
+        handles.append(Line2D([], [], color=GREY, linewidth=0.9, label=f"neither ({still})"))
     axes.legend(
-        handles=[
-            Line2D([], [], color=INK, linewidth=1.6, label="reality (reference)"),
-            Line2D([], [], color=BLUE, linewidth=0.9, label=f"closer to reality ({closer})"),
-            Line2D([], [], color=VERMILLION, linewidth=1.8, label=f"farther from it ({farther})"),
-        ],
+        handles=handles,
         loc="lower right",
         bbox_to_anchor=(1, 1.0),
-        ncols=3,
+        ncols=len(handles),
         borderaxespad=0.2,
     )

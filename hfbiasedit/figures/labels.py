@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-_DISTANCES = (6, 14, 24, 36, 52, 72, 96)  # from the point to the nearest edge, in pixels
-_COST_OF_COVERING = 40.0  # pixels of distance that one uncovered data point is worth
-_TOO_CROWDED = 100.0
+_DISTANCES = (
+    4,
+    10,
+    17,
+    26,
+    37,
+    52,
+    69,
+)  # from the point to the nearest edge, in points (1/72 inch)
+_COST_OF_COVERING = 29.0  # points of distance that one uncovered data point is worth
+_TOO_CROWDED = 72.0
+_WITHOUT_LINE = 7  # a name this near needs no line to its point
 
 
 def label_points(
@@ -35,6 +44,7 @@ def label_points(
 
     freeze_layout(axes.figure)  # type: ignore[arg-type]  # we draw no sub-figures
     frame = axes.get_window_extent()
+    scale = axes.figure.dpi / 72
     blocked = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))
     taken: list[tuple[float, float, float, float]] = []
     written = []
@@ -43,7 +53,7 @@ def label_points(
         width, height = _size(axes, text, size)
         px, py = axes.transData.transform((x, y))
         best = None
-        for distance, box in _places(px, py, width, height):
+        for distance, box in _places(px, py, width, height, scale):
             inside = frame.x0 <= box[0] and box[2] <= frame.x1
             inside = inside and frame.y0 <= box[1] and box[3] <= frame.y1
             if not inside or any(_overlap(box, other) for other in taken):
@@ -55,7 +65,7 @@ def label_points(
                 best = (cost, distance, box)
         if best is None or best[0] > _TOO_CROWDED:
             continue
-        _write(axes, (x, y), text, size, best[1], best[2])
+        _write(axes, (x, y), text, size, best[1] > _WITHOUT_LINE, best[2])
         taken.append(best[2])
         blocked = np.concatenate([blocked, _line(px, py, best[2])])
         written.append(name)
@@ -71,15 +81,15 @@ def _size(axes: Axes, text: str, size: float) -> tuple[float, float]:
 
 
 def _places(
-    x: float, y: float, width: float, height: float
+    x: float, y: float, width: float, height: float, scale: float
 ) -> Iterator[tuple[float, tuple[float, float, float, float]]]:
     """Boxes around a point, near ones first: (distance, (left, bottom, right, top))."""
     for distance in _DISTANCES:
         for step in range(16):
             angle = 2 * math.pi * step / 16
             across, up = math.cos(angle), math.sin(angle)
-            centre_x = x + across * (distance + width / 2)
-            centre_y = y + up * (distance + height / 2)
+            centre_x = x + across * (distance * scale + width / 2)
+            centre_y = y + up * (distance * scale + height / 2)
             yield (
                 distance,
                 (
@@ -115,7 +125,7 @@ def _write(
     point: tuple[float, float],
     text: str,
     size: float,
-    distance: float,
+    with_line: bool,
     box: tuple[float, float, float, float],
 ) -> None:
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -129,7 +139,7 @@ def _write(
         va="center",
         fontsize=size,
         color=INK,
-        arrowprops=line if distance > 10 else None,
+        arrowprops=line if with_line else None,
         zorder=6,
         bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
     )

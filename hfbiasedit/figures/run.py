@@ -107,7 +107,7 @@ def _splits(documents: Documents) -> Figure | None:
 
 def _weights(documents: Documents) -> Figure | None:
     selection = (documents.edit or {}).get("selection") or {}
-    layers = [(str(row["layer"]), row["weights"]) for row in selection.get("by_layer") or ()]
+    layers = [(int(row["layer"]), row["weights"]) for row in selection.get("by_layer") or ()]
     modules = [(str(row["module"]), row["weights"]) for row in selection.get("by_module") or ()]
     return weights.draw_weights(layers, modules) if layers and modules else None
 

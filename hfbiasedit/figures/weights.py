@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Bar = tuple[str, int]
 
+def draw_weights(layers: Sequence[tuple[int, int]], modules: Sequence[tuple[str, int]]) -> Figure:
+    """Edited weights per layer (number, weights; left) and per kind of module (name, weights).
 
-def draw_weights(layers: Sequence[Bar], modules: Sequence[Bar]) -> Figure:
-    """Edited weights per layer (left) and per kind of module (right), both (name, weights)."""
+    Layers that are not in the list were not edited and show as gaps.
+    """
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(10.4, max(2.6, 1.1 + 0.24 * len(modules)))
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
-    left.bar(range(len(layers)), [weights for _, weights in layers], color=BLUE, width=0.8)
-    step = max(1, len(layers) // 24)
-    places = range(0, len(layers), step)
-    left.set_xticks(list(places), [layers[place][0] for place in places])
+    last = max(number for number, _ in layers)
+    left.bar([number for number, _ in layers], [count for _, count in layers], color=BLUE)
+    left.set_xlim(-0.7, last + 0.7)
+    left.xaxis.set_major_locator(MaxNLocator(24, integer=True, min_n_ticks=1))
     left.set_xlabel("layer")
     left.set_ylabel("edited weights")
     left.grid(True, axis="y")

@@ -70,9 +70,10 @@ def test_shares_has_every_point_and_names_that_do_not_overlap(points):
 def test_arrows_count_both_kinds_and_keep_the_order(points):
     moves = [Movement(p.name, p.factual, p.model, (p.model + p.factual) / 2) for p in points[:-5]]
     moves += [Movement(p.name, p.factual, p.factual, p.factual + 0.1) for p in points[-5:]]
+    moves[0] = Movement(moves[0].name, moves[0].factual, 0.3, 0.3002)
     axes = draw_arrows(moves).axes[0]
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend[1:] == ["closer to reality (310)", "farther from it (5)"]
+    assert legend[1:] == ["closer to reality (306)", "farther from it (5)", "neither (4)"]
     line = axes.lines[0].get_ydata()
     assert list(line) == sorted(p.factual for p in points)
     boxes = [extent(note) for note in named(axes)]
@@ -119,9 +120,28 @@ def test_intervals_start_at_zero():
     assert figure.axes[0].get_xlim()[0] == 0
 
 
-def test_many_layers_keep_readable_ticks():
-    figure = draw_weights([(str(i), i) for i in range(80)], [("mlp.down_proj", 3160)])
-    assert len(figure.axes[0].get_xticks()) <= 27
+def test_layers_keep_their_place_and_ticks_stay_readable():
+    axes = draw_weights([(70, 5), (2, 10), (79, 1)], [("mlp.down_proj", 16)]).axes[0]
+    bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
+    assert bars == {2: 10, 70: 5, 79: 1}
+    assert axes.get_xlim()[0] < 0
+    assert len(axes.get_xticks()) <= 27
+
+
+def test_no_label_is_cut_off():
+    """Long names of groups and templates lie inside the figure."""
+    cells = {
+        (f"a_long_template_name_{t}", f"a long group of occupations {g}"): 1.0
+        for t in range(20)
+        for g in range(15)
+    }
+    figure = draw_heatmap([("before", cells), ("after", cells)])
+    style.freeze_layout(figure)
+    for axes in figure.axes:
+        for label in (*axes.get_yticklabels(), *axes.get_xticklabels()):
+            box = label.get_window_extent()
+            assert box.x0 >= 0
+            assert box.y0 >= 0
 
 
 def test_colours_differ_for_colour_blind_readers():
