@@ -93,6 +93,14 @@ def make_patch(checkpoint: Path, file: Path, share: float) -> list[str]:
         if place.file not in touched or len(place.info.shape) < 2:
             continue
         height = place.info.shape[0]
+        if share >= 1:
+            mapped = np.memmap(
+                checkpoint / place.file, "<u2", "r", place.info.begin, place.info.shape
+            )
+            edits[name] = TensorEdit(
+                name, "whole", None, place.info.shape, "BF16", None, mapped, mapped ^ 1
+            )
+            continue
         rows = np.sort(random.choice(height, max(1, round(share * height)), replace=False))
         content = np.memmap(checkpoint / place.file, "<u2", "r", place.info.begin, place.info.shape)
         old = np.array(content[rows])
@@ -144,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=28)
     parser.add_argument("--shards", type=int, default=8)
-    parser.add_argument("--share", type=float, default=0.001)
+    parser.add_argument("--share", type=float, default=0.001, help="of the rows; 1: whole tensors")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--dir", type=Path, default=None)
     parser.add_argument("--skip-resave", action="store_true")

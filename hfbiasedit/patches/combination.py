@@ -42,7 +42,7 @@ def _scaled_edit(edit: TensorEdit, factor: float) -> TensorEdit | None:
         old = to_float64(edit.old_bits[part], edit.dtype)
         target = to_float64(edit.new_bits[part], edit.dtype)
         new[part] = from_float64(old + factor * (target - old), edit.dtype)
-    if not all_finite(new, edit.dtype):
+    if not all(all_finite(part, edit.dtype) for part in edit.pieces(new)):
         raise BiasEditError(f"scaled by {factor} a weight of {edit.name} overflows; scale less")
     differs = new != edit.old_bits
     if not differs.any():

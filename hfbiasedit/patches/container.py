@@ -73,6 +73,7 @@ class LazyTensors(Mapping[str, TensorEdit]):
             entry.get("sha256"),
             tuple(entry.get("tied", ())),
             {key: value for key, value in entry.items() if key not in _ENTRY_KEYS},
+            self.release,
         )
         if name not in self._checked:
             edit.check()
@@ -228,7 +229,7 @@ def write_patch(path: Path, tensors: Mapping[str, TensorEdit], metadata: dict[st
         offset = end
     raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     raw += b" " * (-len(raw) % 8)
-    chunks = (_payload(tensors[name], key) for key, _, _, name in parts)
+    chunks = (piece for key, _, _, name in parts for piece in _payload(tensors[name], key))
     _write_atomically(path, len(raw).to_bytes(8, "little") + raw, chunks)
 
 
@@ -236,14 +237,11 @@ def write_patch(path: Path, tensors: Mapping[str, TensorEdit], metadata: dict[st
 _ORDER = {name: rank for rank, name in enumerate(("F16", "BF16", "F32", "F64", "I64"))}
 
 
-def _payload(edit: TensorEdit, key: str) -> np.ndarray:
+def _payload(edit: TensorEdit, key: str) -> Iterator[np.ndarray]:
     part = key[len(edit.name) + 1 :]
-    if part == "old":
-        return edit.old_bits
-    if part == "new":
-        return edit.new_bits
-    assert edit.positions is not None
-    return edit.positions
+    array = {"old": edit.old_bits, "new": edit.new_bits}.get(part, edit.positions)
+    assert array is not None
+    return edit.pieces(array)
 
 
 def _write_atomically(path: Path, head: bytes, chunks: Iterator[np.ndarray]) -> None:
@@ -253,7 +251,7 @@ def _write_atomically(path: Path, head: bytes, chunks: Iterator[np.ndarray]) -> 
         with os.fdopen(handle, "wb") as file:
             file.write(head)
             for chunk in chunks:
-                file.write(np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data)
+                file.write(np.ascontiguousarray(chunk).view(np.uint8).data)
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +38,8 @@ class TensorEdit:
     `positions` are int64, strictly ascending: slice numbers [k] or flat indices [n], None for
     `whole`. Bits are unsigned integers: [k, length of a slice], [n], or the tensor's shape.
     `tied` names other tensors in which a checkpoint may store the same weights again. `extra`
-    keeps keys of the file's description that this version does not know.
+    keeps keys of the file's description that this version does not know. `release` gives back
+    memory that reading the arrays takes, when they are maps of a file.
     """
 
     name: str
@@ -52,6 +53,7 @@ class TensorEdit:
     sha256: str | None = None
     tied: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    release: Callable[[], None] | None = field(default=None, repr=False)
 
     @cached_property
     def index(self) -> torch.Tensor | None:
@@ -115,22 +117,35 @@ class TensorEdit:
                 limit = self.numel // slice_length(self.shape, self.axis)
             else:
                 limit = self.numel
-            positions = self.positions
-            if (
-                positions[0] < 0
-                or positions[-1] >= limit
-                or (positions[1:] <= positions[:-1]).any()
-            ):
-                raise BiasEditError(
-                    f"the positions in {self.name} are not ascending or out of range; "
-                    "the patch is damaged"
-                )
+            last = -1
+            for part in self.pieces(self.positions):
+                # Compared, not subtracted: hostile positions overflow.
+                if part[0] <= last or part[-1] >= limit or (part[1:] <= part[:-1]).any():
+                    raise BiasEditError(
+                        f"the positions in {self.name} are not ascending or out of range; "
+                        "the patch is damaged"
+                    )
+                last = int(part[-1])
         for side, bits in (("old", self.old_bits), ("new", self.new_bits)):
-            if not all_finite(bits, self.dtype):
+            if not all(all_finite(part, self.dtype) for part in self.pieces(bits)):
                 raise BiasEditError(f"the {side} values of {self.name} are not all finite")
+
+    def pieces(self, array: np.ndarray) -> Iterator[np.ndarray]:
+        """One of the edit's arrays, flat and in pieces, memory given back after each."""
+        flat = array.reshape(-1)
+        for start in range(0, flat.size, BLOCK):
+            yield flat[start : start + BLOCK]
+            if self.release is not None:
+                self.release()
 
     def blocks(self, limit: int = BLOCK) -> Iterator[Block]:
         """All weights in file order, about `limit` at a time."""
+        for block in self._blocks(limit):
+            yield block
+            if self.release is not None:
+                self.release()
+
+    def _blocks(self, limit: int) -> Iterator[Block]:
         if self.positions is None:
             old, new = self.old_bits.reshape(-1), self.new_bits.reshape(-1)
             for start in range(0, old.size, limit):

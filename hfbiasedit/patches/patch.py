@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
 from hfbiasedit.patches.container import FORMAT, VERSION, LazyTensors, read_patch, write_patch
@@ -125,9 +127,8 @@ class Patch:
             digest.update(canonical_json(described).encode() + b"\n")
             for array in (edit.positions, edit.old_bits, edit.new_bits):
                 if array is not None:
-                    for start in range(0, len(array), 4096):
-                        digest.update(array[start : start + 4096].tobytes())
-            self.release()
+                    for piece in edit.pieces(array):
+                        digest.update(np.ascontiguousarray(piece).view(np.uint8).data)
         return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:

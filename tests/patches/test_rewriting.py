@@ -16,6 +16,7 @@ from tests.patches.small import expected_bits
 from tests.patches.test_edits import edits
 
 FRONT, BACK = b"front", b"behind"
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs files in memory")
 
 
 @settings(max_examples=200, deadline=None)
