@@ -110,6 +110,9 @@ def _windows(info: TensorInfo, edit: TensorEdit) -> Iterator[_Window]:
 def _stretches(block: Block, size: int) -> Iterator[slice]:
     """Cut a block where edited weights lie far apart, and every few megabytes of the file."""
     flat = block.flat
+    if flat[-1] - flat[0] + 1 == flat.size:  # no gaps, and a block is a few megabytes at most
+        yield slice(0, flat.size)
+        return
     apart = np.diff(flat) * size > _GAP
     apart |= np.diff(flat * size // _WINDOW) != 0
     edges = [0, *(np.flatnonzero(apart) + 1).tolist(), flat.size]
