@@ -25,8 +25,8 @@ FUNCTION_STOPS = (
     "\nclass", "\ndef", "\n#", "\n@", "\nif", "\nprint", "\nimport", "\nfrom", "\nassert",
     '\n"""', "\n'''", "\n```",
 )  # fmt: skip
-_ROWS = {"cpu": 16}
-_ROWS_GPU = 64
+_ROWS, _ROWS_LARGE = 64, 16  # sequences at a time; fewer where a large model runs on a processor
+_LARGE = 200_000_000  # weights
 _TAIL = 24  # tokens looked at for a stop sequence after each step
 
 
@@ -79,7 +79,7 @@ def complete(
                 f"{request.key} has {len(ids)} tokens, but the context of {loaded.source.id} is "
                 f"{room}; leave it out or take a model with a longer context"
             )
-    rows = _ROWS.get(loaded.device.type, _ROWS_GPU) if batch_size == "auto" else int(batch_size)
+    rows = _rows(loaded) if batch_size == "auto" else int(batch_size)
     order = sorted(range(len(requests)), key=lambda index: (-len(encoded[index]), index))
     done: dict[int, Completion] = {}
     start = 0
@@ -100,6 +100,11 @@ def complete(
             on_batch(texts)
         start += len(batch)
     return [done[index] for index in range(len(requests))]
+
+
+def _rows(loaded: LoadedModel) -> int:
+    slow = loaded.device.type == "cpu" and loaded.parameters > _LARGE
+    return _ROWS_LARGE if slow else _ROWS
 
 
 def _encode(loaded: LoadedModel, request: Request) -> list[int]:

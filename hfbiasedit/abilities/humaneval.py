@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfbiasedit.abilities.intervals import mean_interval, rate_interval
-from hfbiasedit.abilities.isolation.judge import VERDICTS, Case, Judgement, Limits, judge
+from hfbiasedit.abilities.isolation.judge import (
+    VERDICTS,
+    Case,
+    Judgement,
+    Limits,
+    judge,
+    usable_guards,
+)
 from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
 
 if TYPE_CHECKING:
@@ -43,16 +50,20 @@ def judge_samples(
     """Judge every sample, several at a time; equal programs are run once.
 
     Returns judgements in the order of the samples.
+
+    Raises:
+        BiasEditError: not even a correct program passes on this system.
     """
     by_id = {problem.task_id: problem for problem in problems}
     limits = Limits(cpu_seconds=config.timeout, memory_mib=config.memory_mib)
+    guards = usable_guards(limits)
 
     def one(sample: Sample) -> Judgement:
         problem = by_id[sample.task_id]
         case = Case(
             problem.prompt + sample.completion, problem.entry_point, problem.test, problem.prompt
         )
-        result = judge(case, limits)
+        result = judge(case, limits, guards)
         if progress is not None:
             progress.advance()
         return result
@@ -123,7 +134,7 @@ def measure_humaneval(
     result["generation"] = _settings(config)
     written = {"before": generate_samples(loaded, problems, config, "before", patch, progress)}
     if patch is not None:
-        with patch.applied(loaded.model):
+        with patch.applied(loaded):
             written["after"] = generate_samples(loaded, problems, config, "after", patch, progress)
     judged = {}
     for side, found in written.items():

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit import console
 from hfbiasedit.abilities.config import AbilityConfig
-from hfbiasedit.errors import UsageError
+from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.isolation.judge import Judgement
+    from hfbiasedit.editing.anchor import Anchor
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
 
@@ -48,9 +49,9 @@ def measure_ability(
         raise UsageError("ready-made samples have no before and after: leave the patch out")
     if model is None and not ready_made:
         raise UsageError("name a MODEL, or judge ready-made completions with --samples FILE")
-    prepared = _prepare(config)
-    loaded = None if ready_made else _load(model, config)
     patch = _patch(config.patch)
+    prepared = _prepare(config, patch)
+    loaded = None if ready_made else _load(model, config)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "version": __version__,
@@ -66,16 +67,15 @@ def measure_ability(
 ability = measure_ability
 
 
-def _prepare(config: AbilityConfig) -> dict[str, Any]:
+def _prepare(config: AbilityConfig, patch: Patch | None) -> dict[str, Any]:
     """Read everything that can be wrong before a model is loaded."""
     prepared: dict[str, Any] = {}
     if "perplexity" in config.tasks:
         from hfbiasedit.abilities.corpus import load_corpus, refuse_overlap
-        from hfbiasedit.editing.anchor import load_anchor
 
         prepared["perplexity"] = load_corpus(config)
-        anchor = load_anchor(config.anchor)
-        refuse_overlap(prepared["perplexity"], anchor.name, anchor.texts)
+        for anchor in _anchors(config, patch):
+            refuse_overlap(prepared["perplexity"], anchor.name, anchor.texts)
     if "syntax" in config.tasks:
         from hfbiasedit.abilities.syntax import load_stubs
 
@@ -87,6 +87,26 @@ def _prepare(config: AbilityConfig) -> dict[str, Any]:
         samples = load_samples(config.samples, problems) if config.samples else None
         prepared["humaneval"] = problems, samples
     return prepared
+
+
+def _anchors(config: AbilityConfig, patch: Patch | None) -> list[Anchor]:
+    """Code that edits were told to keep: the default, what is named, what the patch names."""
+    from hfbiasedit.editing.anchor import load_anchor
+
+    if config.anchor is not None:
+        return [load_anchor(source) for source in (None, config.anchor)]
+    made = patch.metadata.get("edit") if patch is not None else None
+    options = made.get("options") if isinstance(made, dict) else None
+    used = options.get("anchor") if isinstance(options, dict) else None
+    if used is not None:
+        try:
+            return [load_anchor(None), load_anchor(str(used))]
+        except BiasEditError as error:
+            raise BiasEditError(
+                f"the patch was anchored on {used}, which cannot be read here, so that nobody can "
+                "tell whether the perplexity text is fresh; name a copy of it with --anchor"
+            ) from error
+    return [load_anchor(None)]
 
 
 def _load(model: Any, config: AbilityConfig) -> LoadedModel:
@@ -149,7 +169,7 @@ def _humaneval(loaded: Any, config: AbilityConfig, patch: Any, prepared: Any) ->
 
 
 def _isolation(judgements: list[Judgement]) -> dict[str, Any]:
-    """Which guards held everywhere; what the platform lacks is said once."""
+    """Which guards were in force everywhere; what the platform lacks is said once."""
     known = [judgement for judgement in judgements if judgement.guards or judgement.missing]
     active = sorted(set.intersection(*(set(j.guards) for j in known))) if known else []
     missing = sorted({name for judgement in known for name in judgement.missing})

@@ -125,7 +125,7 @@ def _score_group(
         return [_before(batch, _logits(loaded, batch), number) for batch in group]
     before = [_logits(loaded, batch) for batch in group]
     parts = [_before(batch, logits, number) for batch, logits in zip(group, before, strict=True)]
-    with patch.applied(loaded.model):
+    with patch.applied(loaded):
         for batch, logits, part in zip(group, before, parts, strict=True):
             edited = _logits(loaded, batch)
             part.nll_after = _losses(edited, batch)
@@ -143,22 +143,23 @@ def _before(batch: Sequence[Window], logits: torch.Tensor, number: dict[int, int
 
 
 def _logits(loaded: LoadedModel, batch: Sequence[Window]) -> torch.Tensor:
-    """Logits that predict the scored tokens, [scored, vocabulary], window by window."""
+    """Logits that predict the scored tokens, [scored, vocabulary], window by window.
+
+    Padding is on the right, where no real token of a causal model sees it, so no mask is needed,
+    and attention runs its fast causal path.
+    """
     longest = max(len(window.ids) for window in batch)
     ids = torch.zeros(len(batch), longest, dtype=torch.int64)
-    mask = torch.zeros(len(batch), longest, dtype=torch.int64)
     keep = torch.zeros(len(batch), longest, dtype=torch.bool)
     for row, window in enumerate(batch):
         end = len(window.ids)
         ids[row, :end] = torch.tensor(window.ids)
-        mask[row, :end] = 1
         keep[row, end - 1 - window.scored : end - 1] = True
     device = loaded.device
     return selected_logits(
         loaded.model,
         keep.to(device),
         input_ids=ids.to(device),
-        attention_mask=mask.to(device),
         use_cache=False,
     )
 

@@ -56,7 +56,7 @@ def measure_behaviour(
         "before": _side(loaded, records, config, progress),
     }
     if patch is not None:
-        with patch.applied(loaded.model):
+        with patch.applied(loaded):
             result["after"] = _side(loaded, records, config, progress)
     return result
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
 
-_LONGEST_BODY = 96  # tokens; the stubs ask for a few lines
+_LONGEST_BODY = 64  # tokens; the stubs ask for a few lines
 _TEMPERATURE = 0.8
 
 
@@ -86,7 +86,7 @@ def measure_syntax(
     before = _both(loaded, stubs, config, progress)
     result: dict[str, Any] = {"stubs": len(stubs), "before": _summary(before, config)}
     if patch is not None:
-        with patch.applied(loaded.model):
+        with patch.applied(loaded):
             after = _both(loaded, stubs, config, progress)
         result["after"] = _summary(after, config)
         result["difference"] = {

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hfbiasedit.abilities.isolation.judge import Case, Limits, judge
+from hfbiasedit.abilities.isolation.judge import Case, Limits, judge, usable_guards
+from hfbiasedit.errors import BiasEditError
 
 ALL = ("landlock", "seccomp", "hook")
 # With everything the kernel offers, and with nothing but limits and the Python hook.
 GUARDS = [pytest.param(ALL, id="kernel"), pytest.param(("hook",), id="hook")]
-SMALL = Limits(cpu_seconds=1, wall_seconds=4, memory_mib=256, file_mib=4)
+SMALL = Limits(cpu_seconds=1, wall_seconds=60, memory_mib=256, file_mib=4)
+# For programs that wait without using the processor.
+HASTY = Limits(cpu_seconds=1, wall_seconds=3, memory_mib=256, file_mib=4)
 POSIX = pytest.mark.skipif(os.name == "nt", reason="these limits are POSIX's")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="uses Linux's /proc or kernel guards")
 
@@ -85,7 +88,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_programs_get_their_verdict(name, guards):
     program, verdicts = HOSTILE[name]
-    judgement = run(program, guards=guards)
+    judgement = run(program, guards=guards, limits=HASTY if "sleep" in name else SMALL)
     assert judgement.verdict in verdicts, judgement
     assert judgement.detail
 
@@ -187,7 +190,7 @@ FORGERIES = {
 @pytest.mark.parametrize("guards", GUARDS)
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_verdict_cannot_be_forged(name, guards):
-    judgement = run(FORGERIES[name], guards=guards)
+    judgement = run(FORGERIES[name], guards=guards, limits=HASTY if "patched" in name else SMALL)
     assert judgement.verdict in ("failed", "crashed", "timeout"), judgement
 
 
@@ -420,7 +423,7 @@ def test_the_limits_never_exceed_a_hard_limit():
     """In a process whose hard limits are low already, judging works as before."""
     script = """
 import resource
-from hfbiasedit.abilities.isolation.judge import Case, Limits, judge
+from hfbiasedit.abilities.isolation.judge import Case, Limits, judge, usable_guards
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
@@ -432,3 +435,24 @@ print(judge(case, limits, ("landlock", "seccomp")).verdict)
         pytest.skip("no such limits")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "passed", done
+
+
+def test_a_system_on_which_nothing_passes_is_no_model_that_scores_zero(monkeypatch):
+    assert "hook" in usable_guards()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(BiasEditError, match="cannot be judged on this system.*crashed"):
+        usable_guards()
+
+
+def test_guards_that_break_python_are_left_out(monkeypatch):
+    from hfbiasedit.abilities.isolation import judge as module
+
+    original = module.judge
+
+    def broken(case, limits=None, guards=()):
+        if "landlock" in guards:
+            return module.Judgement("crashed", "no library")
+        return original(case, limits, guards)
+
+    monkeypatch.setattr(module, "judge", broken)
+    assert usable_guards() == ("seccomp", "hook")

@@ -149,6 +149,24 @@ def test_the_text_of_the_anchor_is_refused_before_a_model_is_loaded(tmp_path):
         measure_ability(tmp_path / "no model", text=own, anchor=str(own))
 
 
+def test_what_a_patch_was_anchored_on_is_enforced(checkpoint, patch_file, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("".join(f"result_{n} = do_something({n})\n" for n in range(20)))
+    patch = Patch.load(patch_file)
+    anchored = Patch(patch.tensors, {"edit": {"options": {"anchor": str(own)}}})
+    options = {"patch": anchored, "tasks": ("perplexity",), "limit": 2}
+    with pytest.raises(BiasEditError, match="repeats code of the anchor"):
+        measure_ability(checkpoint, text=own, **options)
+    assert "after" in measure_ability(checkpoint, **options)["perplexity"]
+    own.rename(tmp_path / "moved.py")
+    with pytest.raises(BiasEditError, match="cannot be read here.*--anchor"):
+        measure_ability(checkpoint, **options)
+    with pytest.raises(BiasEditError, match="repeats code of the anchor"):
+        measure_ability(
+            checkpoint, **options, text=tmp_path / "moved.py", anchor=str(tmp_path / "moved.py")
+        )
+
+
 USAGE = {
     "no code execution": (["m", "--tasks", "humaneval"], "--allow-code-execution"),
     "an unknown task": (["m", "--tasks", "poetry"], "unknown task 'poetry'"),

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hfbiasedit.errors import BiasEditError
+
 VERDICTS = ("passed", "failed", "timeout", "memory", "crashed")
 _START = (
     "import importlib, sys; sys.path.insert(0, sys.argv[1]); "
@@ -28,6 +30,13 @@ _START = (
 _MOST_OUTPUT = 64 << 10  # bytes of verdict; the tester writes two short lines
 _LOOK_EVERY = 0.1  # seconds between looks at the working folder
 _MARK = "HFBIASEDIT_JUDGED"
+GUARDS = ("landlock", "seccomp", "hook")
+# Libraries that solutions like, some of them in extension modules with libraries of their own.
+_HARMLESS = """
+import bisect, cmath, collections, copy, datetime, decimal, fractions, functools, hashlib, heapq
+import itertools, json, math, operator, random, re, statistics, string, struct, typing
+def double(values): return [2 * value for value in values]
+"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Judgement:
 def judge(
     case: Case,
     limits: Limits | None = None,
-    guards: tuple[str, ...] = ("landlock", "seccomp", "hook"),
+    guards: tuple[str, ...] = GUARDS,
 ) -> Judgement:
     """Judge `case` in fresh processes; never raises for anything that the program does.
 
@@ -105,6 +114,25 @@ def judge(
             return run.wait()
         finally:
             run.kill()
+
+
+def usable_guards(limits: Limits | None = None) -> tuple[str, ...]:
+    """Guards under which a correct program passes here, found by trying.
+
+    Without this, a system on which the children cannot even start would give every model zero.
+
+    Raises:
+        BiasEditError: a correct program does not pass under any of them.
+    """
+    case = Case(_HARMLESS, "double", "assert double([1, 2]) == [2, 4]")
+    for guards in (GUARDS, ("seccomp", "hook"), ("hook",)):
+        tried = judge(case, limits, guards)
+        if tried.verdict == "passed":
+            return guards
+    raise BiasEditError(
+        f"programs cannot be judged on this system: a correct one ended as {tried.verdict} "
+        f"({tried.detail}); try a larger --memory-mib or --timeout, or another machine"
+    )
 
 
 class _Run:
