@@ -52,7 +52,14 @@ def audit(
         limit=config.limit,
         seed=config.seed,
     )
-    loaded = model if isinstance(model, LoadedModel) else _load(model, config)
+    if isinstance(model, LoadedModel):
+        if config.patch is not None or config.revision is not None:
+            raise BiasEditError(
+                "the model is loaded already; give patch and revision to load_model"
+            )
+        loaded = model
+    else:
+        loaded = _load(model, config)
     partial = _partial_file(model, loaded, prompts, config)
     report = measure(
         loaded,

@@ -1,12 +1,14 @@
 """The partial file: results of an audit that is still running, or was interrupted.
 
 JSON lines. The first names the measurement (see `identity`); every further one holds the prompts
-of one finished batch: `index`, `log_male`, `log_female`. A line that a crash cut off is ignored.
+of one finished batch: `of` (a mark of the measurement), `index`, `log_male`, `log_female`. A line
+that a crash cut off, or that another audit wrote into the file by mistake, ends it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,8 +17,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from hfbiasedit import console
 from hfbiasedit.audits.identity import Identity, check_same
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import canonical_json
 
 SCHEMA = "hfbiasedit.audit.partial/1"
 Known = dict[int, tuple[float, float]]
@@ -27,8 +31,9 @@ class PartialFile:
 
     def __init__(self, path: Path, expected: Identity, prompts: int) -> None:
         self.path, self._identity, self._prompts = path, expected, prompts
+        self._mark = hashlib.sha256(canonical_json(expected).encode()).hexdigest()[:16]
         self._file: IO[str] | None = None
-        self._resumed = False
+        self._resumed = self._unwritable = False
 
     @property
     def written(self) -> bool:
@@ -57,7 +62,7 @@ class PartialFile:
         kept = [lines[0]]
         for line in lines[1:]:
             row = _parse(line)
-            if row is None:
+            if row is None or row.get("of", self._mark) != self._mark:
                 break
             known.update(_read_row(row, self._prompts, self.path))
             kept.append(line)
@@ -67,9 +72,10 @@ class PartialFile:
 
     def add(self, index: Sequence[int], log_male: np.ndarray, log_female: np.ndarray) -> None:
         """Append one batch; it is with the operating system when this returns."""
-        if self._file is None:
-            self._open()
+        if self._file is None and not self._open():
+            return
         row = {
+            "of": self._mark,
             "index": list(index),
             "log_male": log_male.tolist(),
             "log_female": log_female.tolist(),
@@ -85,20 +91,28 @@ class PartialFile:
     def remove(self) -> None:
         """The audit is complete: the file has served."""
         self.close()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self.path.unlink()
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
+        """Open the file; where that is impossible the audit goes on without it."""
+        if self._unwritable:
+            return False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists() and not self._resumed:
+                aside = self.path.with_name(self.path.name + ".old")
+                os.replace(self.path, aside)
+                console.message(f"earlier partial results are kept in {aside}")
             mode = "a" if self._resumed else "w"
             self._file = open(self.path, mode, encoding="utf-8")  # noqa: SIM115 - open until close
         except OSError as error:
-            raise BiasEditError(
-                f"cannot write partial results to {self.path}: {error.strerror or error}"
-            ) from error
+            self._unwritable = True
+            console.warn(f"no partial results are kept: {self.path}: {error.strerror or error}")
+            return False
         if not self._resumed:
             self._write(json.dumps({"schema": SCHEMA, "identity": self._identity}))
+        return True
 
     def _write(self, line: str) -> None:
         if self._file is not None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hfbiasedit.codegenbias.records import Record
 
 Tokens = tuple[int, ...]
-_PIECE = 2048  # texts per tokenizer call: bounds memory, costs nothing
+_PIECE = 256  # records per tokenizer call: bounds memory, costs nothing
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,21 @@ def encode(tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]) -> lis
     """
     for record in records:
         _check_candidates(record)
-    texts: list[str] = []
-    for record in records:
-        texts.append(record.prompt)
-        texts.extend(record.prompt + candidate for candidate in record.male + record.female)
-    rows = iter(_tokenize(tokenizer, texts))
+    front = _front_tokens(tokenizer)
+    numbers: dict[int, int] = {}
     encoded = []
-    for record in records:
-        prompt = next(rows)
-        male = [next(rows) for _ in record.male]
-        female = [next(rows) for _ in record.female]
-        encoded.append(_split(tokenizer, record, prompt, male, female))
+    for start in range(0, len(records), _PIECE):
+        piece = records[start : start + _PIECE]
+        texts: list[str] = []
+        for record in piece:
+            texts.append(record.prompt)
+            texts.extend(record.prompt + candidate for candidate in record.male + record.female)
+        rows = iter(_tokenize(tokenizer, texts, front, numbers))
+        for record in piece:
+            prompt = next(rows)
+            male = [next(rows) for _ in record.male]
+            female = [next(rows) for _ in record.female]
+            encoded.append(_split(tokenizer, record, prompt, male, female))
     return encoded
 
 
@@ -97,17 +101,19 @@ def _check_candidates(record: Record) -> None:
             raise BiasEditError(f"prompt {record.id} has an empty {gender} continuation; remove it")
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Tokens]:
-    """Token ids of each text, with the tokenizer's special tokens in front and none behind."""
-    front = _front_tokens(tokenizer)
+def _tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], front: Tokens, numbers: dict[int, int]
+) -> list[Tokens]:
+    """Token ids of each text, with the tokenizer's special tokens in front and none behind.
+
+    `numbers` holds one object per token id: millions of tokens then take a quarter of the memory.
+    """
     start = str(tokenizer.decode(list(front))) if front else None
+    ids = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
     rows: list[Tokens] = []
-    for begin in range(0, len(texts), _PIECE):
-        piece = texts[begin : begin + _PIECE]
-        ids = tokenizer(piece, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        for text, row in zip(piece, ids, strict=True):
-            has_front = start is not None and text.startswith(start)
-            rows.append((() if has_front else front) + tuple(row))
+    for text, row in zip(texts, ids, strict=True):
+        has_front = start is not None and text.startswith(start)
+        rows.append((() if has_front else front) + tuple(map(numbers.setdefault, row, row)))
     return rows
 
 

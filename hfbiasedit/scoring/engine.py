@@ -20,10 +20,11 @@ import numpy as np
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.scoring.batches import Budget, Group, cut, plan_groups
-from hfbiasedit.scoring.continuations import EncodedPrompt
+from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
 
 if TYPE_CHECKING:
     import torch
+    from transformers import Cache
 
     from hfbiasedit.console import Progress
     from hfbiasedit.models.loading import LoadedModel
@@ -133,8 +134,9 @@ class _Run:
     progress: Progress | None
     on_batch: OnBatch | None
     tolerance: float = 1e-3
-    checked: bool = False
+    checked: set[bool] = field(default_factory=set)  # with a prefix, without one
     halvings: int = 0
+    skipped: list[Tokens] = field(default_factory=list)  # prefixes of groups known already
 
     def __post_init__(self) -> None:
         self._advance(len(self.done))
@@ -142,7 +144,9 @@ class _Run:
     def group(self, group: Group) -> None:
         """Score a group, batch by batch; smaller batches when memory runs out."""
         sharing = group.prefix > 0 and self.passes.can_share
+        prefix = self.encoded[group.members[0]].context[: group.prefix]
         if all(index in self.done for index in group.members):
+            self.skipped.append(prefix)
             return
         shared = None
         members = list(group.members)
@@ -153,36 +157,56 @@ class _Run:
             if any(index not in self.done for index in batch):
                 try:
                     if sharing and shared is None:
-                        prefix = self.encoded[members[0]].context[: group.prefix]
-                        shared = self.passes.prefix(prefix)
+                        shared = self._prefix(prefix)
                     found = self.passes.run([self.encoded[i] for i in batch], shared)
-                except RuntimeError as error:
-                    self._after_running_out(error, batch, lengths[len(batch) - 1])
+                except Exception as error:
+                    if _out_of_memory(error):
+                        self._shrink(error, batch, lengths[len(batch) - 1])
+                    elif sharing in self.checked or not self.passes.can_share:
+                        raise
+                    else:  # a model that fails with a cache may do without
+                        self.passes.can_share = sharing = False
                     continue
-                if sharing and not self.checked and not self._sharing_agrees(batch[0], found[0]):
+                if not self._cache_agrees(batch, found, sharing):
                     sharing, shared = False, None
                     continue
                 self._keep(batch, found)
             members = members[len(batch) :]
 
-    def _sharing_agrees(self, index: int, found: tuple[float, float]) -> bool:
-        """Compare the first shared result with a plain pass; drop sharing for good if it differs.
+    def _prefix(self, prefix: Tokens) -> Cache:
+        """Keys and values of a prefix, grown as in an uninterrupted run: the same to the bit."""
+        for tokens in self.skipped:
+            if tokens and tokens[0] == prefix[0]:
+                self.passes.prefix(tokens)
+        self.skipped.clear()
+        return self.passes.prefix(prefix)
+
+    def _cache_agrees(
+        self, batch: Sequence[int], found: Sequence[tuple[float, float]], sharing: bool
+    ) -> bool:
+        """Compare the first result with a plain pass; work without a cache if it differs.
 
         A model from elsewhere may take a cache and use it in its own way; this finds out.
         """
-        self.checked = True
+        if not self.passes.can_share or sharing in self.checked:
+            return True
+        # A prompt with longer candidates uses the cache in every way there is.
+        chosen = max(range(len(batch)), key=lambda i: self.encoded[batch[i]].multi_token)
+        prompt = self.encoded[batch[chosen]]
+        if not sharing and not prompt.multi_token:
+            return True
+        self.checked.add(sharing)
         self.passes.can_share = False
-        plain = self.passes.run([self.encoded[index]], None)[0]
-        pairs = zip(found, plain, strict=True)
+        plain = self.passes.run([prompt], None)[0]
+        pairs = zip(found[chosen], plain, strict=True)
         far = any(
             first != second and abs(first - second) > self.tolerance for first, second in pairs
         )
         self.passes.can_share = not far
         return not far
 
-    def _after_running_out(self, error: RuntimeError, batch: Sequence[int], longest: int) -> None:
-        if not _out_of_memory(error):
-            raise error
+    def _shrink(self, error: Exception, batch: Sequence[int], longest: int) -> None:
+        """Go on with half of what was too much."""
         if len(batch) == 1:
             raise BiasEditError(
                 "out of memory with a single prompt; use --dtype bfloat16, --device-map auto "
@@ -221,11 +245,12 @@ class _Run:
         return Scores(values[:, 0], values[:, 1], plan)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def _out_of_memory(error: Exception) -> bool:
     """Whether an error of the tensor library says that memory ran out, on any kind of device."""
     import torch
 
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        phrase in text for phrase in ("out of memory", "can't allocate memory")
+    phrases = ("out of memory", "can't allocate memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)
     )

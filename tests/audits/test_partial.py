@@ -155,3 +155,30 @@ def test_a_loaded_model_leaves_no_partial_file(options):
         audit(**{**options, "model": loaded}, resume=True)
     audit(**{**options, "model": loaded})
     assert not options["partial"].exists()
+
+
+def test_lines_of_another_audit_in_the_same_file_are_not_taken(tmp_path):
+    values = torch.zeros(1).numpy()
+    first = PartialFile(tmp_path / "p", {"weights": "first"}, 3)
+    first.add([0], values, values)
+    second = PartialFile(tmp_path / "other", {"weights": "second"}, 3)
+    second.add([1], values - 7, values)
+    stray = (tmp_path / "other").read_text().splitlines()[1]
+    with open(tmp_path / "p", "a") as file:
+        file.write(stray + "\n")
+    assert PartialFile(tmp_path / "p", {"weights": "first"}, 3).resume() == {0: (0.0, 0.0)}
+
+
+def test_starting_afresh_keeps_the_earlier_results_aside(interrupted, capsys):
+    earlier = interrupted["partial"].read_bytes()
+    audit(**interrupted)
+    aside = interrupted["partial"].with_name("partial.jsonl.old")
+    assert aside.read_bytes() == earlier
+    assert "kept in" in capsys.readouterr().err
+
+
+def test_without_a_place_for_partial_results_the_audit_goes_on(options, capsys):
+    (options["model"].parent / "file").write_text("x")
+    report = audit(**{**options, "partial": options["model"].parent / "file" / "partial"})
+    assert report.fb_score > 0
+    assert capsys.readouterr().err.count("no partial results are kept") == 1

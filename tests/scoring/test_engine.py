@@ -264,3 +264,35 @@ def test_out_of_memory_is_told_by_type_or_words():
     assert engine._out_of_memory(RuntimeError("MPS backend out of memory"))
     assert engine._out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     assert not engine._out_of_memory(RuntimeError("size mismatch"))
+
+
+def test_a_model_that_fails_with_a_cache_is_scored_without(monkeypatch):
+    model = tiny("llama")
+    encoded = encode(model.tokenizer, records())
+    expected = score(model, encoded, share_prefixes=False)
+    forward = model.model.forward
+
+    def legacy(input_ids, past_key_values=None, **kwargs):
+        if past_key_values is not None:
+            raise AttributeError("'DynamicCache' object has no attribute 'seen_tokens'")
+        return forward(input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(model.model, "forward", legacy)
+    found = score(model, encoded)
+    assert not found.plan["prefix_sharing"]
+    assert differences(found, np.stack([expected.log_male, expected.log_female], 1)) < 1e-5
+
+
+def test_resumed_prefixes_grow_as_in_one_run():
+    model = tiny("llama", dtype="bfloat16")
+    heads = [(1,) * 50 + (2,) * size + (3,) * 20 for size in (2, 5, 9, 12)]
+    encoded = [
+        EncodedPrompt((*head, n), ((10,),), ((11,),)) for head in heads for n in range(20, 50)
+    ]
+    batches: list[list[int]] = []
+    full = score(model, encoded, on_batch=lambda i, m, f: batches.append(list(i)))
+    assert len(batches) > 3
+    known = {i: (full.log_male[i], full.log_female[i]) for batch in batches[:-1] for i in batch}
+    again = score(model, encoded, known=known)
+    assert np.array_equal(full.log_male, again.log_male)
+    assert np.array_equal(full.log_female, again.log_female)
