@@ -29,7 +29,8 @@ def draw_shares(panels: Sequence[tuple[str, Sequence[Point]]], *, labels: int = 
     A point on the diagonal is a profession that the model writes as reality has it; the
     `labels` professions farthest from it are named.
     """
-    figure = new_figure(0.6 + 4.6 * len(panels), 4.9)
+    side = 6.0 if len(panels) == 1 else 4.6
+    figure = new_figure(0.6 + side * len(panels), side + 0.3)
     row = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for number, (axes, (title, points)) in enumerate(zip(row, panels, strict=True)):
         first = number == 0
