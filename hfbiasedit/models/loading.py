@@ -57,8 +57,15 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """The device that takes the token ids."""
-        return self.model.device
+        """The device that takes the token ids; of a model that is spread out, where it computes."""
+        import torch
+
+        device = self.model.device
+        if device.type != "meta":
+            return device
+        # Weights that wait on disk or in main memory have no device of their own.
+        places = getattr(self.model, "hf_device_map", {}).values()
+        return torch.device(next((p for p in places if p not in ("cpu", "disk")), "cpu"))
 
     @property
     def parameters(self) -> int:

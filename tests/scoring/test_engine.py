@@ -296,3 +296,17 @@ def test_resumed_prefixes_grow_as_in_one_run():
     again = score(model, encoded, known=known)
     assert np.array_equal(full.log_male, again.log_male)
     assert np.array_equal(full.log_female, again.log_female)
+
+
+def test_a_model_larger_than_its_device():
+    import accelerate
+
+    model = tiny("llama")
+    encoded = encode(model.tokenizer, records())
+    expected = score(model, encoded)
+    accelerate.cpu_offload(model.model)  # weights arrive layer by layer, none has a device
+    assert model.model.device.type == "meta"
+    assert model.device.type == "cpu"
+    found = score(model, encoded)
+    assert found.plan == expected.plan
+    assert differences(found, np.stack([expected.log_male, expected.log_female], 1)) < 1e-5
