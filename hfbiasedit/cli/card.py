@@ -39,7 +39,9 @@ def card(
     from hfbiasedit.cards.model_card import write_card
     from hfbiasedit.figures.run import write_figures
     from hfbiasedit.reports.html import write_report
+    from hfbiasedit.runs import Run
 
+    Run.open(run)  # before anything is drawn into it
     figures = write_figures(run)
     path = write_card(run, what=what.value, template=template, license=license, repo_id=repo_id)
     report = write_report(run, figures=figures)

@@ -99,7 +99,7 @@ def freeze_layout(figure: Figure) -> None:
     """Lay the figure out once and for all: PNG and SVG then agree, and labels stay in place."""
     if figure.get_layout_engine() is not None:
         # Rotated labels change the room that they leave each other: one pass is not enough.
-        for _ in range(3):
+        for _ in range(2):
             figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
