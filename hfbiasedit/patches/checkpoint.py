@@ -134,6 +134,7 @@ def _in_place(
     if has_only_bin(path):
         raise BiasEditError(f"{path} has only .bin weights; give an output directory to convert to")
     with journal.locked(path):
+        journal.refuse_pending(path)  # another process may have been killed meanwhile
         checkpoint = Checkpoint.open(path)
         where = targets(checkpoint, patch)
         require(path, patch, where, new=reverse)
