@@ -1,6 +1,7 @@
 """Against a scorer that runs every document alone and once per token."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,9 +27,9 @@ TEXTS = (
 CORPUS = Corpus("test", ("a", "b", "c", "d"), TEXTS)
 
 
-def load(family="llama", tmp_path=None, **options):
+def load(family="llama", **options):
     model = tiny_model(family, **options).requires_grad_(False)
-    return LoadedModel(model, tiny_tokenizer(), ModelSource("test", tmp_path), str(model.dtype)[6:])
+    return LoadedModel(model, tiny_tokenizer(), ModelSource("test", Path()), str(model.dtype)[6:])
 
 
 def brute_force(loaded, ids):
