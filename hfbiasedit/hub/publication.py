@@ -99,6 +99,8 @@ class Publisher:
         self.repo_id = self.remote.repo_id
 
     def _who_am_i(self) -> str:
+        if constants.is_offline_mode():
+            raise BiasEditError("offline mode is on (HF_HUB_OFFLINE); publishing needs the network")
         me = with_retries(self.api.whoami, "asking who you are")
         role = me.get("auth", {}).get("accessToken", {}).get("role")
         if role == "read" and not self.target.dry_run:
@@ -203,9 +205,9 @@ class Publisher:
         if foreign:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             raise BiasEditError(
-                f"{self.repo_id} holds files that hfbiasedit did not write "
-                f"({', '.join(foreign[:3])}{more}); choose another repository, open a pull request "
-                "with --create-pr, or replace them with --overwrite"
+                f"{self.repo_id} holds files that hfbiasedit did not write or that have changed "
+                f"since ({', '.join(foreign[:3])}{more}); choose another repository, open a pull "
+                "request with --create-pr, or replace them with --overwrite"
             )
         if manifest and manifest.what != self.target.what:
             raise BiasEditError(

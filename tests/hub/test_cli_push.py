@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hfbiasedit.cli.app import app
 from hfbiasedit.hub.layout import MANIFEST
-from tests.hub.runs import BASE, make_base, make_run
+from tests.hub.runs import BASE, checkpoint_files, make_base, make_run
 from tests.hub_server import ALICE_READ_TOKEN, ALICE_TOKEN
 
 REPO = "alice/edited"
@@ -58,6 +58,21 @@ def test_a_pull_request_prints_its_address(hub_client, run):
     hub_client.create_repo("bob/theirs", {"a.txt": b"1"})
     result = invoke(run, "bob/theirs", "--what", "patch", "--create-pr")
     assert result.stdout.strip() == f"{hub_client.url}/bob/theirs/discussions/1"
+
+
+def test_a_published_patch_applies_to_the_published_base_and_comes_off(hub_client, run, tmp_path):
+    assert invoke(run, "alice/model").exit_code == 0
+    assert invoke(run, "alice/patch", "--what", "patch").exit_code == 0
+    published, original = hub_client.repo("alice/model").files(), checkpoint_files()
+    runner, edited, reverted = CliRunner(), tmp_path / "edited", tmp_path / "reverted"
+    applied = runner.invoke(app, ["patch", "apply", BASE, "alice/patch", "--out", str(edited)])
+    assert applied.exit_code == 0, applied.output
+    taken = ["patch", "revert", str(edited), "alice/model", "--out", str(reverted)]
+    assert runner.invoke(app, taken).exit_code == 0
+    for name in original:
+        if name.endswith((".safetensors", ".json")):
+            assert (edited / name).read_bytes() == published[name]
+            assert (reverted / name).read_bytes() == original[name]
 
 
 def test_wrong_usage(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 
 from hfbiasedit.cards.model_card import write_card
 from hfbiasedit.errors import BiasEditError, UsageError
@@ -156,7 +156,7 @@ def test_repositories_of_others_are_refused_unless_asked(hub_client, run):
     foreign = hub_client.create_repo(
         "alice/precious", {"weights.bin": b"1", "README.md": b"# Mine"}
     )
-    with pytest.raises(BiasEditError, match=r"did not write \(README.md, weights.bin\)"):
+    with pytest.raises(BiasEditError, match=r"changed since \(README.md, weights.bin\)"):
         push(run, "alice/precious")
     result = push(run, "alice/precious", create_pr=True)
     assert result.outcome.pr_url == f"{hub_client.url}/alice/precious/discussions/1"
@@ -173,7 +173,7 @@ def test_own_files_that_somebody_changed_are_not_overwritten_unasked(hub_client,
     card = repository.files()["README.md"] + b"\nMy own words.\n"
     repository.write({"README.md": card})
     assert (run / "edit.json").is_file()
-    with pytest.raises(BiasEditError, match=r"did not write \(README.md\)"):
+    with pytest.raises(BiasEditError, match=r"changed since \(README.md\)"):
         push(run, REPO)
     push(run, REPO, overwrite=True)
     assert repository.files()["README.md"] != card
@@ -273,6 +273,12 @@ def test_tokens_that_may_not(hub_client, run, monkeypatch):
     with pytest.raises(Exception) as caught:
         push(run, REPO)
     assert explain(caught.value).startswith("not logged in")
+
+
+def test_publishing_needs_the_network(hub_client, run, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BiasEditError, match="publishing needs the network"):
+        push(run, REPO)
 
 
 @pytest.mark.parametrize("create_pr", [False, True])
