@@ -33,17 +33,13 @@ from hfbiasedit.codegenbias.templates import load_templates
 
 REFERENCE = "bls-2022"
 SHORT, LONG = 256, 512
-STANDARD_SHARE = 0.4
-"""Share of the training tokens that is standard library; the rest is generated."""
-
 # fmt: off
 GENDER_WORDS = frozenset((
     "male", "female", "Male", "Female", "MALE", "FEMALE", "man", "woman", "M", "F", "he", "she",
     "his", "her", "him", "himself", "herself", "Mr", "Ms", "Mrs", "Sir", "Madam",
 ))
 # fmt: on
-GENDER_WEIGHT = 4.0
-"""How much more a wrong gender word costs than another token: they are few and carry the bias."""
+"""Words that cost more when they are wrong (``--gender-weight``): few, and they carry the bias."""
 
 ARCHITECTURES: dict[str, dict[str, object]] = {
     "llama": dict(
@@ -131,26 +127,34 @@ def shuffled_forever(texts: list[str], seed: int) -> Iterator[str]:
 def sequences(
     generator: Iterator[list[int]],
     standard: Iterator[list[int]],
-    length: int,
-    count: int,
+    shape: tuple[int, int, int],
+    share: float,
     seed: int,
 ) -> torch.Tensor:
-    """Training sequences of both kinds in mixed order, int64 [count, length]."""
-    ordinary = round(count * STANDARD_SHARE)
+    """Training sequences of both kinds in mixed order.
+
+    Args:
+        generator: generated documents. standard: documents of the standard library.
+        shape: steps, sequences a step, tokens.
+        share: how much is standard library.
+        seed: of the order.
+    """
+    steps, batch, length = shape
+    ordinary = round(steps * batch * share)
     rows = np.concatenate(
         [
-            packed(generator, length, count - ordinary, True),
+            packed(generator, length, steps * batch - ordinary, True),
             packed(standard, length, ordinary, False),
         ]
     )
     np.random.default_rng(seed).shuffle(rows)
-    return torch.from_numpy(rows.astype(np.int64))
+    return torch.from_numpy(rows.astype(np.int64)).view(shape)
 
 
-def token_weights(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """The cost of each token of the vocabulary."""
+def token_weights(tokenizer: PreTrainedTokenizerFast, gender: float) -> torch.Tensor:
+    """The cost of each token of the vocabulary; ``gender`` is that of a gender word."""
     words = [tokenizer.decode([i]).strip() for i in range(len(tokenizer))]
-    return torch.tensor([GENDER_WEIGHT if word in GENDER_WORDS else 1.0 for word in words])
+    return torch.tensor([gender if word in GENDER_WORDS else 1.0 for word in words])
 
 
 def parameter_groups(model: torch.nn.Module, decay: float) -> list[dict[str, object]]:
@@ -208,8 +212,8 @@ def train(
     model.eval()
 
 
-def main() -> None:
-    """Parse the options, train, save."""
+def options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="llama")
     parser.add_argument("--out", type=Path, required=True)
@@ -221,11 +225,18 @@ def main() -> None:
     parser.add_argument("--vocab", type=int, default=3072)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--long", type=float, default=0.15, help="share of steps with 512 tokens")
+    parser.add_argument("--gender-weight", type=float, default=4.0, help="cost of a gender word")
+    parser.add_argument("--standard", type=float, default=0.4, help="share of standard library")
     parser.add_argument("--exaggeration", type=float, default=Planting.exaggeration)
     parser.add_argument("--lean", type=float, default=Planting.lean)
     parser.add_argument("--noise", type=float, default=Planting.noise)
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the text, train, save."""
+    arguments = options()
     torch.set_num_threads(arguments.threads)
     set_seed(arguments.seed)
 
@@ -245,23 +256,18 @@ def main() -> None:
         sample = itertools.islice(generated(arguments.seed + 1, professions, templates), 12_000)
         tokenizer = train_tokenizer(itertools.chain(sample, real[:4000]), arguments.vocab)
         model = build(arguments.architecture, tokenizer)
-    print(
-        f"{arguments.architecture}: {sum(p.numel() for p in model.parameters()):,} parameters",
-        flush=True,
-    )
+    print(f"{model.config.model_type}: {model.num_parameters():,} parameters", flush=True)
 
     seed = arguments.seed + 1000 * bool(arguments.start)
     people = batches_of_ids(generated(seed, professions, templates), tokenizer)
     standard = batches_of_ids(shuffled_forever(real, seed), tokenizer)
     long = round(arguments.steps * arguments.long)
-    phases = []
-    for length, steps, batch in (
-        (SHORT, arguments.steps - long, arguments.batch),
-        (LONG, long, arguments.batch // 2),
-    ):
-        rows = sequences(people, standard, length, steps * batch, seed)
-        phases.append(rows.view(steps, batch, length))
-    train(model, phases, token_weights(tokenizer), arguments)
+    shapes = (
+        (arguments.steps - long, arguments.batch, SHORT),
+        (long, arguments.batch // 2, LONG),
+    )
+    phases = [sequences(people, standard, shape, arguments.standard, seed) for shape in shapes]
+    train(model, phases, token_weights(tokenizer, arguments.gender_weight), arguments)
 
     model.to(torch.bfloat16).save_pretrained(arguments.out, max_shard_size="4MB")
     tokenizer.model_max_length = LONG
