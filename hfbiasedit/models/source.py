@@ -74,6 +74,9 @@ def _looks_like_path(text: str) -> bool:
 
 def _check_directory(path: Path, name: str) -> None:
     """Refuse a directory that holds no model, naming what it is where that can be told."""
+    from hfbiasedit.patches.journal import refuse_pending
+
+    refuse_pending(path)  # a killed change in place: some weights are new, some old
     if (path / "config.json").is_file():
         return
     if (path / "adapter_config.json").is_file():

@@ -88,7 +88,9 @@ def parse_json(raw: bytes | str, path: Path) -> dict[str, Any]:
     if text.count("{") + text.count("[") > len(text) // 12 + 16:
         raise _malformed(path, "its header is not that of a list of tensors")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer
+        )
         if "\\u" in text:  # may be half a character, which is no text
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -135,6 +137,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key is repeated")
     return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20:  # no size or seed is that large, and long ones take long to read
+        raise ValueError("a number is too long")
+    return int(text)
 
 
 def _no_constant(text: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.source import resolve_model
 from hfbiasedit.patches import journal
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.journal import recover
@@ -177,6 +178,8 @@ def test_recover_refuses(room):
     (base / journal.NAME).write_bytes(patch.read_bytes())
     with pytest.raises(BiasEditError, match="no journal"):
         recover(base)
+    with pytest.raises(BiasEditError, match="patch recover"):
+        resolve_model(base)  # loading it would give a model of both halves
     (base / journal.NAME).write_bytes(b"\0" * 40)
     with pytest.raises(BiasEditError, match="not a valid"):
         recover(base)
