@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.utils import validate_repo_id
 
@@ -130,6 +131,14 @@ class Publisher:
             )
         return remote
 
+    def keep_closed(self, reason: str) -> None:
+        """Make a new repository private; say so when an existing one is public."""
+        if self.remote.head is None and not self.target.private:
+            self.target = replace(self.target, private=True)
+            say(f"{reason}, so {self.repo_id} is made private; its settings page can change that")
+        elif self.remote.head is not None and not self.remote.private:
+            warn(f"{reason}, and {self.repo_id} is public: check that its licence allows that")
+
     def publish(
         self, files: Mapping[str, Path], message: str, copy_from: CopySource | None = None
     ) -> PushResult:
@@ -154,9 +163,18 @@ class Publisher:
                 return PushResult(plan, url, known)
             plan = self._prepare(plan)
             outcome = commit_plan(self.api, plan, self.user)
-        if missing := missing_files(self.api, plan, outcome):
-            warn(f"not in the repository (does its .gitignore hide them?): {', '.join(missing)}")
+        self._check(plan, outcome)
         return PushResult(plan, url, outcome)
+
+    def _check(self, plan: Plan, outcome: Outcome) -> None:
+        """Look whether everything arrived; the commit stands, so a failure here is a warning."""
+        try:
+            missing = missing_files(self.api, plan, outcome)
+        except (OSError, httpx2.TransportError):
+            warn("the commit is made, but the Hub did not let it be checked")
+            return
+        if missing:
+            warn(f"not in the repository (does its .gitignore hide them?): {', '.join(missing)}")
 
     def _contents(self, files: Mapping[str, Path], folder: Path) -> list[LocalFile]:
         contents = []

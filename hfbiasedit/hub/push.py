@@ -79,7 +79,7 @@ def push(
     commit = metadata.get("base_revision")
     if isinstance(commit, str):
         _fetch_card(publisher, base, commit)
-        _tell_moved(publisher, base, commit)
+        _look_at_base(publisher, base, commit)
     message = config.message or _message(opened, base, config.what)
     with _reports(opened, config.what, publisher.repo_id) as files:
         if config.what == "patch":
@@ -115,17 +115,20 @@ def _fetch_card(publisher: Publisher, base: str, commit: str) -> None:
         say(f"the licence of {base} is not known here; name it with: hfbiasedit card --license")
 
 
-def _tell_moved(publisher: Publisher, base: str, commit: str) -> None:
-    """Say when the base model has a newer commit than the one that was edited."""
+def _look_at_base(publisher: Publisher, base: str, commit: str) -> None:
+    """Say when the base model has moved on; do not make public what its owner keeps closed."""
     try:
-        head = with_retries(lambda: publisher.api.model_info(base).sha, f"asking for {base}")
-    except OSError:
+        info = with_retries(lambda: publisher.api.model_info(base), f"asking for {base}")
+    except OSError:  # gone, or on another Hub
         return
-    if head and head != commit:
+    if info.sha and info.sha != commit:
         say(
-            f"{base} has moved since the edit ({commit[:7]}, now {head[:7]}); what is published "
-            "belongs to the commit that was edited"
+            f"{base} has moved since the edit ({commit[:7]}, now {info.sha[:7]}); what is "
+            "published belongs to the commit that was edited"
         )
+    closed = "private" if info.private else "gated" if info.gated else None
+    if closed and not publisher.target.create_pr:
+        publisher.keep_closed(f"{base} is {closed}")
 
 
 @contextlib.contextmanager

@@ -229,6 +229,25 @@ def test_branches_and_privacy(hub_client, run):
         push(run, "alice/open", create_pr=True, revision="nowhere")
 
 
+@pytest.mark.parametrize("closed", ["private", "gated"])
+def test_what_its_owner_keeps_closed_is_not_made_public(hub_client, tmp_path, capsys, closed):
+    base = make_base(hub_client, "alice/closed", **{closed: True})
+    run = make_run(tmp_path / "run", "alice/closed", base.head)
+    push(run, REPO, what="patch")
+    assert hub_client.repo(REPO).private
+    assert f"alice/closed is {closed}" in capsys.readouterr().err
+    hub_client.create_repo("alice/open")
+    push(run, "alice/open", what="patch")
+    assert "is public" in capsys.readouterr().err
+
+
+def test_a_check_that_fails_does_not_undo_the_commit(hub_client, run, capsys):
+    repository = hub_client.create_repo(REPO)
+    hub_client.fault(f"/{REPO}/tree/", skip=1, times=30, status=403)
+    assert push(run, REPO, what="patch").outcome.commit == repository.head
+    assert "did not let it be checked" in capsys.readouterr().err
+
+
 def test_a_name_without_owner_is_ones_own(hub_client, run):
     assert push(run, "edited", what="patch").plan.repo_id == REPO
 
