@@ -28,7 +28,9 @@ class What(str, Enum):
 def push(
     run: Annotated[
         Path,
-        typer.Argument(help="Run directory, as `edit` and `demo` make it.", show_default=False),
+        typer.Argument(
+            metavar="RUN", help="Run directory, as `edit` and `demo` make it.", show_default=False
+        ),
     ],
     repo: Annotated[
         str,

@@ -80,6 +80,8 @@ def push(
     if isinstance(commit, str):
         _fetch_card(publisher, base, commit)
         _look_at_base(publisher, base, commit)
+    else:
+        say(f"the base model is a local directory; the published files name it: {base}")
     message = config.message or _message(opened, base, config.what)
     with _reports(opened, config.what, publisher.repo_id) as files:
         if config.what == "patch":
