@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit import console
 from hfbiasedit.abilities.generation import (
     FUNCTION_STOPS,
     Completion,
@@ -22,7 +23,6 @@ from hfbiasedit.files import read_json, write_json
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig
-    from hfbiasedit.console import Progress
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
 
@@ -33,7 +33,6 @@ def generate_samples(
     config: AbilityConfig,
     side: str,
     patch: Patch | None,
-    progress: Progress | None = None,
 ) -> list[Sample]:
     """`config.n` completions of every problem, in the order of the problems.
 
@@ -74,10 +73,10 @@ def generate_samples(
         if path is not None:
             with open(path, "a", encoding="utf-8") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
-        if progress is not None:
-            progress.advance(len(batch))
+        bar.advance(len(batch))
 
-    complete(loaded, requests, sampling, batch_size=config.batch_size, on_batch=keep)
+    with console.progress(f"completions {side}", len(requests)) as bar:
+        complete(loaded, requests, sampling, batch_size=config.batch_size, on_batch=keep)
     return [Sample(problem.task_id, done[key]) for key, (problem, _) in wanted.items()]
 
 

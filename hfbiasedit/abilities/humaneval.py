@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfbiasedit import console
 from hfbiasedit.abilities.intervals import mean_interval, rate_interval
 from hfbiasedit.abilities.isolation.judge import (
     VERDICTS,
@@ -24,7 +25,6 @@ from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig
-    from hfbiasedit.console import Progress
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
 
@@ -45,7 +45,6 @@ def judge_samples(
     problems: Sequence[Problem],
     samples: Sequence[Sample],
     config: AbilityConfig,
-    progress: Progress | None = None,
 ) -> list[Judgement]:
     """Judge every sample, several at a time; equal programs are run once.
 
@@ -64,12 +63,14 @@ def judge_samples(
             problem.prompt + sample.completion, problem.entry_point, problem.test, problem.prompt
         )
         result = judge(case, limits, guards)
-        if progress is not None:
-            progress.advance()
+        bar.advance()
         return result
 
     distinct = list(dict.fromkeys(samples))
-    with ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool:
+    with (
+        console.progress("judging", len(distinct)) as bar,
+        ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool,
+    ):
         judged = dict(zip(distinct, pool.map(one, distinct), strict=True))
     return [judged[sample] for sample in samples]
 
@@ -117,7 +118,6 @@ def measure_humaneval(
     loaded: LoadedModel | None = None,
     samples: Sequence[Sample] | None = None,
     patch: Patch | None = None,
-    progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[Judgement]]:
     """pass@k of ready-made samples, or of what a model writes before and after a patch.
 
@@ -127,18 +127,18 @@ def measure_humaneval(
 
     result: dict[str, Any] = {"problems": problems.to_dict()}
     if samples is not None:
-        judgements = judge_samples(problems.problems, samples, config, progress)
+        judgements = judge_samples(problems.problems, samples, config)
         result["before"] = summarise(samples, judgements, config)
         return result, judgements
     assert loaded is not None
     result["generation"] = _settings(config)
-    written = {"before": generate_samples(loaded, problems, config, "before", patch, progress)}
+    written = {"before": generate_samples(loaded, problems, config, "before", patch)}
     if patch is not None:
         with patch.applied(loaded):
-            written["after"] = generate_samples(loaded, problems, config, "after", patch, progress)
+            written["after"] = generate_samples(loaded, problems, config, "after", patch)
     judged = {}
     for side, found in written.items():
-        judged[side] = judge_samples(problems.problems, found, config, progress)
+        judged[side] = judge_samples(problems.problems, found, config)
         result[side] = summarise(found, judged[side], config)
     if patch is not None:
         result["difference"] = _difference(result, config)

@@ -144,26 +144,22 @@ def _describe(loaded: LoadedModel | None) -> dict[str, Any] | None:
 def _perplexity(loaded: Any, config: AbilityConfig, patch: Any, corpus: Any) -> dict[str, Any]:
     from hfbiasedit.abilities.perplexity import measure_perplexity
 
-    with console.progress("perplexity", None) as bar:
-        return measure_perplexity(loaded, corpus, config, patch, bar)
+    return measure_perplexity(loaded, corpus, config, patch)
 
 
 def _syntax(loaded: Any, config: AbilityConfig, patch: Any, stubs: Any) -> dict[str, Any]:
     from hfbiasedit.abilities.syntax import measure_syntax
 
-    total = 2 * len(stubs) * (1 if patch is None else 2)
-    with console.progress("syntax", total) as bar:
-        return measure_syntax(loaded, stubs, config, patch, bar)
+    return measure_syntax(loaded, stubs, config, patch)
 
 
 def _humaneval(loaded: Any, config: AbilityConfig, patch: Any, prepared: Any) -> dict[str, Any]:
     from hfbiasedit.abilities.humaneval import measure_humaneval
 
     problems, samples = prepared
-    with console.progress("programming problems", None) as bar:
-        result, judgements = measure_humaneval(
-            problems, config, loaded=loaded, samples=samples, patch=patch, progress=bar
-        )
+    result, judgements = measure_humaneval(
+        problems, config, loaded=loaded, samples=samples, patch=patch
+    )
     result["isolation"] = _isolation(judgements)
     return result
 
@@ -186,8 +182,7 @@ def _isolation(judgements: list[Judgement]) -> dict[str, Any]:
 def _generation(loaded: Any, config: AbilityConfig, patch: Any, _: Any) -> dict[str, Any]:
     from hfbiasedit.abilities.secondlook import measure_behaviour
 
-    with console.progress("second look", None) as bar:
-        return measure_behaviour(loaded, config, patch, bar)
+    return measure_behaviour(loaded, config, patch)
 
 
 _TASKS = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hfbiasedit import console
 from hfbiasedit.abilities.context import window_length
 from hfbiasedit.abilities.corpus import Corpus
 from hfbiasedit.abilities.intervals import bootstrap
@@ -47,7 +48,6 @@ def measure_perplexity(
     corpus: Corpus,
     config: AbilityConfig,
     patch: Patch | None = None,
-    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Token and byte perplexity on `corpus`; with a patch also after it, on the same positions.
 
@@ -64,7 +64,8 @@ def measure_perplexity(
     windows = list(cut_windows(sequences, length, stride))
     if not windows:
         raise BiasEditError(f"{corpus.name} has no token to predict; give a longer text")
-    positions = score_windows(loaded, windows, patch, progress)
+    with console.progress("perplexity", len(windows)) as bar:
+        positions = score_windows(loaded, windows, patch, bar)
     used = {window.document for window in windows}
     size = sum(sizes[document] for document in used)
     result: dict[str, Any] = {

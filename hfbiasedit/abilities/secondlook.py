@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfbiasedit.abilities.generation import Completion, Request, Sampling, complete
+from hfbiasedit import console
+from hfbiasedit.abilities.generation import Request, Sampling, complete
 from hfbiasedit.abilities.intervals import bootstrap
 from hfbiasedit.abilities.literals import written_gender
 from hfbiasedit.errors import BiasEditError
@@ -15,7 +16,6 @@ from hfbiasedit.errors import BiasEditError
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig
     from hfbiasedit.codegenbias.records import Record
-    from hfbiasedit.console import Progress
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
 
@@ -26,7 +26,6 @@ def measure_behaviour(
     loaded: LoadedModel,
     config: AbilityConfig,
     patch: Patch | None = None,
-    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Sample completions of held-out prompts and compare the genders written with the scores.
 
@@ -53,11 +52,11 @@ def measure_behaviour(
         "professions": len({record.profession for record in records}),
         "looks": config.looks,
         "digest": prompts.digest,
-        "before": _side(loaded, records, config, progress),
+        "before": _side(loaded, records, config),
     }
     if patch is not None:
         with patch.applied(loaded):
-            result["after"] = _side(loaded, records, config, progress)
+            result["after"] = _side(loaded, records, config)
     return result
 
 
@@ -65,7 +64,6 @@ def _side(
     loaded: LoadedModel,
     records: Sequence[Record],
     config: AbilityConfig,
-    progress: Progress | None,
 ) -> dict[str, Any]:
     from hfbiasedit.scoring.continuations import encode
     from hfbiasedit.scoring.engine import score
@@ -73,14 +71,13 @@ def _side(
 
     scores = score(loaded, encode(loaded.tokenizer, records))
     shares = model_share(scores.log_male, scores.log_female)
-    return compare(records, shares, _write(loaded, records, config, progress), config)
+    return compare(records, shares, _write(loaded, records, config), config)
 
 
 def _write(
     loaded: LoadedModel,
     records: Sequence[Record],
     config: AbilityConfig,
-    progress: Progress | None,
 ) -> np.ndarray:
     """How often each prompt was completed to a man and to a woman: int64 [prompts, 2]."""
     requests = [
@@ -89,17 +86,14 @@ def _write(
         for look in range(config.looks)
     ]
 
-    def advance(batch: list[Completion]) -> None:
-        if progress is not None:
-            progress.advance(len(batch))
-
-    written = complete(
-        loaded,
-        requests,
-        Sampling(_LONGEST_LITERAL, ("\n",), temperature=1.0, seed=config.seed),
-        batch_size=config.batch_size,
-        on_batch=advance,
-    )
+    with console.progress("second look", len(requests)) as bar:
+        written = complete(
+            loaded,
+            requests,
+            Sampling(_LONGEST_LITERAL, ("\n",), temperature=1.0, seed=config.seed),
+            batch_size=config.batch_size,
+            on_batch=lambda batch: bar.advance(len(batch)),
+        )
     counts = np.zeros((len(records), 2), dtype=np.int64)
     for index, completion in enumerate(written):
         row = index // config.looks

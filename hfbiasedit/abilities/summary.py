@@ -25,7 +25,7 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
 def _table(title: str, part: dict[str, Any], change: str | None = "change") -> Table:
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("")
     if "after" not in part:
         table.add_column("value", justify="right")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfbiasedit import console
 from hfbiasedit.abilities.generation import (
     FUNCTION_STOPS,
     Completion,
@@ -25,7 +26,6 @@ from hfbiasedit.resources import data_path
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig
-    from hfbiasedit.console import Progress
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
 
@@ -80,14 +80,13 @@ def measure_syntax(
     stubs: Sequence[Stub],
     config: AbilityConfig,
     patch: Patch | None = None,
-    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rates of parsing completions, greedy and sampled, before and (with a patch) after."""
-    before = _both(loaded, stubs, config, progress)
+    before = _both(loaded, stubs, config)
     result: dict[str, Any] = {"stubs": len(stubs), "before": _summary(before, config)}
     if patch is not None:
         with patch.applied(loaded):
-            after = _both(loaded, stubs, config, progress)
+            after = _both(loaded, stubs, config)
         result["after"] = _summary(after, config)
         result["difference"] = {
             name: {
@@ -102,7 +101,7 @@ def measure_syntax(
 
 
 def _both(
-    loaded: LoadedModel, stubs: Sequence[Stub], config: AbilityConfig, progress: Progress | None
+    loaded: LoadedModel, stubs: Sequence[Stub], config: AbilityConfig
 ) -> dict[str, np.ndarray]:
     """1.0 or 0.0 per stub [stubs], greedy and sampled."""
     greedy = Sampling(min(config.max_new_tokens, _LONGEST_BODY), FUNCTION_STOPS, seed=config.seed)
@@ -111,17 +110,18 @@ def _both(
         Request(f"stub {number} {stub.name}", stub.prompt) for number, stub in enumerate(stubs)
     ]
 
-    def advance(batch: list[Completion]) -> None:
-        if progress is not None:
-            progress.advance(len(batch))
-
     rates = {}
-    for name, sampling in (("greedy", greedy), ("sampled", sampled)):
-        written = complete(
-            loaded, requests, sampling, batch_size=config.batch_size, on_batch=advance
-        )
-        verdicts = [parses(s.prompt, w) for s, w in zip(stubs, written, strict=True)]
-        rates[name] = np.array(verdicts, dtype=np.float64)
+    with console.progress("syntax", 2 * len(stubs)) as bar:
+        for name, sampling in (("greedy", greedy), ("sampled", sampled)):
+            written = complete(
+                loaded,
+                requests,
+                sampling,
+                batch_size=config.batch_size,
+                on_batch=lambda batch: bar.advance(len(batch)),
+            )
+            verdicts = [parses(s.prompt, w) for s, w in zip(stubs, written, strict=True)]
+            rates[name] = np.array(verdicts, dtype=np.float64)
     return rates
 
 
