@@ -106,7 +106,10 @@ def ability(
     device: DeviceOption = DEFAULT.device,
     device_map: DeviceMapOption = DEFAULT.device_map,
     trust_remote_code: TrustOption = DEFAULT.trust_remote_code,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON document to this file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the JSON document: a .json file, or a (run) directory for it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure general coding ability: perplexity, syntax, pass@k; before and after a patch."""
@@ -122,15 +125,16 @@ def ability(
         options["tasks"] = ("humaneval",)
     config = AbilityConfig(**options)
 
-    from hfbiasedit import console
+    from hfbiasedit import console, runs
     from hfbiasedit.abilities.measurement import measure_ability
     from hfbiasedit.abilities.summary import tables
     from hfbiasedit.files import write_json
 
     document = measure_ability(model, config)
     if out is not None:
-        write_json(out, document)
-        console.message(f"wrote {out}")
+        path = out if out.suffix == ".json" else out / runs.ABILITY
+        write_json(path, document)
+        console.message(f"wrote {path}")
     if as_json:
         console.print_json(document)
         return

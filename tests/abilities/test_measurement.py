@@ -212,7 +212,9 @@ def test_json_is_one_document_and_tables_are_for_people(tmp_path):
     assert document["humaneval"]["before"]["pass@1"] == 1.0
     assert document["model"] is None
     assert json.loads((tmp_path / "ability.json").read_text()) == document
-    table = invoke(*arguments).stdout
+    result = invoke(*arguments, "--out", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "ability.json").read_text())["humaneval"]
+    table = result.stdout
     assert "pass@1" in table
     assert "100.0%" in table
 
