@@ -8,6 +8,7 @@ the offset and strides of what comes out say which part of which parameter a sto
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,7 @@ def _stored_tensors(model: Any, parameters: Mapping[str, torch.Tensor]) -> list[
     # A parameter that is only partly covered would be patched only partly: leave it out.
     covered: dict[str, int] = {}
     for stored in found:
-        covered[stored.runtime] = covered.get(stored.runtime, 0) + _volume(stored.length)
+        covered[stored.runtime] = covered.get(stored.runtime, 0) + math.prod(stored.length)
     return [s for s in found if covered[s.runtime] == parameters[s.runtime].numel()]
 
 
@@ -232,10 +233,3 @@ def _box(
     for dim, size in zip(order, tensor.shape, strict=True):
         length[dim] = size
     return (tuple(start), tuple(length), tuple(order)) if rest == 0 else None
-
-
-def _volume(lengths: tuple[int, ...]) -> int:
-    product = 1
-    for length in lengths:
-        product *= length
-    return product

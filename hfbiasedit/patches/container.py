@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import tempfile
@@ -84,7 +85,7 @@ class LazyTensors(Mapping[str, TensorEdit]):
         """What the header says about a tensor, with `count` slices or entries; reads no values."""
         entry = self._entries[name]
         info = self._header.tensors[f"{name}.old"]
-        return entry | {"count": info.shape[0], "weights": _volume(info.shape)}
+        return entry | {"count": info.shape[0], "weights": math.prod(info.shape)}
 
     def release(self) -> None:
         """Let the system take back the pages read so far."""
@@ -94,7 +95,7 @@ class LazyTensors(Mapping[str, TensorEdit]):
     def _array(self, key: str) -> np.ndarray:
         info = self._header.tensors[key]
         kind = "<i8" if info.dtype == "I64" else FLOATS[info.dtype].bits
-        array = np.frombuffer(self._map, kind, count=_volume(info.shape), offset=info.begin)
+        array = np.frombuffer(self._map, kind, count=math.prod(info.shape), offset=info.begin)
         return array.reshape(info.shape)
 
 
@@ -152,7 +153,7 @@ def _check_entry(path: Path, name: str, entry: Any, tensors: Mapping[str, Tensor
         raise refuse("has an unknown kind")
     if not isinstance(dtype, str) or dtype not in FLOATS:
         raise refuse(f"has a dtype that cannot be patched ({', '.join(FLOATS)} can)")
-    if not is_shape(shape) or 0 in shape or _volume(shape) * 8 >= 1 << 62:
+    if not is_shape(shape) or 0 in shape or math.prod(shape) * 8 >= 1 << 62:
         raise refuse("has no valid shape")
     if kind != "rows":
         if axis is not None:
@@ -164,7 +165,7 @@ def _check_entry(path: Path, name: str, entry: Any, tensors: Mapping[str, Tensor
     count = 0
     if kind != "whole":
         index = tensors[f"{name}.{kind}"]
-        limit = _volume(shape) // (slice_length(tuple(shape), axis) if kind == "rows" else 1)
+        limit = math.prod(shape) // (slice_length(tuple(shape), axis) if kind == "rows" else 1)
         if index.dtype != "I64" or len(index.shape) != 1 or not 1 <= index.shape[0] <= limit:
             raise refuse("has no valid list of positions")
         count = index.shape[0]
@@ -224,7 +225,7 @@ def write_patch(path: Path, tensors: Mapping[str, TensorEdit], metadata: dict[st
     parts.sort(key=lambda part: (-_ORDER[part[1]], part[0]))
     offset = 0
     for key, dtype, shape, _ in parts:
-        end = offset + _volume(shape) * ITEM_SIZES[dtype]
+        end = offset + math.prod(shape) * ITEM_SIZES[dtype]
         header[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -263,10 +264,3 @@ def _write_atomically(path: Path, head: bytes, chunks: Iterator[np.ndarray]) -> 
             os.unlink(name)
         raise
     sync_directory(path.parent)
-
-
-def _volume(shape: Any) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product

@@ -7,6 +7,7 @@ Sizes are checked against the file before anything is allocated, and the rules o
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -115,10 +116,7 @@ def _tensor(path: Path, name: str, entry: Any, start: int) -> TensorInfo:
         raise _malformed(path, f"tensor {shown(name)} has an unknown dtype")
     if not is_shape(shape) or not is_shape(offsets) or len(offsets) != 2:
         raise _malformed(path, f"tensor {shown(name)} has no valid shape or offsets")
-    size = ITEM_SIZES[dtype]
-    for length in shape:
-        size *= length
-    if offsets[1] - offsets[0] != size:
+    if offsets[1] - offsets[0] != math.prod(shape) * ITEM_SIZES[dtype]:
         raise _malformed(path, f"the size of tensor {shown(name)} does not fit its shape")
     return TensorInfo(dtype, tuple(shape), start + offsets[0], start + offsets[1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -53,13 +54,7 @@ class Checkpoint:
     @property
     def numel(self) -> int:
         """Number of stored weights."""
-        total = 0
-        for place in self.tensors.values():
-            count = 1
-            for length in place.info.shape:
-                count *= length
-            total += count
-        return total
+        return sum(math.prod(place.info.shape) for place in self.tensors.values())
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
