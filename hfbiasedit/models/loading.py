@@ -14,25 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import read_json
+from hfbiasedit.models.configuration import check_causal, first_line, load_config
+from hfbiasedit.models.placement import parse_device, parse_dtype
 from hfbiasedit.models.source import ModelSource, resolve_model
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-_DTYPES = {
-    "float32": "float32",
-    "fp32": "float32",
-    "bfloat16": "bfloat16",
-    "bf16": "bfloat16",
-    "float16": "float16",
-    "fp16": "float16",
-    "half": "float16",
-    "float64": "float64",
-}
-_WANTED = "only decoder-only causal language models can be used"
-_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 @dataclass
@@ -100,8 +88,8 @@ def load_model(
     torch_dtype = parse_dtype(dtype)
     target = None if device_map is not None else parse_device(device)
     source = model if isinstance(model, ModelSource) else resolve_model(model, revision)
-    config = _load_config(source, trust_remote_code)
-    _check_causal(source, config, trust_remote_code)
+    config = load_config(source, trust_remote_code)
+    check_causal(source, config, trust_remote_code)
     tokenizer = _load_tokenizer(source, trust_remote_code)
     loaded = _load_weights(source, config, torch_dtype, device_map, trust_remote_code)
     if target is not None:
@@ -125,105 +113,6 @@ def load_model(
     return result
 
 
-def parse_dtype(name: str) -> torch.dtype | str:
-    """Turn a dtype's name into the dtype; `auto` stays `auto`."""
-    import torch
-
-    if name == "auto":
-        return name
-    known = _DTYPES.get(str(name).removeprefix("torch.").lower())
-    if known is None:
-        raise BiasEditError(f"unknown dtype {name!r}; use auto, float32, bfloat16 or float16")
-    dtype: torch.dtype = getattr(torch, known)
-    return dtype
-
-
-def parse_device(name: str) -> torch.device:
-    """Turn a name into a device that exists here; `auto` takes a GPU where there is one."""
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BiasEditError(
-            f"unknown device {name!r}; use auto, cpu, cuda, cuda:0 or mps"
-        ) from error
-    if device.type not in _DEVICES:
-        raise BiasEditError(f"unsupported device {name!r}; use auto, cpu, cuda, cuda:0 or mps")
-    if device.type == "cuda" and (
-        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    ):
-        raise BiasEditError(
-            f"device {name} is not available here ({torch.cuda.device_count()} CUDA devices); "
-            "use --device cpu"
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise BiasEditError("device mps is not available here; use --device cpu")
-    if device.type == "xpu" and not torch.xpu.is_available():
-        raise BiasEditError("device xpu is not available here; use --device cpu")
-    return device
-
-
-def _load_config(source: ModelSource, trust_remote_code: bool) -> PreTrainedConfig:
-    from transformers import AutoConfig
-
-    raw = _read_config(source)
-    try:
-        return AutoConfig.from_pretrained(source.path, trust_remote_code=trust_remote_code)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        if raw.get("auto_map") and not trust_remote_code:
-            raise _needs_code(source) from error
-        kind = raw.get("model_type")
-        if kind is None:
-            raise BiasEditError(
-                f"{source.id} is no model directory: its config.json has no model_type"
-            ) from error
-        raise BiasEditError(
-            f"cannot read the configuration of {source.id} (model_type {kind!r}): "
-            f"{_first_line(error)}"
-        ) from error
-
-
-def _read_config(source: ModelSource) -> dict[str, Any]:
-    path = source.path / "config.json"
-    raw = read_json(path)
-    if not isinstance(raw, dict):
-        raise BiasEditError(f"{path} is no model configuration: it holds no JSON object")
-    return raw
-
-
-def _check_causal(source: ModelSource, config: PreTrainedConfig, trust_remote_code: bool) -> None:
-    """Refuse models that do not give the probability of a continuation."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_MASKED_LM_MAPPING,
-    )
-
-    kind = config.model_type
-    if getattr(config, "is_encoder_decoder", False):
-        raise BiasEditError(f"{source.id} is a sequence-to-sequence model ({kind}); {_WANTED}")
-    has_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        if has_code and trust_remote_code:
-            return
-        if has_code:
-            raise _needs_code(source)
-        raise BiasEditError(f"{source.id} is no causal language model ({kind}); {_WANTED}")
-    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
-        raise BiasEditError(f"{source.id} is an encoder ({kind}); {_WANTED}")
-
-
-def _needs_code(source: ModelSource) -> BiasEditError:
-    return BiasEditError(
-        f"{source.id} needs Python code from its own repository; "
-        "read that code, then allow it with --trust-remote-code"
-    )
-
-
 def _load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
@@ -235,7 +124,7 @@ def _load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedT
                 f"{source.id} has no tokenizer files; copy those of its base model into it"
             ) from error
         raise BiasEditError(
-            f"cannot load the tokenizer of {source.id}: {_first_line(error)}"
+            f"cannot load the tokenizer of {source.id}: {first_line(error)}"
         ) from error
     if len(tokenizer) == 0:
         raise BiasEditError(
@@ -279,11 +168,11 @@ def _load_weights(
         ) from error
     except SafetensorError as error:
         raise BiasEditError(
-            f"the weights of {source.id} are damaged ({_first_line(error)}); fetch them again"
+            f"the weights of {source.id} are damaged ({first_line(error)}); fetch them again"
         ) from error
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise BiasEditError(
-            f"cannot load the weights of {source.id}: {_first_line(error)}"
+            f"cannot load the weights of {source.id}: {first_line(error)}"
         ) from error
     missing = sorted(info["missing_keys"])
     if missing:
@@ -337,9 +226,3 @@ def _quiet_progress() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of a library's message, which often runs over many."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

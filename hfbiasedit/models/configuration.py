@@ -1,0 +1,81 @@
+"""A model's configuration, and whether it is one of a causal language model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import read_json
+from hfbiasedit.models.source import ModelSource
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_WANTED = "only decoder-only causal language models can be used"
+
+
+def load_config(source: ModelSource, trust_remote_code: bool) -> PreTrainedConfig:
+    """Read a model's configuration.
+
+    Raises:
+        BiasEditError: It is missing, damaged, unknown, or needs code that is not allowed.
+    """
+    from transformers import AutoConfig
+
+    raw = _read_config(source)
+    try:
+        return AutoConfig.from_pretrained(source.path, trust_remote_code=trust_remote_code)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        if raw.get("auto_map") and not trust_remote_code:
+            raise _needs_code(source) from error
+        kind = raw.get("model_type")
+        if kind is None:
+            raise BiasEditError(
+                f"{source.id} is no model directory: its config.json has no model_type"
+            ) from error
+        raise BiasEditError(
+            f"cannot read the configuration of {source.id} (model_type {kind!r}): "
+            f"{first_line(error)}"
+        ) from error
+
+
+def _read_config(source: ModelSource) -> dict[str, Any]:
+    path = source.path / "config.json"
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise BiasEditError(f"{path} is no model configuration: it holds no JSON object")
+    return raw
+
+
+def check_causal(source: ModelSource, config: PreTrainedConfig, trust_remote_code: bool) -> None:
+    """Refuse models that do not give the probability of a continuation."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+    )
+
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise BiasEditError(f"{source.id} is a sequence-to-sequence model ({kind}); {_WANTED}")
+    has_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        if has_code and trust_remote_code:
+            return
+        if has_code:
+            raise _needs_code(source)
+        raise BiasEditError(f"{source.id} is no causal language model ({kind}); {_WANTED}")
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        raise BiasEditError(f"{source.id} is an encoder ({kind}); {_WANTED}")
+
+
+def _needs_code(source: ModelSource) -> BiasEditError:
+    return BiasEditError(
+        f"{source.id} needs Python code from its own repository; "
+        "read that code, then allow it with --trust-remote-code"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, which often runs over many."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
