@@ -7,6 +7,7 @@ adds the proof that the patch applies to the files and comes off again bit for b
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,10 @@ def demo(out: Path | str = DEFAULT_OUT, granularity: str | None = None) -> Run:
     from hfbiasedit.editing.config import EditConfig
     from hfbiasedit.editing.editor import edit
 
-    options = {} if granularity is None else {"granularity": granularity}
-    run = edit(demo_model_path(), EditConfig(ability=True, **options), out=Path(out))
+    config = EditConfig(ability=True)
+    if granularity is not None:
+        config = replace(config, granularity=granularity)
+    run = edit(demo_model_path(), config, out=Path(out))
     check_reversal(run)
     return run
 

@@ -114,17 +114,18 @@ def edit(
         seed=seed,
     )
     from hfbiasedit import console
-    from hfbiasedit.editing import editor, outcome
+    from hfbiasedit.editing import distribution, editor, outcome
 
-    result = editor.edit(
+    run = editor.edit(
         model, config, out=out, command=" ".join(["hfbiasedit", "edit", *sys.argv[2:]])
     )
-    if not result.document:
-        return  # one of several processes that does not write
+    if distribution.rank() != 0:
+        return  # one of several processes; the first one writes and speaks
+    document = run.edit
     if as_json:
-        console.print_json(result.document)
+        console.print_json(document)
         return
-    console.table(outcome.table(result.document))
-    for line in outcome.sentences(result.document):
+    console.table(outcome.table(document))
+    for line in outcome.sentences(document):
         console.message(line)
-    console.message(f"wrote {result.path}")
+    console.message(f"wrote {run.path}")

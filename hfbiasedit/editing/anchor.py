@@ -42,7 +42,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Windows:
-    """`W` windows of at most `T` tokens [W, T] (padded with 0 on the right) and their lengths [W].
+    """`W` windows of at most `T` tokens [W, T] (padded on the right) and their lengths [W].
 
     `position` lists N places (window `sequence[n]`, token `position[n]`) whose next-token
     distribution is compared; `original` is the original model's there. `hidden` as in `PromptBatch`.
@@ -122,10 +122,10 @@ def cut_windows(
         raise BiasEditError(
             "the anchor has no document of at least eight tokens; give a longer one"
         )
-    ids = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([row + row[-1:] * (longest - len(row)) for row in rows])
     where = []
     for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row)
         options = range(len(row) - 1)  # places with a next token
         chosen = rng.sample(options, min(places, len(options)))
         where += [(number, position) for position in sorted(chosen)]

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,11 +16,12 @@ from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.editing import distribution
 from hfbiasedit.editing.anchor import Anchor, Windows
-from hfbiasedit.editing.choosing import select
+from hfbiasedit.editing.choosing import parse_budget, select
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.execution import Trunk
 from hfbiasedit.editing.locator import Location, locate_with
+from hfbiasedit.editing.newton import solve, uses_newton
 from hfbiasedit.editing.material import (
     Prompts,
     default_anchor,
@@ -35,6 +37,7 @@ from hfbiasedit.editing.optimisation import (
     split_windows,
     watched_divergence,
 )
+from hfbiasedit.editing.pruning import prune, widened
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 
@@ -122,29 +125,53 @@ def attempt(
     start = time.perf_counter()
     if selection is None:
         location = location or locate_with(loaded, train_part(material), config)
-        blocks = location.blocks if config.granularity != "full" else None
-        selection = select(
-            loaded.model,
-            location.ranking,
-            config.granularity,
-            config.chosen_budget,
-            blocks=blocks,
-            include=config.include,
-            entry_scores=location.entry_scores,
-        )
+        selection = _selected(loaded, config, material, location)
     located = time.perf_counter()
-    trunk = trunk_for(loaded, selection, material)
-    keep, watch = split_windows(remember_original(loaded, material.windows, trunk))
-    task = Task(
-        loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config
-    )
+    task = _task(loaded, config, material, selection)
     with Deltas(loaded.model, selection, stored_dtypes(loaded, selection)) as deltas:
-        outcome = optimise(task, deltas)
+        outcome = solve(task, deltas) if uses_newton(task, deltas) else optimise(task, deltas)
         kl = watched_divergence(task)
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
     distribution.wait()
     seconds = {"locate": located - start, "edit": time.perf_counter() - located}
     return Attempt(selection, outcome, values, deltas.base, kl, location, seconds)
+
+
+def _task(
+    loaded: LoadedModel, config: EditConfig, material: Material, selection: Selection
+) -> Task:
+    trunk = trunk_for(loaded, selection, material)
+    keep, watch = split_windows(remember_original(loaded, material.windows, trunk))
+    return Task(
+        loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config
+    )
+
+
+def _selected(
+    loaded: LoadedModel, config: EditConfig, material: Material, location: Location
+) -> Selection:
+    """The budget's best by the ranking; rows and weights are pruned from a pool where that works."""
+    choose = partial(
+        select,
+        loaded.model,
+        location.ranking,
+        config.granularity,
+        blocks=location.blocks if config.granularity != "full" else None,
+        include=config.include,
+        entry_scores=location.entry_scores,
+    )
+    if config.granularity not in ("row", "neuron") or config.saliency == "random":
+        return choose(config.chosen_budget)
+    matrices = location.ranking.projections
+    weights = sum(item.weights for item in matrices)
+    of = weights if config.granularity == "neuron" else sum(item.rows for item in matrices)
+    budget = parse_budget(config.chosen_budget, of, weights)
+    pool = choose(widened(config.chosen_budget, of))
+    task = _task(loaded, config, material, pool)
+    with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
+        if uses_newton(task, deltas):
+            return prune(task, deltas, pool, budget)
+    return choose(config.chosen_budget)
 
 
 def train_part(material: Material) -> Prompts:

@@ -26,7 +26,7 @@ class PromptBatch:
     """`P` prompts as `S` sequences of `T` tokens with `N` places to read and `M` tokens to score.
 
     Attributes:
-        input_ids: [S, T], padded on the right with token 0.
+        input_ids: [S, T], padded on the right.
         sequence, position: [N], where logits are needed.
         site: [M], which of the N places scores a token; token: [M], the token.
         tail: [M], which of the C tails the token belongs to.
@@ -83,7 +83,10 @@ def pack(
     """Make one batch of the prompts `index`; weights are equal (summing to 1) unless given."""
     rows: list[Tokens] = []
     places: dict[tuple[int, int], int] = {}
-    site, token, tail, slot = [], [], [], []
+    site: list[int] = []
+    token: list[int] = []
+    tail: list[int] = []
+    slot: list[int] = []
     for number, item in enumerate(index):
         prompt = encoded[item]
         groups = (prompt.male, prompt.female, prompt.male_minus, prompt.female_minus)
@@ -96,16 +99,15 @@ def pack(
         for role, group in enumerate(groups):
             for part in group:
                 row = next(home[stem] for stem in stems if stem[: len(part) - 1] == part[:-1])
-                for step, value in enumerate(part):
+                for step, token_id in enumerate(part):
                     key = (row, len(prompt.context) - 1 + step)
                     site.append(places.setdefault(key, len(places)))
-                    token.append(value)
+                    token.append(token_id)
                     tail.append(len(slot))
                 slot.append(4 * number + role)
     length = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.int64)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row)
+    # Padded with the last token: models warn about rows that end in their padding token.
+    ids = torch.tensor([row + row[-1:] * (length - len(row)) for row in rows])
     where = torch.tensor(list(places)).view(-1, 2)
     count = len(index)
     return PromptBatch(

@@ -10,6 +10,7 @@ from hfbiasedit.errors import UsageError
 
 GRANULARITIES = ("full", "layer", "module", "row", "neuron", "unit")
 SALIENCIES = ("taylor", "grad", "fisher", "contrastive", "random")
+SOLVERS = ("auto", "newton", "adam")
 INCLUDES = ("embeddings", "head", "norms", "biases")
 DEFAULT_BUDGETS = {
     "full": "100%",
@@ -68,6 +69,8 @@ class EditConfig(LocateConfig):
         steps: of the optimiser. batch_size: prompts per step, over all processes.
         learning_rate: step size relative to the typical size of the edited weights; None: the level's.
         patience: evaluations on `dev` without gain before stopping.
+        solver: `newton` (see `newton`; ignores keep, steps, batch_size, learning_rate), `adam`, or
+            `auto`: newton for row, neuron and unit where its linear model fits into memory.
         audit: configuration of the prompts that the outcome is measured on.
         ability: measure coding ability too.
     """
@@ -76,18 +79,20 @@ class EditConfig(LocateConfig):
     budget: str | None = None
     include: tuple[str, ...] = ()
     selection: Path | None = None
-    keep: float = 1.0
-    max_kl: float = 0.003
+    keep: float = 4.0
+    max_kl: float = 0.004
     mass: float = 0.1
-    steps: int = 200
-    batch_size: int = 48
+    steps: int = 120
+    batch_size: int = 32
     learning_rate: float | None = None
     patience: int = 6
+    solver: str = "auto"
     audit: str = "quick"
     ability: bool = False
 
     def __post_init__(self) -> None:
         _one_of("granularity", self.granularity, GRANULARITIES)
+        _one_of("solver", self.solver, SOLVERS)
         for name in self.include:
             _one_of("include", name, INCLUDES)
         check_locate(self)

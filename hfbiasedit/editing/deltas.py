@@ -70,9 +70,9 @@ class Deltas:
             part.put_(self.parameters[name].data, self.base[name])
 
     @torch.no_grad()
-    def state(self) -> dict[str, Tensor]:
-        """A copy of the deltas."""
-        return {name: value.detach().clone() for name, value in self.values.items()}
+    def state(self, scale: float = 1.0) -> dict[str, Tensor]:
+        """A copy of the deltas, scaled."""
+        return {name: scale * value.detach() for name, value in self.values.items()}
 
     @torch.no_grad()
     def set_(self, state: Mapping[str, Tensor]) -> None:

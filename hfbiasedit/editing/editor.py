@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,14 +29,6 @@ SCHEMA = "hfbiasedit.edit/1"
 DEFAULT_OUT = Path("hfbiasedit-run")
 
 
-@dataclass(frozen=True)
-class EditResult:
-    """A run directory and its `edit.json`."""
-
-    path: Path
-    document: dict[str, Any]
-
-
 class NothingHelps(BiasEditError):
     """No state within the allowed divergence was better than the original on dev."""
 
@@ -48,7 +40,7 @@ def edit(
     out: str | Path = DEFAULT_OUT,
     command: str = "hfbiasedit.edit",
     **overrides: Any,
-) -> EditResult:
+) -> runs.Run:
     """Edit a model and write a run directory: patch, audits before and after, figures, card.
 
     The audit after is of the patched checkpoint, written to a temporary directory and loaded from
@@ -90,7 +82,7 @@ def edit(
         raise NothingHelps(_no_help(found, config))
     if distribution.rank() != 0:
         distribution.wait()
-        return EditResult(Path(out), {})
+        return runs.Run(Path(out))
     with output_directory(Path(out), replace=True) as folder:
         message("measuring the edited checkpoint")
         patch = _patch(loaded, found, config, {})
@@ -117,7 +109,7 @@ def edit(
         write_json(folder / runs.EDIT, document)
         _write_pages(folder)
     distribution.wait()
-    return EditResult(Path(out), document)
+    return runs.Run.open(Path(out))
 
 
 def _load(model: str | Path, config: EditConfig) -> LoadedModel:

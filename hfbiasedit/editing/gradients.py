@@ -60,7 +60,10 @@ def checkpointing(model: nn.Module, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
+    # Newer versions of transformers call it by another name.
+    kind = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    options = {f"{kind}_checkpointing_kwargs": {"use_reentrant": False}}
+    getattr(model, f"{kind}_checkpointing_enable")(**options)
     flagged = [module for module in model.modules() if getattr(module, "gradient_checkpointing", 0)]
     for module in flagged:
         module.training = True  # this module's flag alone: its children keep theirs
@@ -69,4 +72,4 @@ def checkpointing(model: nn.Module, wanted: bool) -> Iterator[None]:
     finally:
         for module in flagged:
             module.training = False
-        model.gradient_checkpointing_disable()  # type: ignore[operator]
+        getattr(model, f"{kind}_checkpointing_disable")()

@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 
 # Step sizes relative to the root mean square of a tensor's selected weights.
 LEARNING_RATES = {
-    "full": 0.004,
-    "layer": 0.006,
-    "module": 0.01,
-    "row": 0.03,
-    "unit": 0.03,
-    "neuron": 0.1,
+    "full": 0.01,
+    "layer": 0.015,
+    "module": 0.02,
+    "row": 0.1,
+    "unit": 0.1,
+    "neuron": 0.3,
 }
 _EVALUATIONS = 12  # on dev, spread over the steps
 _KEEP_WINDOWS = 8  # per step, over all processes
+_MOST_KEEP = 16  # times the weight of `loss_keep` at the start
 _PIECES = 3  # length groups of a step's prompts: little padding, all templates in every step
 
 
@@ -67,7 +68,7 @@ class Outcome:
 
 
 @dataclass
-class _Score:
+class Score:
     fb: float
     kl: Tensor
     mass: float
@@ -81,10 +82,10 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
     """Move the deltas until dev gets no better; they end at the best state (or at zero)."""
     config = task.config
     steps = _plan_steps(task)
-    dev = _prepared(task, task.prompts.batches(task.dev))
+    dev = prepared(task, task.prompts.batches(task.dev))
     optimiser = _optimiser(deltas, config)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(config.steps))
-    before = _score(task, dev)
+    before = scored(task, dev)
     outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
     interval = max(1, config.steps // _EVALUATIONS)
     keep, waited = config.keep, 0
@@ -100,36 +101,57 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
             bar.advance()
             if step % interval and step != config.steps:
                 continue
-            score = _score(task, dev)
-            outcome.history.append(
-                {
-                    "step": step,
-                    "loss_bias": losses[0],
-                    "loss_keep": losses[1],
-                    "dev_fb": score.fb,
-                    "kl": score.mean_kl,
-                    "keep": keep,
-                }
-            )
+            score = scored(task, dev)
+            outcome.history.append(_entry(step, losses, score, keep))
             bar.describe(f"editing: dev FB {score.fb:.1f}, KL {score.mean_kl:.4f}")
             if not math.isfinite(score.fb + score.mean_kl):
                 outcome.stopped = "the model's predictions were not finite"
                 break
             keep = _adapted(keep, score.mean_kl, config)
-            if score.mean_kl <= config.max_kl and score.fb < outcome.dev_after:
+            scale, score = _within(task, deltas, dev, score)
+            if score is not None and score.fb < outcome.dev_after:
                 waited = 0
-                outcome.state, outcome.steps = deltas.state(), step
+                outcome.state, outcome.steps = deltas.state(scale), step
                 outcome.dev_after, outcome.kl = score.fb, score.kl
             else:
                 waited += 1
                 if waited >= config.patience:
                     outcome.stopped = "dev got no better"
                     break
-    _settle(deltas, outcome)
+    settle(deltas, outcome)
     return outcome
 
 
-def _settle(deltas: Deltas, outcome: Outcome) -> None:
+def _entry(step: int, losses: tuple[float, float], score: Score, keep: float) -> dict[str, Any]:
+    return {
+        "step": step,
+        "loss_bias": losses[0],
+        "loss_keep": losses[1],
+        "dev_fb": score.fb,
+        "kl": score.mean_kl,
+        "keep": keep,
+    }
+
+
+def _within(
+    task: Task, deltas: Deltas, dev: Sequence[PromptBatch], score: Score
+) -> tuple[float, Score | None]:
+    """The state as it is, or drawn back towards the original until its divergence is allowed.
+
+    The divergence grows with the square of the deltas, so that one guess is nearly always enough.
+    """
+    scale, limit = 1.0, task.config.max_kl
+    for _ in range(2):
+        if score.mean_kl <= limit:
+            return scale, score
+        scale *= math.sqrt(0.9 * limit / score.mean_kl)
+        deltas.write(scale)
+        score = scored(task, dev)
+        deltas.write()
+    return scale, score if score.mean_kl <= limit else None
+
+
+def settle(deltas: Deltas, outcome: Outcome) -> None:
     if outcome.state is None:
         deltas.set_({name: torch.zeros_like(value) for name, value in deltas.values.items()})
     else:
@@ -140,9 +162,9 @@ def _adapted(keep: float, kl: float, config: EditConfig) -> float:
     """More weight on keeping when the divergence nears its limit, less when it is far from it."""
     if not config.keep or not config.max_kl:
         return keep
-    if kl > 0.8 * config.max_kl:
-        return keep * min(4.0, max(1.5, kl / config.max_kl))
-    return max(config.keep, keep / 1.5) if kl < 0.4 * config.max_kl else keep
+    if kl > config.max_kl:
+        return min(_MOST_KEEP * config.keep, keep * min(2.0, kl / config.max_kl))
+    return max(config.keep, keep / 1.5) if kl < 0.6 * config.max_kl else keep
 
 
 def _schedule(steps: int) -> Any:
@@ -181,11 +203,11 @@ def _plan_steps(task: Task) -> list[list[PromptBatch]]:
         mine = distribution.share(order[start : start + size])
         pieces = by_length(task.prompts.encoded, mine, max(1, math.ceil(len(mine) / _PIECES)))
         batches = [task.prompts.batch(piece, [1 / size] * len(piece)) for piece in pieces]
-        plan.append(_prepared(task, batches))
+        plan.append(prepared(task, batches))
     return plan
 
 
-def _prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
+def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
     return [with_hidden(task.loaded, batch, task.trunk) for batch in batches]
 
 
@@ -231,7 +253,7 @@ def _keep_batch(task: Task, step: int) -> tuple[Windows | None, float]:
 
 
 @torch.no_grad()
-def _score(task: Task, dev: Sequence[PromptBatch]) -> _Score:
+def scored(task: Task, dev: Sequence[PromptBatch]) -> Score:
     """FB-Score on dev and divergence on the watched windows, of the model as it is now."""
     per_profession: dict[str, list[float]] = {}
     mass = []
@@ -244,7 +266,7 @@ def _score(task: Task, dev: Sequence[PromptBatch]) -> _Score:
             per_profession.setdefault(name, []).append(value)
     means = [sum(values) / len(values) for values in per_profession.values()]
     change = math.exp(sum(mass) / len(mass)) if mass else 1.0
-    return _Score(100 * sum(means) / len(means), watched_divergence(task), change)
+    return Score(100 * sum(means) / len(means), watched_divergence(task), change)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ _PIECE = 1 << 22  # elements of one temporary of a gathered sum
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """How the gradient of one matrix's selection is formed from input x and output gradient g.
 
     `output` and `inputs` are the selected output and input units; None means all of them. For
@@ -40,6 +40,12 @@ class _Plan:
     inputs: Tensor | None = None
     row: Tensor | None = None
     column: Tensor | None = None
+    count: int = 0
+
+    @property
+    def input_first(self) -> bool:
+        """Whether the layout of `Slice.take` is [in, out] rather than [out, in]."""
+        return self.inputs is not None or (self.output is None and self.transposed)
 
     def gradient(self, x: Tensor, g: Tensor) -> Tensor:
         """The gradient in the layout of `Slice.take`, from x [T, in] and g [T, out]."""
@@ -49,11 +55,7 @@ class _Plan:
             if x.shape[1] * g.shape[1] <= _GATHER_COST * len(self.row):
                 return (g.T @ x)[self.row, self.column]
             return self._gathered(x, g, self.row, self.column)
-        if self.inputs is not None:
-            return x.T @ g
-        if self.output is None and self.transposed:
-            return x.T @ g
-        return g.T @ x
+        return x.T @ g if self.input_first else g.T @ x
 
     @staticmethod
     def _gathered(x: Tensor, g: Tensor, row: Tensor, column: Tensor) -> Tensor:
@@ -65,19 +67,20 @@ class _Plan:
         return torch.cat(pieces)
 
 
-def _plan(part: Slice, transposed: bool, device: torch.device) -> _Plan:
+def plan_of(part: Slice, transposed: bool, device: torch.device) -> Plan:
+    """How the gradient of a slice of a `Linear` (or, transposed, a `Conv1D`) weight is formed."""
     if part.kind == WHOLE or part.index is None:
-        return _Plan(transposed)
+        return Plan(transposed, count=part.count)
     index = part.index.to(device)
     if part.kind == ENTRIES:
         first, second = index // part.shape[1], index % part.shape[1]
         row, column = (second, first) if transposed else (first, second)
         output, row = torch.unique(row, return_inverse=True)
         inputs, column = torch.unique(column, return_inverse=True)
-        return _Plan(transposed, output, inputs, row, column)
+        return Plan(transposed, output, inputs, row, column, part.count)
     if part.axis == (1 if transposed else 0):
-        return _Plan(transposed, output=index)
-    return _Plan(transposed, inputs=index)
+        return Plan(transposed, output=index, count=part.count)
+    return Plan(transposed, inputs=index, count=part.count)
 
 
 class _SelectedProjection(torch.autograd.Function):
@@ -85,7 +88,7 @@ class _SelectedProjection(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor | None, plan: _Plan
+        ctx: Any, x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.plan, ctx.dtype = plan, delta.dtype
@@ -142,7 +145,7 @@ def attached(
 
 def _selected_forward(module: nn.Module, part: Slice, delta: Tensor) -> Callable[[Tensor], Tensor]:
     transposed = isinstance(module, Conv1D)
-    plan = _plan(part, transposed, module.weight.device)  # type: ignore[arg-type]
+    plan = plan_of(part, transposed, module.weight.device)  # type: ignore[arg-type]
 
     def forward(x: Tensor) -> Tensor:
         return _SelectedProjection.apply(x, delta, module.weight, module.bias, plan)
