@@ -7,9 +7,9 @@ moves with every selected weight. One step minimises, over the total move u,
     + u^T R u  +  damping * (u - u_now)^T R (u - u_now),      R = kappa F + rho I
 
 with w = m(1-m), the curvature of KL(f || m), and F the Fisher metric of general code (`metric`).
-P is far below D, so it is solved in prompt space: a P x P system. kappa, the price of changing general
-code, and the damping towards the last state are not guessed: every step tries a few, rounds each
-to the checkpoint's dtype, and keeps the one with the lowest FB-Score on `dev` whose measured
+P is far below D, so it is solved in prompt space: a P x P system. kappa, the price of changing
+general code, and the damping towards the last state are not guessed: every step tries a few, rounds
+each to the checkpoint's dtype, and keeps the one with the lowest FB-Score on `dev` whose measured
 divergence is within the budget.
 """
 
