@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfbiasedit import console
 from hfbiasedit.errors import BiasEditError
@@ -41,6 +41,25 @@ def demo(out: Path | str = DEFAULT_OUT, granularity: str | None = None) -> Run:
     run = edit(demo_model_path(), config, out=Path(out))
     check_reversal(run)
     return run
+
+
+def ability_lines(ability: dict[str, Any] | None) -> list[str]:
+    """What the edit did to coding ability, a sentence per task."""
+    lines = []
+    if ability and "perplexity" in ability:
+        found = ability["perplexity"]
+        low, high = (100 * value for value in found["relative_change_ci95"])
+        lines.append(
+            f"Perplexity of real code: {100 * found['relative_change']:+.2f} % "
+            f"({low:+.2f} to {high:+.2f}); the likeliest token changes at "
+            f"{100 * found['top1_changed']:.1f} % of places."
+        )
+    if ability and "syntax" in ability:
+        before, after = (ability["syntax"][side]["greedy"]["rate"] for side in ("before", "after"))
+        lines.append(
+            f"Completions that parse: {100 * before:.0f} % before, {100 * after:.0f} % after."
+        )
+    return lines
 
 
 def check_reversal(run: Run) -> None:

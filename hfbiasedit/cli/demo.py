@@ -19,9 +19,16 @@ def demo(
     ] = None,
 ) -> None:
     """Audit and edit the small model that ships with the package; offline, about a minute."""
+    from hfbiasedit.demonstration import ability_lines
     from hfbiasedit.demonstration import demo as run_demo
+    from hfbiasedit.editing import outcome
 
     run = run_demo(out, granularity)
+    console.table(outcome.table(run.edit))
+    for line in outcome.sentences(run.edit):
+        console.message(line)
+    for line in ability_lines(run.ability):
+        console.message(line)
     console.message(f"\nEverything is in {run.path}; open {run.path / 'report.html'} in a browser.")
     console.message("Next, see what publishing it would do (nothing is sent):")
     console.message(f"\n  hfbiasedit push {run.path} me/demo-model --what patch --dry-run\n")

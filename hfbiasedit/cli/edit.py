@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -27,7 +27,7 @@ def edit(
         str, typer.Option(help=f"What is edited: {', '.join(GRANULARITIES)}.")
     ] = DEFAULT.granularity,
     budget: Annotated[
-        Optional[str], typer.Option(help=f"A count or a share of the level's items ({_BUDGETS}).")
+        str | None, typer.Option(help=f"A count or a share of the level's items ({_BUDGETS}).")
     ] = DEFAULT.budget,
     saliency: Annotated[
         str, typer.Option(help=f"How weights are judged: {', '.join(SALIENCIES)}.")
@@ -36,11 +36,11 @@ def edit(
         str, typer.Option(help="Blocks that may be edited: auto, all, or a list such as 0,3-7.")
     ] = DEFAULT.blocks,
     include: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(help=f"Let full and layer edit these too: {', '.join(INCLUDES)}."),
     ] = None,
     selection: Annotated[
-        Optional[Path], typer.Option(help="Edit the weights of a saved selection.json.")
+        Path | None, typer.Option(help="Edit the weights of a saved selection.json.")
     ] = DEFAULT.selection,
     keep: Annotated[
         float, typer.Option(help="Weight of leaving general code alone, at the start.")
@@ -54,14 +54,17 @@ def edit(
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.")] = DEFAULT.steps,
     batch_size: Annotated[int, typer.Option(help="Prompts per step.")] = DEFAULT.batch_size,
     learning_rate: Annotated[
-        Optional[float],
+        float | None,
         typer.Option(help="Step size relative to the weights' (by default the level's)."),
     ] = DEFAULT.learning_rate,
     patience: Annotated[
         int, typer.Option(help="Evaluations without gain before stopping.")
     ] = DEFAULT.patience,
+    solver: Annotated[
+        str, typer.Option(help="auto, newton (few weights) or adam.")
+    ] = DEFAULT.solver,
     anchor: Annotated[
-        Optional[str], typer.Option(help="General code to leave alone: file, folder or dataset.")
+        str | None, typer.Option(help="General code to leave alone: file, folder or dataset.")
     ] = DEFAULT.anchor,
     audit: Annotated[
         str, typer.Option(help="Prompts that the outcome is measured on: quick, core or full.")
@@ -99,6 +102,7 @@ def edit(
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
+        solver=solver,
         anchor=anchor,
         audit=audit,
         ability=ability,
