@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ def locate(
     ] = DEFAULT.blocks,
     top: Annotated[int, typer.Option(help="Rows to print.", min=1)] = 10,
     anchor: Annotated[
-        Optional[str], typer.Option(help="General code to compare with: file, folder or dataset.")
+        str | None, typer.Option(help="General code to compare with: file, folder or dataset.")
     ] = DEFAULT.anchor,
     reference: options.ReferenceOption = str(DEFAULT.reference),
     prompts: options.PromptsOption = DEFAULT.prompts,

@@ -45,7 +45,7 @@ class Windows:
     """`W` windows of at most `T` tokens [W, T] (padded on the right) and their lengths [W].
 
     `position` lists N places (window `sequence[n]`, token `position[n]`) whose next-token
-    distribution is compared; `original` is the original model's there. `hidden` as in `PromptBatch`.
+    distribution is compared; `original` is the original model's there. `hidden`: see `PromptBatch`.
     """
 
     input_ids: Tensor

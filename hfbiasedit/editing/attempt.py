@@ -21,7 +21,6 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.execution import Trunk
 from hfbiasedit.editing.locator import Location, locate_with
-from hfbiasedit.editing.newton import solve, uses_newton
 from hfbiasedit.editing.material import (
     Prompts,
     default_anchor,
@@ -30,6 +29,7 @@ from hfbiasedit.editing.material import (
     prepare_windows,
     remember_original,
 )
+from hfbiasedit.editing.newton import solve, uses_newton
 from hfbiasedit.editing.optimisation import (
     Outcome,
     Task,
@@ -67,7 +67,7 @@ class Material:
 
 @dataclass
 class Attempt:
-    """What an edit came to: new and old values of the selected weights, and how they were found."""
+    """What an edit came to: new and old values of the selected weights, and the way there."""
 
     selection: Selection
     outcome: Outcome
@@ -115,7 +115,7 @@ def attempt(
     location: Location | None = None,
     selection: Selection | None = None,
 ) -> Attempt:
-    """Locate (unless a location or a selection is given), select and edit; the model is unchanged after.
+    """Locate (unless told where), select and edit; the model is unchanged after.
 
     Raises:
         BiasEditError: the model cannot be edited, or the options make no sense for it.
@@ -142,9 +142,7 @@ def _task(
 ) -> Task:
     trunk = trunk_for(loaded, selection, material)
     keep, watch = split_windows(remember_original(loaded, material.windows, trunk))
-    return Task(
-        loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config
-    )
+    return Task(loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config)
 
 
 def _selected(

@@ -17,7 +17,7 @@ from hfbiasedit.models.architecture import Projection, UnitGroup, decoder_blocks
 
 _POOL = 8  # entries are looked for among the rows that hold this many times the budget
 
-# (rows of a matrix) -> saliency of their entries [rows, columns], for candidate rows of all matrices
+# rows of every matrix -> saliency of their entries [rows, columns]
 EntryScores = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 

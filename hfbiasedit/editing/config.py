@@ -67,7 +67,7 @@ class EditConfig(LocateConfig):
         max_kl: largest mean KL(original || edited) on general code, in nats per token.
         mass: weight of the term that keeps the gender mass where it was.
         steps: of the optimiser. batch_size: prompts per step, over all processes.
-        learning_rate: step size relative to the typical size of the edited weights; None: the level's.
+        learning_rate: step size relative to the edited weights' typical size; None: the level's.
         patience: evaluations on `dev` without gain before stopping.
         solver: `newton` (see `newton`; ignores keep, steps, batch_size, learning_rate), `adam`, or
             `auto`: newton for row, neuron and unit where its linear model fits into memory.

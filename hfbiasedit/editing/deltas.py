@@ -15,9 +15,9 @@ from hfbiasedit.editing.selection import Selection
 class Deltas:
     """What is added to the selected weights of a model.
 
-    The model always holds `base + delta` rounded to the checkpoint's dtype, so that every loss and every
-    score is that of the model as it would be stored; gradients pass the rounding unchanged and
-    accumulate in `values`. Use as a context manager: the base weights come back at the end.
+    The model always holds `base + delta` rounded to the checkpoint's dtype, so that every loss and
+    every score is that of the model as it would be stored; gradients pass the rounding unchanged
+    and accumulate in `values`. Use as a context manager: the base weights come back at the end.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class Trunk:
 
     @torch.no_grad()
     def capture(self, input_ids: Tensor) -> Tensor:
-        """What enters block `first`, [S, T, H], in the model's dtype; the blocks from it on do not run."""
+        """What enters block `first`, [S, T, H], in the model's dtype; that block does not run."""
         found: list[Tensor] = []
 
         def take(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

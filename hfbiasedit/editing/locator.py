@@ -40,7 +40,7 @@ CODE_WINDOWS = 32
 
 @dataclass
 class Location:
-    """What `locate` found: the ranking, the blocks to edit, and what single weights are judged by."""
+    """What `locate` found: the ranking, the blocks to edit, how single weights are judged."""
 
     ranking: Ranking
     blocks: list[int]
@@ -66,7 +66,7 @@ def locate(
     """Rank the weights of a model by how much they carry the bias of the `edit` split.
 
     Args:
-        model: Hub id, local directory, or a loaded model (then `revision`, `dtype`, ... are unused).
+        model: Hub id, local directory, or a loaded model (`dtype`, ... are unused then).
         config: options; `overrides` replace single ones.
 
     Raises:

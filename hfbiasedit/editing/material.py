@@ -29,7 +29,7 @@ _PIECE = 16  # sequences of one forward pass
 
 @dataclass
 class Prompts:
-    """Records and their encodings; `share` and `log_mass` are the original model's, once measured."""
+    """Records and their encodings; `share` and `log_mass`: the original model's, once measured."""
 
     records: tuple[Record, ...]
     encoded: list[EncodedPrompt]

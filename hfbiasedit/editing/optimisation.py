@@ -1,4 +1,4 @@
-"""The loop that moves selected weights: small steps, a divergence that is held, the best state kept."""
+"""Moves selected weights by small steps, holds their divergence, keeps the best state."""
 
 from __future__ import annotations
 
@@ -69,12 +69,15 @@ class Outcome:
 
 @dataclass
 class Score:
+    """FB-Score on dev, divergence at every watched place, change of the gender mass."""
+
     fb: float
     kl: Tensor
     mass: float
 
     @property
     def mean_kl(self) -> float:
+        """Mean divergence, which the budget limits."""
         return float(self.kl.mean())
 
 
@@ -152,6 +155,7 @@ def _within(
 
 
 def settle(deltas: Deltas, outcome: Outcome) -> None:
+    """Put the deltas at the best state, or at zero where nothing helped."""
     if outcome.state is None:
         deltas.set_({name: torch.zeros_like(value) for name, value in deltas.values.items()})
     else:
@@ -208,6 +212,7 @@ def _plan_steps(task: Task) -> list[list[PromptBatch]]:
 
 
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
+    """Batches with the hidden states that enter the trunk's first block."""
     return [with_hidden(task.loaded, batch, task.trunk) for batch in batches]
 
 

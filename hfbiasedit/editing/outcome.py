@@ -1,4 +1,4 @@
-"""What an edit changed, measured: FB-Scores per split before and after, and the documents of a run."""
+"""What an edit changed: FB-Scores per split before and after, and the documents of a run."""
 
 from __future__ import annotations
 
@@ -201,5 +201,6 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
         f"KL on general code {kl['mean']:.2g} nats per token (allowed {kl['budget']:g}, "
         f"99th percentile {kl['p99']:.2g})",
         f"{seconds['total']:.1f} s (locate {seconds['locate']:.1f}, edit {seconds['edit']:.1f}, "
-        f"audit {seconds['audit']:.1f}), peak memory {document['peak_memory_bytes'] / 2**20:.0f} MiB",
+        f"audit {seconds['audit']:.1f}), "
+        f"peak memory {document['peak_memory_bytes'] / 2**20:.0f} MiB",
     ]

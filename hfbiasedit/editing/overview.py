@@ -84,7 +84,9 @@ def sweep_table(document: Mapping[str, Any]) -> Table:
     lines = []
     for row in document["attempts"]:
         cells = [row["name"], f"{row['weights']:,}", f"{100 * row['share']:.3g} %"]
-        cells += [_percent((row["splits"].get(name) or {}).get("relative_change")) for name in splits]
+        cells += [
+            _percent((row["splits"].get(name) or {}).get("relative_change")) for name in splits
+        ]
         cells += [f"{row['kl']['mean']:.2g}", _percent(row["perplexity_change"], 2)]
         cells += [f"{row['seconds']:.1f}", f"{row['patch_bytes'] / 1024:.0f} KiB"]
         lines.append(cells)

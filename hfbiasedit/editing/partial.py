@@ -133,11 +133,11 @@ def attached(
     with contextlib.ExitStack() as stack:
         for name, part in slices.items():
             module, attribute = submodule_weight(model, name)
-            if isinstance(module, (nn.Linear, Conv1D)) and attribute == "weight":
-                if type(module) in (nn.Linear, Conv1D) and not _shared(model, module.weight):
-                    forward = _selected_forward(module, part, deltas[name])
-                    stack.enter_context(replaced_forward(module, forward))
-                    continue
+            plain = type(module) in (nn.Linear, Conv1D) and attribute == "weight"
+            if plain and not _shared(model, module.weight):  # type: ignore[arg-type]
+                forward = _selected_forward(module, part, deltas[name])
+                stack.enter_context(replaced_forward(module, forward))
+                continue
             for owner, owned in _owners(model, getattr(module, attribute)):
                 stack.enter_context(_shadowed(owner, owned, part, deltas[name]))
         yield

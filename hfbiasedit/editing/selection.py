@@ -160,7 +160,7 @@ class Selection:
             raise BiasEditError(f"{path} selects no weights")
         if model is not None and loaded.model != fingerprint(model):
             raise BiasEditError(
-                f"{path} is a selection of another model (its parameters have other names or shapes)"
+                f"{path} is a selection of another model: parameters differ in name or shape"
             )
         return loaded
 

@@ -100,5 +100,6 @@ def entry_slice(name: str, shape: Sequence[int], entries: Tensor) -> Slice:
 
 
 def _common(first: Tensor | None, second: Tensor | None) -> Tensor:
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     return first[torch.isin(first, second)]

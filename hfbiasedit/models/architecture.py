@@ -80,7 +80,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class UnitGroup:
-    """The hidden units of one MLP: unit `i` owns row `i` of every `up` part and column `i` of `down`.
+    """The hidden units of one MLP: unit `i` owns row `i` of each `up` part, column `i` of `down`.
 
     `up` holds (projection, part or None) pairs; every part has `count` rows per expert.
     """
@@ -176,8 +176,9 @@ def refuse_quantised(model: nn.Module) -> None:
         )
     for name, parameter in model.named_parameters():
         if not parameter.dtype.is_floating_point or parameter.element_size() < 2:
+            dtype = str(parameter.dtype).removeprefix("torch.")
             raise BiasEditError(
-                f"{name} is stored as {str(parameter.dtype).removeprefix('torch.')}; quantised weights "
+                f"{name} is stored as {dtype}; quantised weights "
                 "cannot be edited: edit the 16-bit original and quantise afterwards"
             )
 
@@ -231,6 +232,6 @@ def _is_experts(module: nn.Module, weight: nn.Parameter) -> bool:
 
 
 def _kind(modules: tuple[Any, ...]) -> str:
-    # The block itself (first) is called e.g. "ParallelAttentionBlock" by some, so it does not count.
+    # The block itself (first) may be called e.g. "ParallelAttentionBlock": it does not count.
     names = [type(module).__name__.lower() for module in modules[1:-1]]
     return ATTENTION if any(key in name for name in names for key in _ATTENTION_CLASSES) else MLP

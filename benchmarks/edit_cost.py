@@ -1,0 +1,137 @@
+"""Time and memory of an edit against full fine-tuning: same objective, batches and steps.
+
+    python benchmarks/edit_cost.py --hidden 768 --layers 12 --steps 4
+
+A random Llama of about 100M parameters (weights do not matter for cost). Every level runs in a
+process of its own, so that peak memory is its own; extra memory is what a run needs beyond a
+loaded model. Prints ratios to full fine-tuning (all weights, Adam on float32 deltas).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LEVELS = ("full", "row", "neuron")
+
+
+def build(folder: Path, hidden: int, layers: int) -> None:
+    """Save a random model with the tokenizer of the demo model."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from hfbiasedit.resources import demo_model_path
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(demo_model_path())
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=int(8 * hidden / 3),
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).to(torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def measure(folder: Path, level: str, steps: int, batch: int) -> dict[str, float]:
+    """Seconds per step and extra memory of one level, in this process."""
+    import random
+
+    import torch
+
+    from hfbiasedit.editing import attempt as attempts
+    from hfbiasedit.editing.anchor import load_anchor
+    from hfbiasedit.editing.choosing import select
+    from hfbiasedit.editing.config import DEFAULT_BUDGETS, EditConfig
+    from hfbiasedit.editing.deltas import Deltas
+    from hfbiasedit.editing.locator import middle_blocks, random_ranking
+    from hfbiasedit.editing.material import (
+        Prompts,
+        gather_prompts,
+        measure_original,
+        prepare_windows,
+        remember_original,
+    )
+    from hfbiasedit.editing.optimisation import Task, optimise, split_windows
+    from hfbiasedit.editing.outcome import peak_memory
+    from hfbiasedit.models.architecture import projections
+    from hfbiasedit.models.loading import load_model
+
+    random.seed(0)
+    torch.set_num_threads(1)
+    loaded = load_model(folder)
+    config = EditConfig(
+        granularity=level, steps=steps, batch_size=batch, patience=99, max_kl=1e9, solver="adam"
+    )
+    prompts: Prompts = gather_prompts(loaded, config, "edit", batch * steps)
+    measure_original(loaded, prompts)
+    windows = prepare_windows(loaded, load_anchor(), 32, 0)
+    before = peak_memory()
+    # Which rows does not change the cost; those of the upper half of the blocks, as by default.
+    ranking = random_ranking(projections(loaded.model), 0, {"seed": 0})
+    blocks = None if level == "full" else middle_blocks(ranking.blocks)
+    include = ("embeddings", "head", "norms", "biases") if level == "full" else ()
+    selection = select(
+        loaded.model, ranking, level, DEFAULT_BUDGETS[level], blocks=blocks, include=include
+    )
+    start = time.perf_counter()
+    processor = time.process_time()
+    material = attempts.Material(prompts, list(range(len(prompts))), [0], load_anchor(), windows)
+    trunk = attempts.trunk_for(loaded, selection, material)
+    keep, watch = split_windows(remember_original(loaded, windows, trunk))
+    task = Task(loaded, trunk, prompts, material.train, material.dev, keep, watch, config)
+    with Deltas(loaded.model, selection) as deltas:
+        optimise(task, deltas)
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor_seconds": time.process_time() - processor,
+        "extra_bytes": peak_memory() - before,
+        "weights": selection.weights,
+        "parameters": loaded.parameters,
+    }
+
+
+def main() -> None:
+    """Build the model, measure each level in a child process, print ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hidden", type=int, default=768)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--level", choices=LEVELS)
+    parser.add_argument("--model", type=Path)
+    options = parser.parse_args()
+    if options.level:
+        found = measure(options.model, options.level, options.steps, options.batch)
+        print(json.dumps(found))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "model"
+        build(folder, options.hidden, options.layers)
+        rows = {}
+        for level in LEVELS:
+            command = [sys.executable, __file__, "--level", level, "--model", str(folder)]
+            command += ["--steps", str(options.steps), "--batch", str(options.batch)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            rows[level] = json.loads(done.stdout)
+    full = rows["full"]
+    print(f"{full['parameters'] / 1e6:.0f}M parameters, {options.steps} steps of {options.batch}")
+    for level, row in rows.items():
+        print(
+            f"{level:7s} {row['weights']:>12,} weights  {row['processor_seconds']:7.1f} CPU s "
+            f"({row['processor_seconds'] / full['processor_seconds']:.2f}x)  "
+            f"extra {row['extra_bytes'] / 2**20:7.0f} MiB "
+            f"({row['extra_bytes'] / full['extra_bytes']:.2f}x)"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Whole edits of tiny checkpoints: run directories, refusals, several processes, sweeps."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hfbiasedit import runs
+from hfbiasedit.editing.config import EditConfig, SweepConfig
+from hfbiasedit.editing.editor import NothingHelps, edit
+from hfbiasedit.editing.selection import Selection
+from hfbiasedit.editing.tradeoff import sweep
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.loading import load_model
+from hfbiasedit.patches.patch import Patch
+from tests.editing import worlds
+from tests.tiny import save_checkpoint
+
+FAST = {"steps": 12, "max_kl": 0.5, "batch_size": 8, "solver": "adam", "saliency": "taylor"}
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
+    rows = []
+    for split in ("edit", "dev", "test_modifiers"):
+        for record in worlds.records(split):
+            row = record.to_dict()
+            row["id"] = f"{split}/{row['id']}"
+            if split != "edit":
+                row["prompt"] = f"# {split}\n" + row["prompt"]
+            rows.append(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def anchor(tmp_path_factory):
+    path = tmp_path_factory.mktemp("anchor") / "anchor.py"
+    path.write_text("def mean(values):\n    return sum(values) / len(values)\n" * 40)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny", "llama", dtype="bfloat16")
+
+
+def test_a_run_is_complete_and_says_what_happened(checkpoint, prompts, anchor, tmp_path):
+    before = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    config = EditConfig(granularity="row", budget="10%", prompts=prompts, anchor=anchor, **FAST)
+    run = edit(checkpoint, config, out=tmp_path / "run")
+    assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
+    document = run.edit
+    row = document["splits"]["test_modifiers"]
+    assert row["fb_after"] < row["fb_before"]
+    assert run.audit_before["fb_score"] == pytest.approx(document["splits"]["test"]["fb_before"])
+    assert run.audit_after["fb_score"] == pytest.approx(document["splits"]["test"]["fb_after"])
+    patch = Patch.load(run.patch_path)
+    assert patch.digest == document["patch"]["digest"]
+    assert document["kl"]["mean"] <= 0.5
+    loaded = load_model(checkpoint)
+    chosen = Selection.load(run.path / runs.SELECTION, loaded.model)
+    assert chosen.weights == document["selection"]["weights"]
+    # The patch changes selected weights and no others.
+    edited = load_model(checkpoint, patch=run.patch_path)
+    for name, parameter in edited.model.named_parameters():
+        changed = (parameter != loaded.model.get_parameter(name)).reshape(-1).nonzero().squeeze(1)
+        allowed = chosen.slices[name].entries() if name in chosen.slices else torch.empty(0)
+        assert set(changed.tolist()) <= set(allowed.tolist())
+    assert (run.path / "ranking.parquet").is_file()
+    assert (run.path / runs.CARD).is_file()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_same_edit_is_the_same_patch_and_a_selection_is_used_again(
+    checkpoint, prompts, anchor, tmp_path
+):
+    options = dict(granularity="neuron", budget="3%", prompts=prompts, anchor=anchor, **FAST)
+    first = edit(checkpoint, EditConfig(**options), out=tmp_path / "first")
+    second = edit(checkpoint, EditConfig(**options), out=tmp_path / "second")
+    assert first.patch_path.read_bytes() == second.patch_path.read_bytes()
+    chosen = first.path / runs.SELECTION
+    third = edit(checkpoint, EditConfig(selection=chosen, **options), out=tmp_path / "third")
+    assert Patch.load(third.patch_path).digest == Patch.load(first.patch_path).digest
+
+
+def test_no_help_means_no_patch(checkpoint, prompts, anchor, tmp_path):
+    options = FAST | {"max_kl": 0.0}
+    config = EditConfig(granularity="row", prompts=prompts, anchor=anchor, **options)
+    with pytest.raises(NothingHelps, match="No patch is written"):
+        edit(checkpoint, config, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_that_diverges_keeps_a_finite_state_or_none(checkpoint, prompts, anchor, tmp_path):
+    options = FAST | {"learning_rate": 1e30}
+    config = EditConfig(granularity="row", prompts=prompts, anchor=anchor, **options)
+    try:
+        run = edit(checkpoint, config, out=tmp_path / "run")
+    except NothingHelps:
+        return
+    assert all(
+        torch.isfinite(item.new).all() for item in Patch.load(run.patch_path).tensors.values()
+    )
+
+
+def test_directories_with_other_things_are_left_alone(checkpoint, prompts, anchor, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(BiasEditError, match="holds something else"):
+        edit(checkpoint, EditConfig(prompts=prompts, anchor=anchor, **FAST), out=tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_anchors_that_are_not_there_are_refused(checkpoint, prompts, tmp_path):
+    config = EditConfig(prompts=prompts, anchor=str(tmp_path / "none.jsonl"), **FAST)
+    with pytest.raises(BiasEditError, match="anchor"):
+        edit(checkpoint, config, out=tmp_path / "run")
+
+
+def test_a_sweep_with_baselines(checkpoint, prompts, anchor, tmp_path):
+    common = EditConfig(prompts=prompts, anchor=anchor, **FAST)
+    config = SweepConfig(("layer", "row"), baselines=("random", "full", "lora"), edit=common)
+    loaded = load_model(checkpoint)
+    before = {name: p.clone() for name, p in loaded.model.named_parameters()}
+    document = sweep(loaded, config, out=tmp_path / "sweep")
+    assert all(torch.equal(p, before[name]) for name, p in loaded.model.named_parameters())
+    names = [row["name"] for row in document["attempts"]]
+    assert names == ["layer", "layer, random", "row", "row, random", "full fine-tuning", "LoRA"]
+    saved = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert saved == json.loads(json.dumps(document))
+    assert (tmp_path / "sweep" / "tradeoff.svg").is_file()
+    sizes = {row["name"]: row["weights"] for row in document["attempts"]}
+    assert sizes["row"] < sizes["layer"] < sizes["full fine-tuning"]
+
+
+SCRIPT = """
+import sys
+import torch
+torch.set_num_threads(1)
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.editor import edit
+model, prompts, anchor, out, solver = sys.argv[1:]
+edit(model, EditConfig(granularity="row", budget="10%", prompts=prompts, anchor=anchor,
+     steps=6, max_kl=0.5, batch_size=8, solver=solver, saliency="taylor", dtype="float32"), out=out)
+"""
+
+
+def _processes(count, arguments):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    root = str(Path(__file__).parents[2])
+    common["PYTHONPATH"] = root
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            env=common | {"RANK": str(number), "LOCAL_RANK": str(number)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(count)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=280)
+        assert process.returncode == 0, errors[-2000:]
+
+
+@pytest.mark.parametrize("solver", ["adam"])
+def test_two_processes_give_the_patch_of_one(prompts, anchor, tmp_path, solver):
+    model = save_checkpoint(tmp_path / "model", "llama", dtype="float32")
+    patches = []
+    for count in (1, 2):
+        out = tmp_path / f"run{count}"
+        _processes(count, [str(model), str(prompts), anchor, str(out), solver])
+        patches.append(Patch.load(out / runs.PATCH))
+    one, two = patches
+    assert one.tensors.keys() == two.tensors.keys()
+    for name, item in one.tensors.items():
+        other = two.tensors[name]
+        assert torch.equal(item.index, other.index)
+        moved = (item.new - item.old).abs().max()
+        assert (item.new - other.new).abs().max() < 0.02 * moved
