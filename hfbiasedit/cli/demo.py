@@ -30,5 +30,6 @@ def demo(
     for line in ability_lines(run.ability):
         console.message(line)
     console.message(f"\nEverything is in {run.path}; open {run.path / 'report.html'} in a browser.")
-    console.message("Next, see what publishing it would do (nothing is sent):")
-    console.message(f"\n  hfbiasedit push {run.path} me/demo-model --what patch --dry-run\n")
+    console.message("Next, look at the patch, or log in (hf auth login) and publish it:\n")
+    console.message(f"  hfbiasedit patch show {run.patch_path}")
+    console.message(f"  hfbiasedit push {run.path} me/demo-model --what patch --dry-run\n")
