@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Fixed cost of a forward pass in tokens, and tokens per pass, by kind of device. A processor is
 # busy with a thousand tokens; a GPU wants many, and waits as long for one token as for a thousand.
-_OVERHEAD = {"cpu": 48}
+_OVERHEAD = {"cpu": 24}
 _TOKENS = {"cpu": 2048}
 _OVERHEAD_GPU, _TOKENS_GPU = 1024, 16384
 _ROWS = 1024
@@ -91,7 +91,7 @@ def score(
     if not encoded:
         raise BiasEditError("nothing to score: the selection holds no prompts")
     budget, overhead = _limits(batch_size, loaded.device)
-    passes = Passes(loaded.model, loaded.device)
+    passes = Passes(loaded.model, loaded.device, overhead)
     passes.check_fit(encoded)
     run = _Run(passes, encoded, budget, batch_size, dict(known or {}), progress, on_batch)
     run.tolerance = _TOLERANCE.get(loaded.dtype, _TOLERANCE_LOW)

@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 
 # What a configuration may call its longest input. Models without a limit have none of these.
 _LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx")
-# prompt number, path after its context -> {next token: log-probability}
-Table = dict[tuple[int, Tokens], dict[int, float]]
+Node = tuple[int, Tokens]  # a prompt's number and a path after its context
+Table = dict[Node, dict[int, float]]  # what follows a node: token -> log-probability
 
 
 class Passes:
     """Forward passes of one model.
 
     Attributes:
-        can_share: Whether a prefix's keys and values can be reused; the caller may switch it off.
+        can_share: Whether keys and values can be reused; the caller may switch it off.
+        overhead: Fixed cost of one more forward pass, in tokens.
     """
 
-    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
-        self.model, self.device = model, device
+    def __init__(self, model: PreTrainedModel, device: torch.device, overhead: int) -> None:
+        self.model, self.device, self.overhead = model, device, overhead
         self.can_share = can_share_prefix(model)
         self._last_prefix: tuple[Tokens, Cache | None] = ((), None)
 
@@ -89,11 +90,7 @@ class Passes:
             prefix: Keys and values of the tokens all contexts begin with, or `None`.
         """
         table: Table = {}
-        paths = [inner_paths(prompt.tails) for prompt in prompts]
-        if self.can_share:
-            self._contexts_then_paths(prompts, paths, prefix, table)
-        else:
-            self._whole_sequences(prompts, paths, table)
+        self._fill(prompts, prefix, table)
         return [
             (
                 _mass(prompt.male, prompt.male_minus, number, table),
@@ -109,58 +106,61 @@ class Passes:
         elif self.device.type == "mps":
             torch.mps.empty_cache()
 
-    def _contexts_then_paths(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        paths: Sequence[tuple[Tokens, ...]],
-        prefix: Cache | None,
-        table: Table,
-    ) -> None:
-        """One pass over the contexts; longer candidates go on from its keys and values."""
+    def _fill(self, prompts: Sequence[EncodedPrompt], prefix: Cache | None, table: Table) -> None:
+        """Enter everything the prompts' tails need into the table.
+
+        A prompt's first path rides behind its context. Further ones either repeat the context in a
+        row of their own, or go on from the keys and values of a first pass, whichever is cheaper;
+        models without a plain cache have no choice.
+        """
         start = prefix.get_seq_length() if prefix is not None else 0
-        rows = [prompt.context[start:] for prompt in prompts]
-        wanted: list[list[tuple[int, Tokens]]] = [[(number, ())] for number in range(len(prompts))]
+        rows: list[Tokens] = []
+        wanted: list[list[Node]] = []
+        rest: list[Node] = []
+        for number, prompt in enumerate(prompts):
+            first, *others = inner_paths(prompt.tails) or ((),)
+            rows.append(prompt.context[start:] + first)
+            wanted.append(_nodes(number, first, 0))
+            rest += [(number, path) for path in others]
+        contexts = [len(prompt.context) for prompt in prompts]
+        second_pass = self.can_share and self._second_pass_pays(contexts, rest, start)
+        if not second_pass:
+            rows += [prompts[number].context[start:] + path for number, path in rest]
+            wanted += [_nodes(number, path, 1) for number, path in rest]
         cache = None
         if prefix is not None:
             cache = cache_rows(prefix, [0] * len(rows), start)
-        elif any(paths):
+        elif second_pass:
             cache = new_cache()
         self._forward(prompts, rows, wanted, cache, table)
-        if cache is None:
-            return
-        by_length: dict[int, list[int]] = {}
-        for number, row in enumerate(rows):
-            if paths[number]:
-                by_length.setdefault(start + len(row), []).append(number)
-        # Rows of one length end at the same position: cropped there, the cache holds no padding.
-        for length, numbers in by_length.items():
-            pairs = [(number, path) for number in numbers for path in paths[number]]
-            wanted = [
-                [(number, path[: size + 1]) for size in range(len(path))] for number, path in pairs
-            ]
-            part = cache_rows(cache, [number for number, _ in pairs], length)
-            self._forward(prompts, [path for _, path in pairs], wanted, part, table)
+        if second_pass and cache is not None:
+            self._go_on(prompts, rest, cache, table)
 
-    def _whole_sequences(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        paths: Sequence[tuple[Tokens, ...]],
-        table: Table,
+    def _second_pass_pays(self, contexts: Sequence[int], rest: Sequence[Node], start: int) -> bool:
+        """Whether going on costs less than repeating contexts: one pass per length of context."""
+        passes = len({contexts[number] for number, _ in rest})
+        return passes * self.overhead < sum(contexts[number] - start for number, _ in rest)
+
+    def _go_on(
+        self, prompts: Sequence[EncodedPrompt], rest: Sequence[Node], cache: Cache, table: Table
     ) -> None:
-        """Every path of every prompt as a sequence of its own: for models without a plain cache."""
-        rows: list[Tokens] = []
-        wanted: list[list[tuple[int, Tokens]]] = []
-        for number, prompt in enumerate(prompts):
-            for path in paths[number] or ((),):
-                rows.append(prompt.context + path)
-                wanted.append([(number, path[:size]) for size in range(len(path) + 1)])
-        self._forward(prompts, rows, wanted, None, table)
+        """Run paths behind contexts whose keys and values are there.
+
+        Contexts of one length end at the same position: cropped there, the cache holds no padding.
+        """
+        by_length: dict[int, list[Node]] = {}
+        for number, path in rest:
+            by_length.setdefault(len(prompts[number].context), []).append((number, path))
+        for length, nodes in by_length.items():
+            part = cache_rows(cache, [number for number, _ in nodes], length)
+            wanted = [_nodes(number, path, 1) for number, path in nodes]
+            self._forward(prompts, [path for _, path in nodes], wanted, part, table)
 
     def _forward(
         self,
         prompts: Sequence[EncodedPrompt],
         rows: Sequence[Tokens],
-        wanted: Sequence[Sequence[tuple[int, Tokens]]],
+        wanted: Sequence[Sequence[Node]],
         cache: Cache | None,
         table: Table,
     ) -> None:
@@ -182,9 +182,14 @@ class Passes:
         _enter(prompts, [node for nodes in wanted for node in nodes], logits, table)
 
 
+def _nodes(number: int, path: Tokens, begin: int) -> list[Node]:
+    """The nodes along a path, from its first `begin` tokens on to all of it."""
+    return [(number, path[:size]) for size in range(begin, len(path) + 1)]
+
+
 def _enter(
     prompts: Sequence[EncodedPrompt],
-    nodes: Sequence[tuple[int, Tokens]],
+    nodes: Sequence[Node],
     logits: torch.Tensor,
     table: Table,
 ) -> None:
