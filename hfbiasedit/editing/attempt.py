@@ -51,7 +51,7 @@ ANCHOR_WINDOWS = 256
 
 @dataclass
 class Material:
-    """Prompts of the edit and dev splits and windows of general code, for one model and protocol."""
+    """Prompts of the edit and dev splits and windows of general code, for one protocol."""
 
     prompts: Prompts
     train: list[int]
@@ -148,7 +148,7 @@ def _task(
 def _selected(
     loaded: LoadedModel, config: EditConfig, material: Material, location: Location
 ) -> Selection:
-    """The budget's best by the ranking; rows and weights are pruned from a pool where that works."""
+    """The budget's best by the ranking; rows and weights are pruned from a pool if that works."""
     choose = partial(
         select,
         loaded.model,

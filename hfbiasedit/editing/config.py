@@ -85,7 +85,7 @@ class EditConfig(LocateConfig):
     steps: int = 120
     batch_size: int = 32
     learning_rate: float | None = None
-    patience: int = 6
+    patience: int = 8
     solver: str = "auto"
     audit: str = "quick"
     ability: bool = False

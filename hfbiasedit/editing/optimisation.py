@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 # Step sizes relative to the root mean square of a tensor's selected weights.
 LEARNING_RATES = {
-    "full": 0.01,
-    "layer": 0.015,
-    "module": 0.02,
+    "full": 0.004,
+    "layer": 0.006,
+    "module": 0.01,
     "row": 0.1,
     "unit": 0.1,
     "neuron": 0.3,
