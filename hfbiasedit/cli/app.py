@@ -96,22 +96,29 @@ def explain(error: BaseException) -> str:
     """One line for any failure: our own words, the Hub's, the system's, or the exception's."""
     if isinstance(error, BiasEditError):
         return str(error)
+    # A file that is named says more than the Hub's guess that its cache is meant.
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
+        return _explain_file(error)
     if "huggingface_hub" in sys.modules:
         from hfbiasedit.hub.errors import explain as explain_hub
 
         if text := explain_hub(error):
             return text
     if isinstance(error, OSError) and error.errno is not None:
-        where = f" ({error.filename})" if error.filename else ""
-        if error.errno == errno.ENOSPC:
-            return f"the disk is full{where}; free some space and try again"
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"no permission to write or read{where}; choose another directory"
-        return f"{error.strerror}{where}"
+        return _explain_file(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; try --dtype bfloat16, a smaller --batch-size or --device-map auto"
     first = str(error).strip().split("\n")[0]
     return f"{type(error).__name__}: {first} (--debug shows where)"
+
+
+def _explain_file(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}; free some space and try again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write or read{where}; choose another directory"
+    return f"{error.strerror}{where}"
 
 
 def _fail(text: str, status: int) -> None:
