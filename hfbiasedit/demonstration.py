@@ -19,10 +19,8 @@ from hfbiasedit.resources import demo_model_path
 if TYPE_CHECKING:
     from hfbiasedit.runs import Run
 
-DEFAULT_OUT = Path("biasedit-demo")
 
-
-def demo(out: Path | str = DEFAULT_OUT, granularity: str | None = None) -> Run:
+def demo(out: Path | str, granularity: str | None = None) -> Run:
     """Audit and edit the demo model, and write the run directory `out`.
 
     Args:

@@ -5,18 +5,65 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.main
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.versions import __version__
 
+# In the order of a working day. `cli/<command>.py` holds a function of that name, or a group `app`;
+# it is imported when the command runs, so that `--help` stays quick. The first line of its
+# docstring is repeated here (a test compares them).
+COMMANDS = {
+    "demo": "Audit and edit the small model that ships with the package; offline, about a minute.",
+    "audit": "Measure the FB-Score of a model: 0 matches reality, lower is better.",
+    "compare": "Compare audits of the same prompts: paired differences with 95% intervals.",
+    "ability": "Measure general coding ability: perplexity, syntax, pass@k; "
+    "before and after a patch.",
+    "locate": "Rank blocks, matrices and rows by how much they carry the bias.",
+    "edit": "Bring a model closer to reality by editing few weights; writes a run directory.",
+    "sweep": "Edit at every granularity under one protocol and compare.",
+    "patch": "Show, verify, apply, revert, combine and make patches.",
+    "card": "Render README.md, report.html and the figures of a run directory again.",
+    "push": "Publish a run: the patched model or the patch, with its card and reports, "
+    "in one commit.",
+    "dataset": "CodeGenBias: professions, modifiers and templates tied to real shares of women.",
+}
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """A group whose commands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All command names, in the order of `COMMANDS`."""
+        return [*COMMANDS, *(name for name in super().list_commands(ctx) if name not in COMMANDS)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and build one command; None when there is no such one."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module = import_module(f"hfbiasedit.cli.{cmd_name}")
+        group = getattr(module, "app", None)
+        if group is None:
+            group = typer.Typer(add_completion=False, rich_markup_mode=None)
+            group.command(cmd_name)(getattr(module, cmd_name))
+        command = typer.main.get_command(group)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
 app = typer.Typer(
     name="hfbiasedit",
+    cls=LazyGroup,
     help="Measure and edit the gender bias of code language models on the Hugging Face Hub.",
     no_args_is_help=True,
     # Plain help: drawing it with rich takes longer than importing everything else together.
@@ -24,28 +71,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# In the order of a working day. `cli/<command>.py` holds a function of that name, or a group `app`.
-_COMMANDS = (
-    "demo",
-    "audit",
-    "compare",
-    "ability",
-    "locate",
-    "edit",
-    "sweep",
-    "patch",
-    "card",
-    "push",
-    "dataset",
-)
-for _name in _COMMANDS:
-    if find_spec(f"hfbiasedit.cli.{_name}") is None:
-        continue
-    _module = import_module(f"hfbiasedit.cli.{_name}")
-    if hasattr(_module, "app"):
-        app.add_typer(_module.app, name=_name)
-    else:
-        app.command(_name)(getattr(_module, _name))
 
 
 def _show_version(value: bool) -> None:
@@ -88,6 +113,8 @@ def main() -> None:
         raise SystemExit(1) from None
     except Exception as error:
         if os.environ.get("HFBIASEDIT_DEBUG"):
+            import traceback
+
             traceback.print_exc()
         _fail(explain(error), getattr(error, "exit_code", 1))
 

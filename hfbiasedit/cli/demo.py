@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from hfbiasedit import console
-from hfbiasedit.demonstration import DEFAULT_OUT
+
+DEFAULT_OUT = Path("biasedit-demo")
 
 
 def demo(

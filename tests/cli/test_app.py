@@ -1,6 +1,8 @@
 """The root command: help, versions, errors as one line, exit statuses, lazy imports."""
 
 import errno
+import importlib
+import inspect
 import os
 import signal
 import subprocess
@@ -29,16 +31,24 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.rstrip().endswith("HEAVY []"), done.stdout + done.stderr
-    for command in cli._COMMANDS:
+    for command in cli.COMMANDS:
         assert f"\n  {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", cli._COMMANDS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_explains_itself(command):
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_the_list_of_commands_says_what_the_commands_say(command):
+    module = importlib.import_module(f"hfbiasedit.cli.{command}")
+    group = getattr(module, "app", None)
+    text = group.info.help if group else inspect.getdoc(getattr(module, command))
+    assert " ".join(text.split("\n\n")[0].split()) == cli.COMMANDS[command]
 
 
 def test_version():
