@@ -18,7 +18,7 @@ from hfbiasedit.editing.choosing import Budget
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import recorded
 from hfbiasedit.editing.metric import fisher
-from hfbiasedit.editing.newton import RHO, linear_model, sizes_of, solved, spread
+from hfbiasedit.editing.newton import RHO, linear_model, sizes_of, solved, spread, whitened
 from hfbiasedit.editing.optimisation import Task, prepared
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.editing.slices import ENTRIES, Slice
@@ -49,8 +49,9 @@ def prune(task: Task, deltas: Deltas, pool: Selection, budget: Budget) -> Select
     for fold in _folds(task, torch.cat([batch.index for batch in train])):
         mine = torch.cat([fold, fold])  # rows of the shares, then rows of the masses
         weight = (len(fold) / float(fold.sum())) ** 0.5
-        part = solved(metric, rows[mine] * weight, residual[mine] * weight, now, _KAPPA, rho, 0.0)
-        energies.append(metric.energy(part, _KAPPA, rho))
+        system = whitened(metric, rows[mine] * weight, _KAPPA, rho)
+        move = solved(system, residual[mine] * weight, now, 0.0)
+        energies.append(metric.energy(move, _KAPPA, rho))
     use, costs = [], []
     for part, *found in zip(pool.slices.values(), *energies, strict=True):
         entries = part.kind == ENTRIES

@@ -173,7 +173,7 @@ def _processes(count, arguments):
         assert process.returncode == 0, errors[-2000:]
 
 
-@pytest.mark.parametrize("solver", ["adam"])
+@pytest.mark.parametrize("solver", ["adam", "newton"])
 def test_two_processes_give_the_patch_of_one(prompts, anchor, tmp_path, solver):
     model = save_checkpoint(tmp_path / "model", "llama", dtype="float32")
     patches = []

@@ -12,7 +12,7 @@ from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import is_recordable, jacobian, recorded
 from hfbiasedit.editing.material import prepare_windows, remember_original, run
 from hfbiasedit.editing.metric import Metric, _part, fisher
-from hfbiasedit.editing.newton import solve, solved, uses_newton
+from hfbiasedit.editing.newton import solve, solved, uses_newton, whitened
 from hfbiasedit.editing.objective import bias_terms
 from hfbiasedit.editing.optimisation import Task, scored, split_windows
 from hfbiasedit.editing.partial import plan_of
@@ -117,7 +117,7 @@ def test_the_step_solves_the_normal_equations(damping):
     expected = torch.linalg.solve(
         rows.T @ rows + (1 + damping) * r, damping * r @ now - rows.T @ residual
     )
-    found = solved(metric, rows, residual, now, kappa, rho, damping)
+    found = solved(whitened(metric, rows, kappa, rho), residual, now, damping)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
