@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -273,8 +274,14 @@ def _write_pages(folder: Path) -> None:
     from hfbiasedit.figures.run import write_figures
     from hfbiasedit.reports.html import write_report
 
-    for write in (write_figures, write_report, write_card):
+    drawn: list[Path] = []
+    steps: dict[str, Callable[[], Any]] = {
+        "figures": lambda: drawn.extend(write_figures(folder)),
+        "report": lambda: write_report(folder, figures=drawn or None),
+        "card": lambda: write_card(folder),
+    }
+    for name, write in steps.items():
         try:
-            write(folder)
+            write()
         except BiasEditError as error:
-            warn(f"{write.__name__.replace('_', ' ')}: {error}")
+            warn(f"write {name}: {error}")
