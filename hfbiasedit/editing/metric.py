@@ -4,11 +4,13 @@ For small moves u, KL(original || edited) is u^T F u / 2 with the Fisher matrix 
 distribution. Per projection F is taken as C (x) G: C = E[x x^T] over inputs at all tokens, and
 G = the sum over tokens of g g^T over output gradients, per predicted place, for targets drawn from
 the model's own distribution (K-FAC, Martens & Grosse 2015, arXiv:1503.05671). Single weights have
-no matrix structure: for them the diagonal of C (x) G is used.
+no matrix structure: the part of C (x) G between them is written out, C[c, c'] G[r, r'] for weights
+(r, c) and (r', c'), or its diagonal alone where they are too many in one matrix.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +27,38 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 _PIECE = 32  # windows of one pass
+_DENSE = 2048  # single weights of one matrix whose part of F is written out
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One tensor's share: eigenvalues [a, b] in the bases `left` [a, a] and `right` [b, b].
+    """One tensor's share, in the layout of `Slice.take`: [a, b], or [n] for single weights.
 
-    The axes are those of `Slice.take`'s layout. `diagonal` [a, b] is F's own diagonal. Single
-    weights have no bases, and [n] values.
+    Of `first` [a, a] and `second` [b, b] F is the Kronecker product; single weights name their
+    places in the two by `index` [2, n]. F = (left (x) right) diag(values) (left (x) right)^T; for
+    single weights `left` [n, n] alone, or nothing where F is taken as diagonal.
     """
 
+    first: Tensor
+    second: Tensor
+    index: Tensor | None
     values: Tensor
-    diagonal: Tensor
     left: Tensor | None = None
     right: Tensor | None = None
+
+    @property
+    def diagonal(self) -> Tensor:
+        """F's own diagonal."""
+        first, second = self.first.diagonal(), self.second.diagonal()
+        if self.index is None:
+            return first[:, None] * second[None, :]
+        return first[self.index[0]] * second[self.index[1]]
+
+    def kept(self, items: Tensor) -> _Part:
+        """The share of some items alone: places along the first axis, or of single weights."""
+        if self.index is not None:
+            return _part(self.first, self.second, self.index[:, items])
+        return _part(self.first[items][:, items], self.second)
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,11 @@ class Metric:
     def unwhiten(self, rows: Tensor, kappa: float, rho: float) -> Tensor:
         """R^-1/2 from the eigenbasis back to weights: the second half of R^-1."""
         return self._each(rows, kappa, rho, into=False)
+
+    def kept(self, items: Sequence[Tensor]) -> Metric:
+        """The metric of some items of every tensor; a tensor of which nothing is left goes."""
+        pairs = zip(self.parts, items, strict=True)
+        return Metric(tuple(part.kept(chosen) for part, chosen in pairs if len(chosen)))
 
     def energy(self, move: Tensor, kappa: float, rho: float) -> list[Tensor]:
         """Per tensor, what each weight's own move costs [a, b]: u_i^2 (kappa F_ii + rho)."""
@@ -71,12 +96,8 @@ class Metric:
             count = part.values.numel()
             piece = rows[:, start : start + count].view(len(rows), *part.values.shape)
             scale = (kappa * part.values + rho).rsqrt()
-            if part.left is None or part.right is None:
-                piece = piece * scale
-            elif into:
-                piece = (part.left.T @ piece @ part.right) * scale
-            else:
-                piece = part.left @ (piece * scale) @ part.right.T
+            piece = _turned(part, piece, into=True) * scale if into else piece * scale
+            piece = piece if into else _turned(part, piece, into=False)
             found.append(piece.reshape(len(rows), count))
             start += count
         return torch.cat(found, dim=1)
@@ -113,7 +134,7 @@ def fisher(
     parts = []
     for name, size in zip(tape.names, sizes, strict=True):
         squares = inputs[name] / tokens * size**2
-        parts.append(_part(tape.plans[name], squares, outputs[name] / places))
+        parts.append(_part_of(tape.plans[name], squares, outputs[name] / places))
     return Metric(tuple(parts))
 
 
@@ -129,16 +150,34 @@ def _complete(tape: Tape, inputs: dict[str, Tensor], outputs: dict[str, Tensor])
         inputs[name], outputs[name] = torch.zeros(wide, wide), torch.zeros(tall, tall)
 
 
-def _part(plan: Plan, inputs: Tensor, outputs: Tensor) -> _Part:
+def _turned(part: _Part, piece: Tensor, *, into: bool) -> Tensor:
+    """Rows [P, a, b] or [P, n] into the eigenbasis of a part, or out of it."""
+    left, right = part.left, part.right
+    if left is None:
+        return piece
+    if right is None:
+        return piece @ (left if into else left.T)
+    return left.T @ piece @ right if into else left @ piece @ right.T
+
+
+def _part(first: Tensor, second: Tensor, index: Tensor | None = None) -> _Part:
+    """Diagonalise F = first (x) second, or the part of it between single weights."""
+    if index is None:
+        left_values, left = _eigen(first)
+        right_values, right = _eigen(second)
+        values = left_values[:, None] * right_values[None, :]
+        return _Part(first, second, None, values, left, right)
+    row, column = index
+    if index.shape[1] > _DENSE:
+        return _Part(first, second, index, first.diagonal()[row] * second.diagonal()[column])
+    values, left = _eigen(first[row][:, row] * second[column][:, column])
+    return _Part(first, second, index, values, left)
+
+
+def _part_of(plan: Plan, inputs: Tensor, outputs: Tensor) -> _Part:
     if plan.row is not None and plan.column is not None:
-        row, column = plan.row.cpu(), plan.column.cpu()
-        diagonal = inputs.diagonal()[column] * outputs.diagonal()[row]
-        return _Part(diagonal, diagonal)
-    first, second = (inputs, outputs) if plan.input_first else (outputs, inputs)
-    left_values, left = _eigen(first)
-    right_values, right = _eigen(second)
-    diagonal = first.diagonal()[:, None] * second.diagonal()[None, :]
-    return _Part(left_values[:, None] * right_values[None, :], diagonal, left, right)
+        return _part(outputs, inputs, torch.stack([plan.row, plan.column]).cpu())
+    return _part(inputs, outputs) if plan.input_first else _part(outputs, inputs)
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:

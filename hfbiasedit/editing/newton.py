@@ -1,21 +1,20 @@
 """Gauss-Newton steps for edits of few weights.
 
-With few weights the whole problem fits a linear model: J [P, D] says how logit(m) of every prompt
-moves with every selected weight. One step minimises, over the total move u,
+With few weights the whole problem fits a linear model: z = logit(m) of every prompt, and its log
+gender mass c against the original's, as linear functions of the total move u of the selected
+weights. One step minimises, in that model,
 
-    mean_p  w_p ((m_p - f_p) / w_p + J_p (u - u_now))^2  +  the same for the log gender mass
-    + u^T R u  +  damping * (u - u_now)^T R (u - u_now),      R = kappa F + rho I
+    mean_p  KL(f_p || sigmoid(z_p(u)))  +  mass * mean_p c_p(u)^2  +  u^T R u / 2,  R = kappa F + rho I
 
-with w = m(1-m), the curvature of KL(f || m), and F the Fisher metric of general code (`metric`).
-P is far below D, so it is solved in prompt space: a P x P system. kappa, the price of changing
-general code, and the damping towards the last state are not guessed: every step tries a few, rounds
-each to the checkpoint's dtype, and keeps the one with the lowest FB-Score on `dev` whose measured
-divergence is within the budget.
+with the Fisher metric F of general code (`metric`). Prompts are far fewer than weights, so it is
+solved in prompt space. kappa, the price of changing general code, and how far to go from the last
+state to the solution are not guessed: every step tries a few, rounds each to the checkpoint's
+dtype, and keeps the one with the lowest FB-Score on `dev` whose measured divergence is within the
+budget.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -28,20 +27,21 @@ from hfbiasedit.editing.metric import Metric, fisher
 from hfbiasedit.editing.optimisation import Outcome, Score, Task, prepared, scored, settle
 from hfbiasedit.errors import BiasEditError
 
-STEPS = 5
+STEPS = 6
 KAPPAS = (0.3, 1.0, 3.0)  # tried at the first step; later ones stay near the best
-DAMPINGS = (0.0, 1.0, 3.0)
+LENGTHS = (1.0, 0.6, 0.3)  # of the way from the last state to the solution
 RHO = 1e-3  # of the mean squared length of a prompt's gradient
 GAIN = 0.02  # relative gain on dev below which a step was not worth it
 LIMIT = 1 << 28  # elements of the Jacobian (1 GiB); above, the first-order optimiser takes over
 _PIECE = 32
-_CURVATURE = 0.03  # floor of w: prompts whose share is extreme still pull
+_ROUNDS = 8  # of reweighting; the loss is convex and the weights settle quickly
+_EXTREME = 0.005  # factual shares are aimed at up to this far from 0 and 1
 
 
 @dataclass
 class _Candidate:
     kappa: float
-    damping: float
+    length: float
     move: Tensor
     score: Score
 
@@ -78,16 +78,16 @@ def solve(task: Task, deltas: Deltas) -> Outcome:
     with progress("editing", STEPS) as bar, recorded(task.loaded.model, deltas.slices) as tape:
         metric = fisher(task.loaded, tape, task.keep, task.trunk, sizes, task.config.seed)
         for step in range(1, STEPS + 1):
-            rows, residual, loss = linear_model(task, tape, train, scale, now)
-            if not bool(torch.isfinite(rows).all() and torch.isfinite(residual).all()):
+            linear = linear_model(task, tape, train, scale, now)
+            if not linear.finite:
                 outcome.stopped = "the gradients were not finite"
                 break
             with torch.no_grad():
-                found = _candidates(task, deltas, dev, metric, rows, residual, now, scale, kappas)
+                found = _candidates(task, deltas, dev, metric, linear, now, scale, kappas)
             best = _best(found, task.config.max_kl)
             bar.advance()
             bar.describe(f"editing: dev FB {best.score.fb:.1f}, KL {best.score.mean_kl:.4f}")
-            outcome.history.append(_entry(step, loss, best))
+            outcome.history.append(_entry(step, linear.loss, best))
             if best.score.mean_kl <= task.config.max_kl and best.score.fb < outcome.dev_after:
                 _write(deltas, best.move, scale)
                 outcome.state, outcome.steps = deltas.state(), step
@@ -113,18 +113,49 @@ def spread(deltas: Deltas, sizes: list[float]) -> Tensor:
     return torch.cat([torch.full((value.numel(),), size) for value, size in pairs])
 
 
-def linear_model(
-    task: Task, tape: Tape, batches: list, scale: Tensor, now: Tensor
-) -> tuple[Tensor, Tensor, float]:
-    """Rows A and residual c of mean loss ||A u + c||^2 / 2, and the loss mean KL(f || m) itself."""
+@dataclass(frozen=True)
+class Linear:
+    """Linear model of P prompts: values `start + rows @ u`, logits first, then log masses.
+
+    Attributes:
+        rows: [2P, D]. start, goal: [2P], the values at u = 0 and what they should be.
+        strength: [2P], the curvature of the loss at the goal.
+        loss: mean KL(f || m) where the model was made.
+    """
+
+    rows: Tensor
+    start: Tensor
+    goal: Tensor
+    strength: Tensor
+    loss: float
+
+    def part(self, prompts: Tensor) -> Linear:
+        """The model of the prompts that a mask [P] marks."""
+        both, share = torch.cat([prompts, prompts]), len(prompts) / float(prompts.sum())
+        picked = (self.rows[both], self.start[both], self.goal[both])
+        return Linear(*picked, self.strength[both] * share, self.loss)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all derivatives and values are."""
+        return bool(torch.isfinite(self.rows).all() and torch.isfinite(self.start).all())
+
+    @property
+    def rho(self) -> float:
+        """The isotropic price, from the mean squared length of a weighted row."""
+        return RHO * float((self.strength * self.rows.square().sum(1)).mean())
+
+
+def linear_model(task: Task, tape: Tape, batches: list, scale: Tensor, now: Tensor) -> Linear:
+    """Differentiate all prompts at the move `now`."""
     found = jacobian(task.loaded, tape, batches, task.trunk)
-    m, f, count = found.share, found.target, len(found.share)
-    weight = torch.maximum(m * (1 - m), f * (1 - f)).clamp_min(_CURVATURE)
-    share = (weight / count).sqrt()
-    mass = math.sqrt(2 * task.config.mass / count)
-    rows = torch.cat([share[:, None] * found.share_rows, mass * found.mass_rows]) * scale
-    residual = torch.cat([share * (m - f) / weight, mass * found.mass_change])
-    return rows, residual - rows @ now, _divergence(found)
+    count = len(found.share)
+    rows = torch.cat([found.share_rows, found.mass_rows]).mul_(scale)
+    values = torch.cat([found.share.logit(1e-6), found.mass_change])
+    aim = found.target.clamp(_EXTREME, 1 - _EXTREME)
+    goal = torch.cat([aim.logit(), torch.zeros(count)])
+    strength = torch.cat([aim * (1 - aim), torch.full((count,), 2 * task.config.mass)]) / count
+    return Linear(rows, values - rows @ now, goal, strength, _divergence(found))
 
 
 def _divergence(found: Jacobian) -> float:
@@ -139,55 +170,53 @@ def _candidates(
     deltas: Deltas,
     dev: list,
     metric: Metric,
-    rows: Tensor,
-    residual: Tensor,
+    linear: Linear,
     now: Tensor,
     scale: Tensor,
     kappas: tuple[float, ...],
 ) -> list[_Candidate]:
-    """Solve and score for every kappa and damping; dearer kappas follow while none is allowed."""
-    rho = RHO * float(rows.square().sum()) / len(rows)
+    """Solve and score for every kappa and length; dearer kappas follow while none is allowed."""
     found: list[_Candidate] = []
     queue = list(kappas)
     while queue:
         kappa = queue.pop(0)
-        system = whitened(metric, rows, kappa, rho)
-        for damping in DAMPINGS if bool(now.any()) else (0.0,):
-            move = solved(system, residual, now, damping)
+        goal = solved(linear, metric, kappa)
+        for length in LENGTHS if bool(now.any()) else (1.0,):
+            move = now + length * (goal - now)
             _write(deltas, move, scale)
-            found.append(_Candidate(kappa, damping, move, scored(task, dev)))
+            found.append(_Candidate(kappa, length, move, scored(task, dev)))
         dear = all(item.score.mean_kl > task.config.max_kl for item in found)
         if not queue and dear and kappa < 1e6:
             queue.append(kappa * 10)
     return found
 
 
-@dataclass(frozen=True)
-class Whitened:
-    """The rows A [P, D] with A R^-1/2 (in the metric's eigenbasis) and A R^-1 A^T [P, P]."""
+def solved(linear: Linear, metric: Metric, kappa: float, rho: float | None = None) -> Tensor:
+    """The u [D] with the least loss in the linear model under R = kappa F + rho I.
 
-    metric: Metric
-    kappa: float
-    rho: float
-    rows: Tensor
-    white: Tensor
-    gram: Tensor
+    The loss is minimised by reweighting: with weights (m - f) / (z - logit f) the squared distance
+    from logit f has the gradient of KL(f || m), and every round is a system in prompt space.
+    """
+    rho = linear.rho if rho is None else rho
+    white = metric.whiten(linear.rows, kappa, rho)
+    gram = (white @ white.T).double()
+    wanted = (linear.goal - linear.start).double()
+    values, dual = linear.start.double(), wanted
+    for _ in range(_ROUNDS):
+        price = torch.diag(1 / _weights(linear, values))
+        dual = torch.linalg.solve(gram + price, wanted)
+        values = linear.start + gram @ dual
+    return metric.unwhiten((dual.float() @ white)[None], kappa, rho)[0]
 
 
-def whitened(metric: Metric, rows: Tensor, kappa: float, rho: float) -> Whitened:
-    """Prepare `solved` for one price of changing general code; the dear part of a step."""
-    white = metric.whiten(rows, kappa, rho)
-    return Whitened(metric, kappa, rho, rows, white, (white @ white.T).double())
-
-
-def solved(system: Whitened, residual: Tensor, now: Tensor, damping: float) -> Tensor:
-    """The u [D] with the least |A u + c|^2 + |u|_R^2 + damping * |u - now|_R^2."""
-    # |u|^2 + d |u - now|^2 is (1 + d) |u - centre|^2 up to a constant.
-    centre, strength = now * damping / (1 + damping), 1 + damping
-    gram = system.gram / strength + torch.eye(len(system.gram), dtype=torch.float64)
-    dual = torch.linalg.solve(gram, (residual + system.rows @ centre).double()).float()
-    move = (dual @ system.white)[None] / strength
-    return centre - system.metric.unwhiten(move, system.kappa, system.rho)[0]
+def _weights(linear: Linear, values: Tensor) -> Tensor:
+    """Weights of the squared distances from the goal, [2P]: secants of the loss's slope."""
+    count = len(values) // 2
+    goal, strength = linear.goal[:count].double(), linear.strength.double()
+    away = values[:count] - goal
+    slope = (values[:count].sigmoid() - goal.sigmoid()) / away / count
+    near = away.abs() < 1e-3
+    return torch.cat([torch.where(near, strength[:count], slope), strength[count:]])
 
 
 def _best(found: list[_Candidate], limit: float) -> _Candidate:

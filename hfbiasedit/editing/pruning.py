@@ -17,13 +17,14 @@ from torch import Tensor
 from hfbiasedit.editing.choosing import Budget
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import recorded
-from hfbiasedit.editing.metric import fisher
-from hfbiasedit.editing.newton import RHO, linear_model, sizes_of, solved, spread, whitened
+from hfbiasedit.editing.metric import Metric, fisher
+from hfbiasedit.editing.newton import Linear, linear_model, sizes_of, solved, spread
 from hfbiasedit.editing.optimisation import Task, prepared
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.editing.slices import ENTRIES, Slice
 
 POOL = 6  # times the budget
+STAGES = (3.0, 1.7, 1.0)  # times the budget: what is left after every solution
 FOLDS = 3
 _KAPPA = 3.0
 
@@ -36,36 +37,40 @@ def widened(budget: str, of: int) -> str:
 
 
 def prune(task: Task, deltas: Deltas, pool: Selection, budget: Budget) -> Selection:
-    """The part of `pool` within the budget that one Gauss-Newton step uses most."""
+    """The part of `pool` within the budget that Gauss-Newton steps use most."""
     train = prepared(task, task.prompts.batches(task.train, 32))
     sizes = sizes_of(deltas)
     with recorded(task.loaded.model, deltas.slices) as tape:
         metric = fisher(task.loaded, tape, task.keep, task.trunk, sizes, task.config.seed)
         scale = spread(deltas, sizes)
-        now = torch.zeros(len(scale))
-        rows, residual, _ = linear_model(task, tape, train, scale, now)
-    rho = RHO * float(rows.square().sum()) / len(rows)
-    energies = []
-    for fold in _folds(task, torch.cat([batch.index for batch in train])):
-        mine = torch.cat([fold, fold])  # rows of the shares, then rows of the masses
-        weight = (len(fold) / float(fold.sum())) ** 0.5
-        system = whitened(metric, rows[mine] * weight, _KAPPA, rho)
-        move = solved(system, residual[mine] * weight, now, 0.0)
-        energies.append(metric.energy(move, _KAPPA, rho))
-    use, costs = [], []
-    for part, *found in zip(pool.slices.values(), *energies, strict=True):
-        entries = part.kind == ENTRIES
-        per_item = torch.stack([e if entries else e.sum(1) / e.shape[1] for e in found])
-        use.append(per_item.clamp_min(1e-30).log().mean(0))
-        costs.append(torch.full((len(use[-1]),), part.count // len(use[-1])))
-    chosen = _within(torch.cat(use), torch.cat(costs), budget)
-    slices, start = {}, 0
-    for part, found in zip(pool.slices.values(), use, strict=True):
-        kept = chosen[(chosen >= start) & (chosen < start + len(found))] - start
-        start += len(found)
-        if len(kept):
-            slices[part.name] = _kept(part, kept)
+        linear = linear_model(task, tape, train, scale, torch.zeros(len(scale)))
+    folds = _folds(task, torch.cat([batch.index for batch in train]))
+    parts = list(pool.slices.values())
+    for stage in STAGES:
+        use = _use(metric, linear, folds, parts)
+        costs = [torch.full_like(u, p.count // len(u)) for u, p in zip(use, parts, strict=True)]
+        limit = replace(budget, items=round(stage * budget.items), weights=stage * budget.weights)
+        chosen = _within(torch.cat(use), torch.cat(costs), limit)
+        mine = chosen.repeat_interleave(torch.cat(costs).long())
+        linear = replace(linear, rows=linear.rows[:, mine])
+        kept = [mask.nonzero()[:, 0] for mask in chosen.split([len(u) for u in use])]
+        metric = metric.kept(kept)
+        parts = [_kept(part, items) for part, items in zip(parts, kept, strict=True) if len(items)]
+    slices = {part.name: part for part in parts}
     return replace(pool, slices=slices, items=budget.items, of=budget.of)
+
+
+def _use(metric: Metric, linear: Linear, folds: list[Tensor], parts: list[Slice]) -> list[Tensor]:
+    """Per tensor, the log of what each item's move costs per weight, averaged over folds."""
+    rho, energies = linear.rho, []
+    for fold in folds:
+        move = solved(linear.part(fold), metric, _KAPPA, rho)
+        energies.append(metric.energy(move, _KAPPA, rho))
+    use = []
+    for part, *found in zip(parts, *energies, strict=True):
+        per_item = torch.stack([e if part.kind == ENTRIES else e.mean(1) for e in found])
+        use.append(per_item.clamp_min(1e-30).log().mean(0))
+    return use
 
 
 def _folds(task: Task, index: Tensor) -> list[Tensor]:
@@ -83,6 +88,9 @@ def _kept(part: Slice, positions: Tensor) -> Slice:
 
 
 def _within(use: Tensor, costs: Tensor, budget: Budget) -> Tensor:
+    """Mask of the items of most use within a budget (at least one)."""
     order = torch.argsort(use, descending=True, stable=True)
     fits = int((torch.cumsum(costs[order], 0) <= budget.weights).sum())
-    return order[: max(1, min(budget.items, fits))]
+    chosen = torch.zeros(len(use), dtype=torch.bool)
+    chosen[order[: max(1, min(budget.items, fits))]] = True
+    return chosen
