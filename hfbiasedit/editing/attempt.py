@@ -154,22 +154,24 @@ def _selected(
         loaded.model,
         location.ranking,
         config.granularity,
-        blocks=location.blocks if config.granularity != "full" else None,
         include=config.include,
         entry_scores=location.entry_scores,
     )
+    blocks = location.blocks if config.granularity != "full" else None
     if config.granularity not in ("row", "neuron") or config.saliency == "random":
-        return choose(config.chosen_budget)
+        return choose(config.chosen_budget, blocks=blocks)
     matrices = location.ranking.projections
     weights = sum(item.weights for item in matrices)
     of = weights if config.granularity == "neuron" else sum(item.rows for item in matrices)
     budget = parse_budget(config.chosen_budget, of, weights)
-    pool = choose(widened(config.chosen_budget, of))
+    # Pruning sees for itself which blocks help, which saliency alone does not.
+    anywhere = None if config.blocks == "auto" else blocks
+    pool = choose(widened(config.chosen_budget, of), blocks=anywhere)
     task = _task(loaded, config, material, pool)
     with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
         if uses_newton(task, deltas):
             return prune(task, deltas, pool, budget)
-    return choose(config.chosen_budget)
+    return choose(config.chosen_budget, blocks=blocks)
 
 
 def train_part(material: Material) -> Prompts:

@@ -4,13 +4,13 @@ With few weights the whole problem fits a linear model: z = logit(m) of every pr
 gender mass c against the original's, as linear functions of the total move u of the selected
 weights. One step minimises, in that model,
 
-    mean_p  KL(f_p || sigmoid(z_p(u)))  +  mass * mean_p c_p(u)^2  +  u^T R u / 2,  R = kappa F + rho I
+    mean_p  KL(f_p || sigmoid(z_p(u)))  +  mass * mean_p c_p(u)^2  +  u^T R u / 2
 
-with the Fisher metric F of general code (`metric`). Prompts are far fewer than weights, so it is
-solved in prompt space. kappa, the price of changing general code, and how far to go from the last
-state to the solution are not guessed: every step tries a few, rounds each to the checkpoint's
-dtype, and keeps the one with the lowest FB-Score on `dev` whose measured divergence is within the
-budget.
+with R = kappa F + rho I and the Fisher metric F of general code (`metric`). Prompts are far fewer
+than weights, so it is solved in prompt space. kappa, the price of changing general code, and how
+far to go from the last state to the solution are not guessed: every step tries a few, rounds each
+to the checkpoint's dtype, and keeps the one with the lowest FB-Score on `dev` whose measured
+divergence is within the budget.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hfbiasedit.editing.metric import Metric, fisher
 from hfbiasedit.editing.optimisation import Outcome, Score, Task, prepared, scored, settle
 from hfbiasedit.errors import BiasEditError
 
-STEPS = 6
+STEPS = 5
 KAPPAS = (0.3, 1.0, 3.0)  # tried at the first step; later ones stay near the best
 LENGTHS = (1.0, 0.6, 0.3)  # of the way from the last state to the solution
 RHO = 1e-3  # of the mean squared length of a prompt's gradient

@@ -11,8 +11,8 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import is_recordable, jacobian, recorded
 from hfbiasedit.editing.material import prepare_windows, remember_original, run
-from hfbiasedit.editing.metric import Metric, _part, fisher
-from hfbiasedit.editing.newton import solve, solved, uses_newton, whitened
+from hfbiasedit.editing.metric import Metric, _part, _part_of, fisher
+from hfbiasedit.editing.newton import Linear, solve, solved, uses_newton
 from hfbiasedit.editing.objective import bias_terms
 from hfbiasedit.editing.optimisation import Task, scored, split_windows
 from hfbiasedit.editing.partial import plan_of
@@ -82,7 +82,7 @@ def _metric(shapes, generator):
         inputs, outputs = a @ a.T / wide, b @ b.T / tall
         weight = torch.nn.Linear(wide, tall).weight
         part = row_slice("w", weight.shape, 0, torch.arange(tall))
-        parts.append(_part(plan_of(part, False, weight.device), inputs, outputs))
+        parts.append(_part_of(plan_of(part, False, weight.device), inputs, outputs))
         dense.append(torch.kron(outputs, inputs))
     return Metric(tuple(parts)), torch.block_diag(*dense)
 
@@ -105,20 +105,37 @@ def test_the_energy_is_what_every_weight_costs_alone():
     torch.testing.assert_close(found.flatten(), expected)
 
 
-@pytest.mark.parametrize("damping", [0.0, 2.0])
-def test_the_step_solves_the_normal_equations(damping):
+def test_the_step_is_the_minimum_of_the_loss_in_the_linear_model():
     generator = torch.Generator().manual_seed(2)
     metric, dense = _metric([(3, 5), (4, 2)], generator)
-    size = len(dense)
+    size, kappa, rho, mass = len(dense), 0.7, 0.2, 0.1
     rows = torch.randn(6, size, generator=generator)
-    residual, now = torch.randn(6, generator=generator), torch.randn(size, generator=generator)
-    kappa, rho = 0.7, 0.2
-    r = kappa * dense + rho * torch.eye(size)
-    expected = torch.linalg.solve(
-        rows.T @ rows + (1 + damping) * r, damping * r @ now - rows.T @ residual
-    )
-    found = solved(whitened(metric, rows, kappa, rho), residual, now, damping)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    start = torch.tensor([-4.0, 0.3, 2.0, 0.1, -0.2, 0.3])
+    aim = torch.tensor([0.2, 0.9, 0.5])
+    goal = torch.cat([aim.logit(), torch.zeros(3)])
+    strength = torch.cat([aim * (1 - aim), torch.full((3,), 2 * mass)]) / 3
+    found = solved(Linear(rows, start, goal, strength, 0.0), metric, kappa, rho)
+
+    u = found.double().requires_grad_()
+    values = start.double() + rows.double() @ u
+    cross = torch.nn.functional.binary_cross_entropy_with_logits(values[:3], aim.double())
+    price = u @ (kappa * dense.double() + rho * torch.eye(size, dtype=torch.float64)) @ u
+    loss = cross + mass * values[3:].square().mean() + price / 2
+    (gradient,) = torch.autograd.grad(loss, u)
+    assert gradient.abs().max() < 1e-3
+
+
+def test_single_weights_have_the_part_of_the_metric_between_them():
+    generator = torch.Generator().manual_seed(3)
+    a, b = torch.randn(5, 9, generator=generator), torch.randn(3, 9, generator=generator)
+    inputs, outputs = a @ a.T, b @ b.T
+    chosen = torch.tensor([1, 4, 8, 13])
+    part = _part(outputs, inputs, torch.stack([chosen // 5, chosen % 5]))
+    expected = torch.kron(outputs, inputs)[chosen][:, chosen]
+    torch.testing.assert_close(part.left @ torch.diag(part.values) @ part.left.T, expected)
+    torch.testing.assert_close(part.diagonal, expected.diagonal())
+    fewer = part.kept(torch.tensor([0, 2]))
+    torch.testing.assert_close(fewer.diagonal, expected.diagonal()[[0, 2]])
 
 
 def test_the_fisher_metric_predicts_the_divergence_of_a_small_move():
