@@ -127,16 +127,24 @@ class Jacobian:
     mass_change: Tensor
 
 
-def jacobian(loaded: LoadedModel, tape: Tape, batches: list[PromptBatch], trunk: Any) -> Jacobian:
+def jacobian(
+    loaded: LoadedModel,
+    tape: Tape,
+    batches: list[PromptBatch],
+    trunk: Any,
+    mass_rows: Tensor | None = None,
+) -> Jacobian:
     """Differentiate all prompts of some batches at the model as it is now.
 
+    The gradients of the mass are taken from `mass_rows` where given: a backward pass less.
     Under several processes each takes its share of the batches and all hold the same result.
     """
     counts = [len(batch) for batch in batches]
     starts = [sum(counts[:number]) for number in range(len(counts))]
     width = sum(plan.count for plan in tape.plans.values())
     total = sum(counts)
-    share_rows, mass_rows = torch.zeros(total, width), torch.zeros(total, width)
+    share_rows, known = torch.zeros(total, width), mass_rows is not None
+    mass_rows = mass_rows if mass_rows is not None else torch.zeros(total, width)
     columns = torch.zeros(3, total)
     for number in distribution.share(range(len(batches))):
         batch, place = batches[number], slice(starts[number], starts[number] + counts[number])
@@ -144,13 +152,14 @@ def jacobian(loaded: LoadedModel, tape: Tape, batches: list[PromptBatch], trunk:
         owner = owners(batch)
         # logit(m) = log P_F - log P_M, and log P_M = log mass + log(1 - m)
         logit = terms.log_share - torch.log1p(-terms.share.clamp_max(1 - 1e-6))
-        logit.sum().backward(retain_graph=True)
+        logit.sum().backward(retain_graph=not known)
         share_rows[place] = tape.per_prompt(owner, len(batch))
-        terms.log_mass.sum().backward()
-        mass_rows[place] = tape.per_prompt(owner, len(batch))
+        if not known:
+            terms.log_mass.sum().backward()
+            mass_rows[place] = tape.per_prompt(owner, len(batch))
         for row, value in enumerate((terms.share, batch.target, terms.mass_change)):
             columns[row, place] = value.detach().float().cpu()
-    distribution.add_up_([share_rows, mass_rows, columns])
+    distribution.add_up_([share_rows, columns] if known else [share_rows, mass_rows, columns])
     return Jacobian(share_rows, mass_rows, *columns)
 
 

@@ -27,7 +27,7 @@ from hfbiasedit.editing.metric import Metric, fisher
 from hfbiasedit.editing.optimisation import Outcome, Score, Task, prepared, scored, settle
 from hfbiasedit.errors import BiasEditError
 
-STEPS = 5
+STEPS = 4
 KAPPAS = (0.3, 1.0, 3.0)  # tried at the first step; later ones stay near the best
 LENGTHS = (1.0, 0.6, 0.3)  # of the way from the last state to the solution
 RHO = 1e-3  # of the mean squared length of a prompt's gradient
@@ -74,11 +74,11 @@ def solve(task: Task, deltas: Deltas) -> Outcome:
     before = scored(task, dev)
     outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
     kappas: tuple[float, ...] = KAPPAS
-    last = before.fb
+    last, linear = before.fb, None
     with progress("editing", STEPS) as bar, recorded(task.loaded.model, deltas.slices) as tape:
         metric = fisher(task.loaded, tape, task.keep, task.trunk, sizes, task.config.seed)
         for step in range(1, STEPS + 1):
-            linear = linear_model(task, tape, train, scale, now)
+            linear = linear_model(task, tape, train, scale, now, linear)
             if not linear.finite:
                 outcome.stopped = "the gradients were not finite"
                 break
@@ -146,9 +146,20 @@ class Linear:
         return RHO * float((self.strength * self.rows.square().sum(1)).mean())
 
 
-def linear_model(task: Task, tape: Tape, batches: list, scale: Tensor, now: Tensor) -> Linear:
-    """Differentiate all prompts at the move `now`."""
-    found = jacobian(task.loaded, tape, batches, task.trunk)
+def linear_model(
+    task: Task,
+    tape: Tape,
+    batches: list,
+    scale: Tensor,
+    now: Tensor,
+    earlier: Linear | None = None,
+) -> Linear:
+    """Differentiate all prompts at the move `now`; the mass as in an `earlier` model, if any.
+
+    The mass is only held where it was, for which its first derivatives are good enough.
+    """
+    known = None if earlier is None else earlier.rows[len(earlier.rows) // 2 :] / scale
+    found = jacobian(task.loaded, tape, batches, task.trunk, known)
     count = len(found.share)
     rows = torch.cat([found.share_rows, found.mass_rows]).mul_(scale)
     values = torch.cat([found.share.logit(1e-6), found.mass_change])
