@@ -46,7 +46,8 @@ def edit(
         float, typer.Option(help="Weight of leaving general code alone, at the start.")
     ] = DEFAULT.keep,
     max_kl: Annotated[
-        float, typer.Option(help="Largest divergence on general code, in nats per token.")
+        float | None,
+        typer.Option(help="Largest divergence on general code; default: the level's."),
     ] = DEFAULT.max_kl,
     mass: Annotated[
         float, typer.Option(help="Weight of keeping the probability of gender words.")

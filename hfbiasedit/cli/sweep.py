@@ -27,7 +27,8 @@ def sweep(
         typer.Option(help="Compare with random selections, full fine-tuning, lora (commas)."),
     ] = None,
     max_kl: Annotated[
-        float, typer.Option(help="Largest divergence on general code, in nats per token.")
+        float | None,
+        typer.Option(help="Largest divergence on general code; default: the level's."),
     ] = DEFAULT.max_kl,
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.")] = DEFAULT.steps,
     anchor: Annotated[

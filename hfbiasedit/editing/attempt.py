@@ -16,10 +16,11 @@ from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.editing import distribution
 from hfbiasedit.editing.anchor import Anchor, Windows
-from hfbiasedit.editing.choosing import parse_budget, select
+from hfbiasedit.editing.choosing import budget_of, select
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.execution import Trunk
+from hfbiasedit.editing.linear import Problem
 from hfbiasedit.editing.locator import Location, locate_with
 from hfbiasedit.editing.material import (
     Prompts,
@@ -37,16 +38,16 @@ from hfbiasedit.editing.optimisation import (
     split_windows,
     watched_divergence,
 )
-from hfbiasedit.editing.pruning import prune, widened
+from hfbiasedit.editing.pruning import POOLS, items_of, prune, widened
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-EDIT_PROMPTS = 768
+EDIT_PROMPTS = 2304
 DEV_PROMPTS = 144
-ANCHOR_WINDOWS = 256
+ANCHOR_WINDOWS = 768
 
 
 @dataclass
@@ -123,13 +124,15 @@ def attempt(
     refuse_quantised(loaded.model)
     seed_everything(config.seed)
     start = time.perf_counter()
+    known = None
     if selection is None:
         location = location or locate_with(loaded, train_part(material), config)
-        selection = _selected(loaded, config, material, location)
+        selection, known = _selected(loaded, config, material, location)
     located = time.perf_counter()
     task = _task(loaded, config, material, selection)
     with Deltas(loaded.model, selection, stored_dtypes(loaded, selection)) as deltas:
-        outcome = solve(task, deltas) if uses_newton(task, deltas) else optimise(task, deltas)
+        newton = uses_newton(task, deltas)
+        outcome = solve(task, deltas, known) if newton else optimise(task, deltas)
         kl = watched_divergence(task)
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
     distribution.wait()
@@ -147,31 +150,33 @@ def _task(
 
 def _selected(
     loaded: LoadedModel, config: EditConfig, material: Material, location: Location
-) -> Selection:
-    """The budget's best by the ranking; rows and weights are pruned from a pool if that works."""
+) -> tuple[Selection, Problem | None]:
+    """The budget's best by the ranking, or pruned from a wider pool if that works.
+
+    Pruning leaves the problem set up, and the solver goes on from it.
+    """
+    level, text = config.granularity, config.chosen_budget
     choose = partial(
         select,
         loaded.model,
         location.ranking,
-        config.granularity,
+        level,
         include=config.include,
         entry_scores=location.entry_scores,
     )
-    blocks = location.blocks if config.granularity != "full" else None
-    if config.granularity not in ("row", "neuron") or config.saliency == "random":
-        return choose(config.chosen_budget, blocks=blocks)
-    matrices = location.ranking.projections
-    weights = sum(item.weights for item in matrices)
-    of = weights if config.granularity == "neuron" else sum(item.rows for item in matrices)
-    budget = parse_budget(config.chosen_budget, of, weights)
-    # Pruning sees for itself which blocks help, which saliency alone does not.
-    anywhere = None if config.blocks == "auto" else blocks
-    pool = choose(widened(config.chosen_budget, of), blocks=anywhere)
-    task = _task(loaded, config, material, pool)
-    with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
-        if uses_newton(task, deltas):
-            return prune(task, deltas, pool, budget)
-    return choose(config.chosen_budget, blocks=blocks)
+    blocks = location.blocks if level != "full" else None
+    if level != "full" and config.saliency != "random" and not config.include:
+        budget = budget_of(location.ranking, level, text)
+        # Pruning sees for itself which blocks help, which saliency alone does not.
+        anywhere = None if config.blocks == "auto" else blocks
+        for times in POOLS:
+            wide = "100%" if level in ("layer", "module") else widened(text, budget.of, times)
+            pool = choose(wide, blocks=anywhere)
+            task = _task(loaded, config, material, pool)
+            with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
+                if uses_newton(task, deltas):
+                    return prune(task, deltas, pool, items_of(pool, location.ranking), budget)
+    return choose(text, blocks=blocks), None
 
 
 def train_part(material: Material) -> Prompts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ EntryScores = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Budget:
-    """So many items of `of`, and at most `weights` scalars (the same share of all projections)."""
+    """At most so many items of `of`, with at most `weights` scalars."""
 
     items: int
     of: int
@@ -31,7 +31,7 @@ class Budget:
 
 
 def parse_budget(text: str, of: int, weights: int) -> Budget:
-    """A count (`64`) or a share (`0.5%`) of `of` items; a share limits the weights to it as well.
+    """A count (`64`) or a share (`0.5%`) of `of` items; a share is one of the weights as well.
 
     Raises:
         UsageError: not a number, zero, or more than there is.
@@ -51,6 +51,32 @@ def parse_budget(text: str, of: int, weights: int) -> Budget:
             raise UsageError(f"budget {text} selects nothing; there are {of} to choose from")
         items = 1
     return Budget(items, of, math.inf if share is None else share * weights)
+
+
+def budget_of(ranking: Ranking, granularity: str, text: str) -> Budget:
+    """What a budget allows at a level.
+
+    Raises:
+        UsageError: the budget makes no sense for the level. BiasEditError: it has no items at all.
+    """
+    weights = sum(item.weights for item in ranking.projections)
+    of = {
+        "full": lambda: ranking.blocks,
+        "layer": lambda: ranking.blocks,
+        "module": lambda: len(ranking.projections),
+        "row": lambda: sum(item.rows for item in ranking.projections),
+        "unit": lambda: sum(group.count for group in ranking.units()),
+        "neuron": lambda: weights,
+    }[granularity]()
+    if not of and granularity == "unit":
+        raise BiasEditError("the model has no MLPs with hidden units; use --granularity row")
+    limit = parse_budget(text, of, weights)
+    if granularity in ("row", "unit") and math.isfinite(limit.weights):
+        # Rows and units of different sizes: a share is one of the weights, however many hold it.
+        limit = replace(limit, items=of)
+    if granularity == "full" and limit.items != limit.of:
+        raise UsageError("granularity full edits all weights; its only budget is 100%")
+    return limit
 
 
 def select(
@@ -75,35 +101,27 @@ def select(
     items = [item for item in ranking.projections if item.block in allowed]
     if not items:
         raise BiasEditError("the chosen blocks hold no projections; give other blocks")
-    everything = sum(item.weights for item in ranking.projections)
+    limit = budget_of(ranking, granularity, budget)
     chosen: list[Slice]
+    number = min(limit.items, limit.of)
     if granularity == "full":
-        limit = parse_budget(budget, ranking.blocks, everything)
-        if limit.items != limit.of:
-            raise UsageError("granularity full edits all weights; its only budget is 100%")
         chosen = [_whole(item) for item in ranking.projections]
     elif granularity == "layer":
-        limit = parse_budget(budget, ranking.blocks, everything)
         scores = ranking.block_scores()
         best = set(sorted(allowed, key=lambda block: -scores[block])[: limit.items])
         chosen = [_whole(item) for item in items if item.block in best]
     elif granularity == "module":
-        limit = parse_budget(budget, len(ranking.projections), everything)
         names = [item.name for item, _ in ranking.matrices() if item.block in allowed]
         best_names = set(names[: limit.items])
         chosen = [_whole(item) for item in items if item.name in best_names]
     elif granularity == "row":
-        limit = parse_budget(budget, sum(item.rows for item in ranking.projections), everything)
-        chosen = _rows(ranking, items, limit)
+        chosen, number = _rows(ranking, items, limit)
     elif granularity == "unit":
         groups = [group for group in ranking.units() if group.block in allowed]
-        total = sum(group.count for group in ranking.units())
         if not groups:
-            raise BiasEditError("the model has no MLPs with hidden units; use --granularity row")
-        limit = parse_budget(budget, total, everything)
-        chosen = _units(ranking, groups, limit)
+            raise BiasEditError("the chosen blocks have no MLPs; give other blocks")
+        chosen, number = _units(ranking, groups, limit)
     else:
-        limit = parse_budget(budget, everything, everything)
         chosen = _entries(ranking, items, limit.items, entry_scores)
     chosen += _extra(model, granularity, chosen, include)
     slices = {part.name: part for part in chosen}
@@ -111,7 +129,7 @@ def select(
         granularity,
         slices,
         fingerprint(model),
-        min(limit.items, limit.of),
+        number,
         limit.of,
         ranking.origin,
     )
@@ -129,13 +147,12 @@ def _take(density: Tensor, costs: Tensor, limit: Budget) -> Tensor:
     return order[: max(1, min(limit.items, fits))]
 
 
-def _rows(ranking: Ranking, items: list[Projection], limit: Budget) -> list[Slice]:
+def _rows(ranking: Ranking, items: list[Projection], limit: Budget) -> tuple[list[Slice], int]:
     scores = torch.cat([ranking.scores[item.name].rows for item in items])
     costs = torch.cat([torch.full((item.rows,), item.columns) for item in items])
     best = _take(scores / costs, costs, limit)
-    return [
-        rows_in(item, rows) for item, rows in _apart(best, [item.rows for item in items], items)
-    ]
+    found = _apart(best, [item.rows for item in items], items)
+    return [rows_in(item, rows) for item, rows in found], len(best)
 
 
 def _apart(
@@ -151,7 +168,7 @@ def _apart(
     return found
 
 
-def _units(ranking: Ranking, groups: list[UnitGroup], limit: Budget) -> list[Slice]:
+def _units(ranking: Ranking, groups: list[UnitGroup], limit: Budget) -> tuple[list[Slice], int]:
     scores = torch.cat([ranking.unit_scores(group) for group in groups])
     costs = torch.cat([torch.full((group.count,), _unit_cost(group)) for group in groups])
     best = _take(scores / costs, costs, limit)
@@ -161,7 +178,7 @@ def _units(ranking: Ranking, groups: list[UnitGroup], limit: Budget) -> list[Sli
         start += group.count
         if len(inside):
             chosen += unit_slices(group, inside.sort().values)
-    return chosen
+    return chosen, len(best)
 
 
 def _unit_cost(group: UnitGroup) -> int:

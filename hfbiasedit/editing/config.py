@@ -20,6 +20,16 @@ DEFAULT_BUDGETS = {
     "neuron": "0.1%",
     "unit": "0.5%",
 }
+# Nats per token of general code. The fewer weights move, the further each of them goes, and the
+# more perplexity of code that the anchor does not resemble rises at the same divergence.
+DEFAULT_MAX_KL = {
+    "full": 0.012,
+    "layer": 0.012,
+    "module": 0.012,
+    "row": 0.01,
+    "neuron": 0.004,
+    "unit": 0.005,
+}
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,14 @@ class EditConfig(LocateConfig):
         include: parameters besides the projections that `full` and `layer` may edit.
         selection: a saved selection to use instead of locating.
         keep: initial weight of `loss_keep`; it grows while the divergence is above `max_kl`.
-        max_kl: largest mean KL(original || edited) on general code, in nats per token.
+        max_kl: largest mean KL(original || edited) on general code, in nats per token; None: the
+            level's default.
         mass: weight of the term that keeps the gender mass where it was.
         steps: of the optimiser. batch_size: prompts per step, over all processes.
         learning_rate: step size relative to the edited weights' typical size; None: the level's.
         patience: evaluations on `dev` without gain before stopping.
         solver: `newton` (see `newton`; ignores keep, steps, batch_size, learning_rate), `adam`, or
-            `auto`: newton for row, neuron and unit where its linear model fits into memory.
+            `auto`: newton wherever its linear model fits into memory.
         audit: configuration of the prompts that the outcome is measured on.
         ability: measure coding ability too.
     """
@@ -80,7 +91,7 @@ class EditConfig(LocateConfig):
     include: tuple[str, ...] = ()
     selection: Path | None = None
     keep: float = 4.0
-    max_kl: float = 0.004
+    max_kl: float | None = None
     mass: float = 0.1
     steps: int = 120
     batch_size: int = 32
@@ -96,9 +107,10 @@ class EditConfig(LocateConfig):
         for name in self.include:
             _one_of("include", name, INCLUDES)
         check_locate(self)
-        for name in ("keep", "max_kl", "mass"):
+        for name in ("keep", "allowed_kl", "mass"):
             if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; give 0 or more")
+                option = "max_kl" if name == "allowed_kl" else name
+                raise UsageError(f"{option} is {getattr(self, name)}; give 0 or more")
         for name in ("steps", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; give at least 1")
@@ -109,6 +121,11 @@ class EditConfig(LocateConfig):
     def chosen_budget(self) -> str:
         """The budget, or the level's default."""
         return self.budget or DEFAULT_BUDGETS[self.granularity]
+
+    @property
+    def allowed_kl(self) -> float:
+        """`max_kl`, or the level's default."""
+        return DEFAULT_MAX_KL[self.granularity] if self.max_kl is None else self.max_kl
 
     def with_(self, **changes: Any) -> EditConfig:
         """A copy with some options changed."""

@@ -139,8 +139,8 @@ def _no_help(found: Attempt, config: EditConfig) -> str:
     return (
         f"no {config.granularity} edit helps within the budget: the dev FB-Score is "
         f"{found.outcome.dev_before:.1f} before and {best:.1f} at best, at a divergence of "
-        f"{least:.2g} or more (allowed {config.max_kl:g}); {found.outcome.stopped}. No patch is "
-        "written; allow more with --max-kl, or try another --granularity or --budget"
+        f"{least:.2g} or more (allowed {config.allowed_kl:g}); {found.outcome.stopped}. No patch "
+        "is written; allow more with --max-kl, or try another --granularity or --budget"
     )
 
 
@@ -238,7 +238,7 @@ def _document(
         "seed": config.seed,
         "selection": selection.summary(loaded.model),
         "splits": splits,
-        "kl": found.kl_summary(config.max_kl),
+        "kl": found.kl_summary(config.allowed_kl),
         "history": found.outcome.history,
         "steps": found.outcome.steps,
         "stopped": found.outcome.stopped,

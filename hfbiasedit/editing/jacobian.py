@@ -9,7 +9,7 @@ sum over t of g[s, t] x[s, t]^T. They are formed for the selected rows or entrie
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +20,39 @@ from transformers.pytorch_utils import Conv1D
 from hfbiasedit.editing import distribution
 from hfbiasedit.editing.batches import PromptBatch
 from hfbiasedit.editing.material import run
-from hfbiasedit.editing.objective import bias_terms
+from hfbiasedit.editing.objective import Bias, bias_terms
 from hfbiasedit.editing.partial import Plan, plan_of
-from hfbiasedit.editing.slices import WHOLE, Slice
+from hfbiasedit.editing.slices import Slice
 from hfbiasedit.models.architecture import submodule_weight
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 
+@dataclass(frozen=True)
+class Bases:
+    """Orthonormal directions [a, r] and [b, s] of a tensor [a, b]; None: all of them."""
+
+    first: Tensor | None = None
+    second: Tensor | None = None
+
+    def expand(self, move: Tensor) -> Tensor:
+        """first @ move @ second^T, from coordinates [r, s] to weights [a, b]."""
+        move = move if self.first is None else self.first @ move
+        return move if self.second is None else move @ self.second.T
+
+    def reduce(self, squares: Tensor, *, first: bool) -> Tensor:
+        """Second moments [a, a] or [b, b] of one side, in coordinates."""
+        basis = self.first if first else self.second
+        return squares if basis is None else basis.T @ squares @ basis
+
+
 @dataclass
 class Tape:
     """The last pass through every selected projection: its plan, input and output gradient.
 
-    `widths` are the projections' numbers of inputs and outputs.
+    `widths` are the projections' numbers of inputs and outputs; `bases` the directions in which
+    their gradients are wanted.
     """
 
     names: list[str]
@@ -41,38 +60,83 @@ class Tape:
     widths: dict[str, tuple[int, int]]
     inputs: dict[str, Tensor] = field(default_factory=dict)
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    bases: dict[str, Bases] = field(default_factory=dict)
 
-    def per_sequence(self, name: str) -> Tensor:
-        """Gradients [S, n] of one tensor's selected weights, in the layout of `Slice.take`."""
+    def factors(self, name: str) -> tuple[Tensor, Tensor]:
+        """Selected inputs [S, T, in] and output gradients [S, T, out], float32."""
         plan, x, g = self.plans[name], self.inputs[name].float(), self.gradients[name].float()
         x = x if plan.inputs is None else x[..., plan.inputs]
-        g = g if plan.output is None else g[..., plan.output]
+        return x, g if plan.output is None else g[..., plan.output]
+
+    def count(self, name: str) -> int:
+        """How many coordinates one tensor's selected weights have."""
+        plan, bases = self.plans[name], self.bases.get(name, Bases())
+        if plan.row is not None:
+            return plan.count
+        wide, tall = self.sides(name)
+        first, second = (wide, tall) if plan.input_first else (tall, wide)
+        first = first if bases.first is None else bases.first.shape[1]
+        return first * (second if bases.second is None else bases.second.shape[1])
+
+    def sides(self, name: str) -> tuple[int, int]:
+        """How many inputs and outputs of one tensor are selected."""
+        plan, (wide, tall) = self.plans[name], self.widths[name]
+        wide = wide if plan.inputs is None else len(plan.inputs)
+        return wide, tall if plan.output is None else len(plan.output)
+
+    def per_sequence(self, name: str) -> Tensor:
+        """Gradients [S, n] of one tensor's coordinates (all weights: as `Slice.take` has them)."""
+        plan, (x, g) = self.plans[name], self.factors(name)
         if plan.row is not None:
             return torch.einsum("sto,sti->soi", g, x)[:, plan.row, plan.column]
-        order = "sti,sto->sio" if plan.input_first else "sto,sti->soi"
+        bases = self.bases.get(name, Bases())
         left, right = (x, g) if plan.input_first else (g, x)
-        return torch.einsum(order, left, right).flatten(1)
+        left = left if bases.first is None else left @ bases.first.to(left)
+        right = right if bases.second is None else right @ bases.second.to(right)
+        return torch.einsum("sta,stb->sab", left, right).flatten(1)
 
-    def per_prompt(self, owner: Tensor, prompts: int) -> Tensor:
-        """Gradients [prompts, all selected weights]; `owner` [S] names each sequence's prompt."""
-        parts = []
+    def per_prompt(self, owner: Tensor, into: Tensor) -> None:
+        """Add gradients to `into` [prompts, D]; `owner` [S] names each sequence's prompt."""
+        start = 0
         for name in self.names:
-            found = self.per_sequence(name)
-            owner = owner.to(found.device)
-            rows = found.new_zeros(prompts, found.shape[1])
-            parts.append(rows.index_add_(0, owner, found).cpu())
-        return torch.cat(parts, dim=1)
+            found = self.per_sequence(name).cpu()
+            into[:, start : start + found.shape[1]].index_add_(0, owner, found)
+            start += found.shape[1]
 
 
 def is_recordable(model: nn.Module, slices: Mapping[str, Slice]) -> bool:
-    """Whether every slice is rows or entries of a plain `Linear` or `Conv1D` weight."""
-    for name, part in slices.items():
+    """Whether every slice is of the weight of a plain `Linear` or `Conv1D`."""
+    for name in slices:
         module, attribute = submodule_weight(model, name)
-        if part.kind == WHOLE or attribute != "weight":
+        if attribute != "weight":
             return False
         if type(module) not in (nn.Linear, Conv1D):
             return False
     return True
+
+
+@dataclass
+class Moments:
+    """Sums of outer products of selected inputs [in, in] and output gradients [out, out]."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, tape: Tape) -> Moments:
+        """Nothing yet."""
+        sides = {name: tape.sides(name) for name in tape.names}
+        inputs = {name: torch.zeros(wide, wide) for name, (wide, _) in sides.items()}
+        return cls(inputs, {name: torch.zeros(tall, tall) for name, (_, tall) in sides.items()})
+
+    def add(self, name: str, x: Tensor, g: Tensor) -> None:
+        """Add inputs [N, in] and output gradients [N, out]."""
+        self.inputs[name] += (x.T @ x).cpu()
+        self.outputs[name] += (g.T @ g).cpu()
+
+    def complete(self) -> None:
+        """Add up over all processes."""
+        distribution.add_up_([*self.inputs.values(), *self.outputs.values()])
 
 
 @contextlib.contextmanager
@@ -113,54 +177,75 @@ def recorded(model: nn.Module, slices: Mapping[str, Slice]) -> Iterator[Tape]:
 
 @dataclass(frozen=True)
 class Jacobian:
-    """Linear model of P prompts in D selected weights, float32 on the CPU.
+    """A score of P prompts and its gradients in D selected weights, float32 on the CPU.
 
     Attributes:
-        share_rows, mass_rows: [P, D], gradients of logit(m) and of the log gender mass.
-        share, target, mass_change: [P], m, f and log mass - original log mass.
+        rows: [P, D]. values: [P].
     """
 
-    share_rows: Tensor
-    mass_rows: Tensor
-    share: Tensor
-    target: Tensor
-    mass_change: Tensor
+    rows: Tensor
+    values: Tensor
 
 
-def jacobian(
+def gradients_of_share(
+    loaded: LoadedModel, tape: Tape, batches: list[PromptBatch], trunk: Any
+) -> Jacobian:
+    """The shares of women m, and the gradients of logit(m)."""
+
+    return _differentiated(loaded, tape, batches, trunk, lambda terms: (_logit(terms), terms.share))
+
+
+def _logit(terms: Bias) -> Tensor:
+    # logit(m) = log P_F - log P_M, and log P_M = log mass + log(1 - m)
+    return terms.log_share - torch.log1p(-terms.share.clamp_max(1 - 1e-6))
+
+
+def factors_of_share(
+    loaded: LoadedModel, tape: Tape, batches: list[PromptBatch], trunk: Any
+) -> Moments:
+    """Second moments of inputs and of output gradients of logit(m), each weighted by the other."""
+    found = Moments.of(tape)
+    for batch in distribution.share(batches):
+        _logit(bias_terms(batch, run(loaded, batch, trunk))).sum().backward()
+        for name in tape.names:
+            x, g = (factor.flatten(0, -2) for factor in tape.factors(name))
+            found.add(name, x * g.norm(dim=-1, keepdim=True), g * x.norm(dim=-1, keepdim=True))
+    found.complete()
+    return found
+
+
+def gradients_of_mass(
+    loaded: LoadedModel, tape: Tape, batches: list[PromptBatch], trunk: Any
+) -> Jacobian:
+    """The changes of the log gender mass, and the gradients of the log gender mass."""
+    return _differentiated(
+        loaded, tape, batches, trunk, lambda terms: (terms.log_mass, terms.mass_change)
+    )
+
+
+def _differentiated(
     loaded: LoadedModel,
     tape: Tape,
     batches: list[PromptBatch],
     trunk: Any,
-    mass_rows: Tensor | None = None,
+    score: Callable[[Bias], tuple[Tensor, Tensor]],
 ) -> Jacobian:
-    """Differentiate all prompts of some batches at the model as it is now.
+    """Differentiate a score (the first of two) and return the second's values.
 
-    The gradients of the mass are taken from `mass_rows` where given: a backward pass less.
     Under several processes each takes its share of the batches and all hold the same result.
     """
     counts = [len(batch) for batch in batches]
-    starts = [sum(counts[:number]) for number in range(len(counts))]
-    width = sum(plan.count for plan in tape.plans.values())
-    total = sum(counts)
-    share_rows, known = torch.zeros(total, width), mass_rows is not None
-    mass_rows = mass_rows if mass_rows is not None else torch.zeros(total, width)
-    columns = torch.zeros(3, total)
+    rows = torch.zeros(sum(counts), sum(tape.count(name) for name in tape.names))
+    values = torch.zeros(len(rows))
     for number in distribution.share(range(len(batches))):
-        batch, place = batches[number], slice(starts[number], starts[number] + counts[number])
-        terms = bias_terms(batch, run(loaded, batch, trunk))
-        owner = owners(batch)
-        # logit(m) = log P_F - log P_M, and log P_M = log mass + log(1 - m)
-        logit = terms.log_share - torch.log1p(-terms.share.clamp_max(1 - 1e-6))
-        logit.sum().backward(retain_graph=not known)
-        share_rows[place] = tape.per_prompt(owner, len(batch))
-        if not known:
-            terms.log_mass.sum().backward()
-            mass_rows[place] = tape.per_prompt(owner, len(batch))
-        for row, value in enumerate((terms.share, batch.target, terms.mass_change)):
-            columns[row, place] = value.detach().float().cpu()
-    distribution.add_up_([share_rows, columns] if known else [share_rows, mass_rows, columns])
-    return Jacobian(share_rows, mass_rows, *columns)
+        batch, start = batches[number], sum(counts[:number])
+        scores, wanted = score(bias_terms(batch, run(loaded, batch, trunk)))
+        scores.sum().backward()
+        place = slice(start, start + len(batch))
+        tape.per_prompt(owners(batch), rows[place])
+        values[place] = wanted.detach().float().cpu()
+    distribution.add_up_([rows, values])
+    return Jacobian(rows, values)
 
 
 def owners(batch: PromptBatch) -> Tensor:

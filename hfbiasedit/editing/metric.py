@@ -10,7 +10,7 @@ no matrix structure: the part of C (x) G between them is written out, C[c, c'] G
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,8 @@ from torch import Tensor
 
 from hfbiasedit.editing import distribution
 from hfbiasedit.editing.anchor import Windows, choose
-from hfbiasedit.editing.jacobian import Tape
+from hfbiasedit.editing.jacobian import Bases, Moments, Tape
 from hfbiasedit.editing.material import run
-from hfbiasedit.editing.partial import Plan
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -67,13 +66,33 @@ class Metric:
 
     parts: tuple[_Part, ...]
 
-    def whiten(self, rows: Tensor, kappa: float, rho: float) -> Tensor:
-        """R^-1/2 of every row [P, D] (in the eigenbasis), R = kappa F + rho I."""
-        return self._each(rows, kappa, rho, into=True)
+    def gram(self, blocks: Sequence[Tensor], kappa: float, rho: float) -> Tensor:
+        """Inner products [N, N] of rows [N, D] (in blocks) under R^-1, R = kappa F + rho I."""
+        count = sum(len(block) for block in blocks)
+        gram = torch.zeros(count, count)
+        for pieces in zip(*(self._pieces(block) for block in blocks), strict=True):
+            part = pieces[0][0]
+            root = (kappa * part.values + rho).rsqrt()
+            white = [(_turned(part, piece, into=True) * root).flatten(1) for _, piece in pieces]
+            joined = torch.cat(white)
+            gram.addmm_(joined, joined.T)
+        return gram
 
-    def unwhiten(self, rows: Tensor, kappa: float, rho: float) -> Tensor:
-        """R^-1/2 from the eigenbasis back to weights: the second half of R^-1."""
-        return self._each(rows, kappa, rho, into=False)
+    def inverse(self, move: Tensor, kappa: float, rho: float) -> Tensor:
+        """R^-1 times a vector [D]."""
+        found = []
+        for part, piece in self._pieces(move[None]):
+            inside = _turned(part, piece, into=True) / (kappa * part.values + rho)
+            found.append(_turned(part, inside, into=False).flatten())
+        return torch.cat(found)
+
+    def _pieces(self, rows: Tensor) -> Iterator[tuple[_Part, Tensor]]:
+        """The columns of rows [N, D] that belong to each part, in the part's layout."""
+        start = 0
+        for part in self.parts:
+            count = part.values.numel()
+            yield part, rows[:, start : start + count].view(len(rows), *part.values.shape)
+            start += count
 
     def kept(self, items: Sequence[Tensor]) -> Metric:
         """The metric of some items of every tensor; a tensor of which nothing is left goes."""
@@ -82,36 +101,18 @@ class Metric:
 
     def energy(self, move: Tensor, kappa: float, rho: float) -> list[Tensor]:
         """Per tensor, what each weight's own move costs [a, b]: u_i^2 (kappa F_ii + rho)."""
-        found, start = [], 0
-        for part in self.parts:
-            count = part.values.numel()
-            piece = move[start : start + count].view(part.values.shape)
-            found.append(piece.square() * (kappa * part.diagonal + rho))
-            start += count
-        return found
-
-    def _each(self, rows: Tensor, kappa: float, rho: float, *, into: bool) -> Tensor:
-        found, start = [], 0
-        for part in self.parts:
-            count = part.values.numel()
-            piece = rows[:, start : start + count].view(len(rows), *part.values.shape)
-            scale = (kappa * part.values + rho).rsqrt()
-            piece = _turned(part, piece, into=True) * scale if into else piece * scale
-            piece = piece if into else _turned(part, piece, into=False)
-            found.append(piece.reshape(len(rows), count))
-            start += count
-        return torch.cat(found, dim=1)
+        pieces = self._pieces(move[None])
+        return [u[0].square() * (kappa * part.diagonal + rho) for part, u in pieces]
 
 
-def fisher(
-    loaded: LoadedModel, tape: Tape, windows: Windows, trunk: Any, sizes: list[float], seed: int
-) -> Metric:
-    """Measure the metric on windows of general code; weights are in units of `sizes` (per tensor).
+def code_moments(
+    loaded: LoadedModel, tape: Tape, windows: Windows, trunk: Any, seed: int
+) -> Moments:
+    """C and G of every selected tensor, on windows of general code.
 
     Under several processes each takes its share of the windows and all hold the same result.
     """
-    inputs: dict[str, Tensor] = {}
-    outputs: dict[str, Tensor] = {}
+    found = Moments.of(tape)
     counts = torch.zeros(2)
     for start in distribution.share(range(0, len(windows), _PIECE)):
         piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
@@ -122,32 +123,30 @@ def fisher(
         likelihood.sum().backward()
         counts += torch.tensor([float(piece.input_ids.numel()), float(len(drawn))])
         for name in tape.names:
-            plan = tape.plans[name]
-            x, g = tape.inputs[name].flatten(0, -2), tape.gradients[name].flatten(0, -2)
-            x = (x if plan.inputs is None else x[:, plan.inputs]).float()
-            g = (g if plan.output is None else g[:, plan.output]).float()
-            inputs[name] = inputs.get(name, 0.0) + (x.T @ x).cpu()
-            outputs[name] = outputs.get(name, 0.0) + (g.T @ g).cpu()
-    _complete(tape, inputs, outputs)
-    distribution.add_up_([counts, *inputs.values(), *outputs.values()])
+            x, g = tape.factors(name)
+            found.add(name, x.flatten(0, -2), g.flatten(0, -2))
+    found.complete()
+    distribution.add_up_([counts])
     tokens, places = counts.clamp_min(1).tolist()
+    for name in tape.names:
+        found.inputs[name] /= tokens
+        found.outputs[name] /= places
+    return found
+
+
+def metric_of(tape: Tape, code: Moments, sizes: list[float]) -> Metric:
+    """The metric of the tape's coordinates, in units of `sizes` (per tensor)."""
     parts = []
     for name, size in zip(tape.names, sizes, strict=True):
-        squares = inputs[name] / tokens * size**2
-        parts.append(_part_of(tape.plans[name], squares, outputs[name] / places))
-    return Metric(tuple(parts))
-
-
-def _complete(tape: Tape, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
-    """Zeros where this process had no windows, so that all processes add up the same tensors."""
-    for name in tape.names:
-        if name in inputs:
+        plan, bases = tape.plans[name], tape.bases.get(name, Bases())
+        inputs, outputs = code.inputs[name] * size**2, code.outputs[name]
+        if plan.row is not None and plan.column is not None:
+            index = torch.stack([plan.row, plan.column]).cpu()
+            parts.append(_part(outputs, inputs, index))
             continue
-        plan = tape.plans[name]
-        module_in, module_out = tape.widths[name]
-        wide = module_in if plan.inputs is None else len(plan.inputs)
-        tall = module_out if plan.output is None else len(plan.output)
-        inputs[name], outputs[name] = torch.zeros(wide, wide), torch.zeros(tall, tall)
+        first, second = (inputs, outputs) if plan.input_first else (outputs, inputs)
+        parts.append(_part(bases.reduce(first, first=True), bases.reduce(second, first=False)))
+    return Metric(tuple(parts))
 
 
 def _turned(part: _Part, piece: Tensor, *, into: bool) -> Tensor:
@@ -172,12 +171,6 @@ def _part(first: Tensor, second: Tensor, index: Tensor | None = None) -> _Part:
         return _Part(first, second, index, first.diagonal()[row] * second.diagonal()[column])
     values, left = _eigen(first[row][:, row] * second[column][:, column])
     return _Part(first, second, index, values, left)
-
-
-def _part_of(plan: Plan, inputs: Tensor, outputs: Tensor) -> _Part:
-    if plan.row is not None and plan.column is not None:
-        return _part(outputs, inputs, torch.stack([plan.row, plan.column]).cpu())
-    return _part(inputs, outputs) if plan.input_first else _part(outputs, inputs)
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,7 @@ LEARNING_RATES = {
 }
 _EVALUATIONS = 12  # on dev, spread over the steps
 _KEEP_WINDOWS = 8  # per step, over all processes
+_WATCHED = 96  # windows on which the divergence is measured
 _MOST_KEEP = 16  # times the weight of `loss_keep` at the start
 _PIECES = 3  # length groups of a step's prompts: little padding, all templates in every step
 
@@ -143,7 +144,7 @@ def _within(
 
     The divergence grows with the square of the deltas, so that one guess is nearly always enough.
     """
-    scale, limit = 1.0, task.config.max_kl
+    scale, limit = 1.0, task.config.allowed_kl
     for _ in range(2):
         if score.mean_kl <= limit:
             return scale, score
@@ -164,11 +165,11 @@ def settle(deltas: Deltas, outcome: Outcome) -> None:
 
 def _adapted(keep: float, kl: float, config: EditConfig) -> float:
     """More weight on keeping when the divergence nears its limit, less when it is far from it."""
-    if not config.keep or not config.max_kl:
+    if not config.keep or not config.allowed_kl:
         return keep
-    if kl > config.max_kl:
-        return min(_MOST_KEEP * config.keep, keep * min(2.0, kl / config.max_kl))
-    return max(config.keep, keep / 1.5) if kl < 0.6 * config.max_kl else keep
+    if kl > config.allowed_kl:
+        return min(_MOST_KEEP * config.keep, keep * min(2.0, kl / config.allowed_kl))
+    return max(config.keep, keep / 1.5) if kl < 0.6 * config.allowed_kl else keep
 
 
 def _schedule(steps: int) -> Any:
@@ -287,10 +288,11 @@ def watched_divergence(task: Task) -> Tensor:
 
 
 def split_windows(windows: Windows) -> tuple[Windows, Windows]:
-    """Three quarters to train with, one quarter to watch; both from all over the anchor."""
+    """Most to train with, the others (about `_WATCHED`) to watch; both from all over the anchor."""
+    every = max(4, len(windows) // _WATCHED)
     numbers = list(range(len(windows)))
-    watch = numbers[3::4] or numbers
-    keep = [number for number in numbers if number % 4 != 3]
+    watch = numbers[every - 1 :: every] or numbers
+    keep = [number for number in numbers if number % every != every - 1]
     return choose(windows, keep), choose(windows, watch)
 
 

@@ -163,7 +163,7 @@ def _row(
         "share": summary["share"],
         "selection": summary,
         "splits": outcome.compare_splits(before, after, config.seed),
-        "kl": found.kl_summary(config.max_kl),
+        "kl": found.kl_summary(config.allowed_kl),
         "perplexity_change": change,
         "seconds": seconds,
         "patch_bytes": size,

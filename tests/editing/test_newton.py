@@ -1,24 +1,34 @@
 """Per-prompt gradients, the metric, the step and the pruning against direct computations."""
 
+import math
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
 
+from hfbiasedit.editing import linear
 from hfbiasedit.editing.anchor import load_anchor
-from hfbiasedit.editing.choosing import Budget
+from hfbiasedit.editing.choosing import Budget, select, unit_slices
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.deltas import Deltas
-from hfbiasedit.editing.jacobian import is_recordable, jacobian, recorded
+from hfbiasedit.editing.jacobian import (
+    gradients_of_mass,
+    gradients_of_share,
+    is_recordable,
+    recorded,
+)
+from hfbiasedit.editing.linear import LOGIT, MASS, Linear, joined, samples, solved
+from hfbiasedit.editing.locator import random_ranking
 from hfbiasedit.editing.material import prepare_windows, remember_original, run
-from hfbiasedit.editing.metric import Metric, _part, _part_of, fisher
-from hfbiasedit.editing.newton import Linear, solve, solved, uses_newton
+from hfbiasedit.editing.metric import Metric, _part, code_moments, metric_of
+from hfbiasedit.editing.newton import solve, uses_newton
 from hfbiasedit.editing.objective import bias_terms
 from hfbiasedit.editing.optimisation import Task, scored, split_windows
-from hfbiasedit.editing.partial import plan_of
-from hfbiasedit.editing.pruning import prune, widened
+from hfbiasedit.editing.pruning import items_of, prune, widened
 from hfbiasedit.editing.selection import Selection, fingerprint, rows_in
-from hfbiasedit.editing.slices import entry_slice, row_slice
+from hfbiasedit.editing.slices import WHOLE, Slice, entry_slice, row_slice
+from hfbiasedit.editing.subspace import rank_for, set_bases
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
@@ -59,12 +69,13 @@ def test_a_row_of_the_jacobian_is_the_gradient_of_that_prompt_alone(family, mode
     batches = prompts.batches(range(len(prompts)), 7)
     with Deltas(loaded.model, selection) as deltas:
         with recorded(loaded.model, selection.slices) as tape:
-            found = jacobian(loaded, tape, batches, None)
+            shares = gradients_of_share(loaded, tape, batches, None)
+            masses = gradients_of_mass(loaded, tape, batches, None)
         order = torch.cat([batch.index for batch in batches]).tolist()
         for place in (0, 3, len(order) - 1):
             for rows, score in (
-                (found.share_rows, lambda t: torch.logit(t.share)),
-                (found.mass_rows, lambda t: t.log_mass),
+                (shares.rows, lambda t: torch.logit(t.share)),
+                (masses.rows, lambda t: t.log_mass),
             ):
                 for value in deltas.values.values():
                     value.grad = None
@@ -80,9 +91,7 @@ def _metric(shapes, generator):
     for tall, wide in shapes:
         a, b = (torch.randn(n, 2 * n, generator=generator) for n in (wide, tall))
         inputs, outputs = a @ a.T / wide, b @ b.T / tall
-        weight = torch.nn.Linear(wide, tall).weight
-        part = row_slice("w", weight.shape, 0, torch.arange(tall))
-        parts.append(_part_of(plan_of(part, False, weight.device), inputs, outputs))
+        parts.append(_part(outputs, inputs))
         dense.append(torch.kron(outputs, inputs))
     return Metric(tuple(parts)), torch.block_diag(*dense)
 
@@ -93,8 +102,10 @@ def test_the_metric_is_inverted_exactly():
     rows = torch.randn(6, len(dense), generator=generator)
     kappa, rho = 2.0, 0.1
     inverse = torch.linalg.inv(kappa * dense + rho * torch.eye(len(dense)))
-    there_and_back = metric.unwhiten(metric.whiten(rows, kappa, rho), kappa, rho)
-    torch.testing.assert_close(there_and_back, rows @ inverse, rtol=1e-3, atol=1e-4)
+    found = torch.stack([metric.inverse(row, kappa, rho) for row in rows])
+    torch.testing.assert_close(found, rows @ inverse, rtol=1e-3, atol=1e-4)
+    gram = metric.gram((rows[:2], rows[2:]), kappa, rho)
+    torch.testing.assert_close(gram, rows @ inverse @ rows.T, rtol=1e-3, atol=1e-4)
 
 
 def test_the_energy_is_what_every_weight_costs_alone():
@@ -113,8 +124,13 @@ def test_the_step_is_the_minimum_of_the_loss_in_the_linear_model():
     start = torch.tensor([-4.0, 0.3, 2.0, 0.1, -0.2, 0.3])
     aim = torch.tensor([0.2, 0.9, 0.5])
     goal = torch.cat([aim.logit(), torch.zeros(3)])
-    strength = torch.cat([aim * (1 - aim), torch.full((3,), 2 * mass)]) / 3
-    found = solved(Linear(rows, start, goal, strength, 0.0), metric, kappa, rho)
+    strength = torch.cat([aim * (1 - aim), torch.full((3,), 2 * mass)])
+    kind = torch.tensor([LOGIT] * 3 + [MASS] * 3)
+    model = Linear((rows,), start, goal, strength, kind, torch.arange(6) % 3, 0.0)
+    found = solved(model, metric, kappa, rho)
+    # The same values in two blocks, in another order: the same problem.
+    halves = [model.part(torch.arange(6) % 2 == odd) for odd in (0, 1)]
+    torch.testing.assert_close(solved(joined(halves), metric, kappa, rho), found)
 
     u = found.double().requires_grad_()
     values = start.double() + rows.double() @ u
@@ -150,7 +166,7 @@ def test_the_fisher_metric_predicts_the_divergence_of_a_small_move():
     task = _task(loaded)
     with Deltas(loaded.model, selection) as deltas:
         with recorded(loaded.model, selection.slices) as tape:
-            metric = fisher(loaded, tape, task.keep, None, [1.0], 0)
+            metric = metric_of(tape, code_moments(loaded, tape, task.keep, None, 0), [1.0])
         (part,) = metric.parts
         value = deltas.values[item.name]
         move = 0.02 * torch.randn(value.shape, generator=torch.Generator().manual_seed(4))
@@ -198,11 +214,15 @@ def test_a_tight_budget_is_kept_at_the_price_of_the_gain():
 
 def test_solver_is_refused_where_it_cannot_work():
     loaded = worlds.loaded("llama")
-    item = projections(loaded.model)[0]
-    whole = Selection("module", {item.name: _whole(item)}, fingerprint(loaded.model))
+    norm = loaded.model.model.norm.weight
+    whole = Selection(
+        "full",
+        {"model.norm.weight": _whole("model.norm.weight", norm.shape)},
+        fingerprint(loaded.model),
+    )
     assert not is_recordable(loaded.model, whole.slices)
     for solver, error in (("newton", True), ("adam", False), ("auto", False)):
-        task = _task(loaded, granularity="module", solver=solver)
+        task = _task(loaded, granularity="full", solver=solver)
         with Deltas(loaded.model, whole) as deltas:
             if error:
                 with pytest.raises(BiasEditError, match="use adam"):
@@ -211,10 +231,94 @@ def test_solver_is_refused_where_it_cannot_work():
                 assert not uses_newton(task, deltas)
 
 
-def _whole(item):
-    from hfbiasedit.editing.slices import WHOLE, Slice
+def _whole(name, shape):
+    return Slice(name, WHOLE, tuple(shape))
 
-    return Slice(item.name, WHOLE, item.shape)
+
+def test_too_many_weights_are_left_to_adam(monkeypatch):
+    loaded = worlds.loaded("llama")
+    selection = _selection(loaded.model, "entries")
+    monkeypatch.setattr(linear, "LIMIT", 1000)
+    with Deltas(loaded.model, selection) as deltas:
+        assert not uses_newton(_task(loaded), deltas)
+        with pytest.raises(BiasEditError, match="too many weights"):
+            uses_newton(_task(loaded, solver="newton"), deltas)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_coordinates_are_the_weights_gradients_in_orthonormal_directions(family):
+    loaded = worlds.loaded(family)
+    task = _task(loaded)
+    items = projections(loaded.model)[-2:]
+    slices = {items[0].name: _whole(items[0].name, items[0].shape)}
+    slices[items[1].name] = rows_in(items[1], torch.arange(5))
+    batches = task.prompts.batches(task.train, 7)
+    with recorded(loaded.model, slices) as tape:
+        whole = gradients_of_share(loaded, tape, batches, None).rows
+        code = code_moments(loaded, tape, task.keep, None, 0)
+        set_bases(task, tape, slices, code, batches, 3)
+        cut = gradients_of_share(loaded, tape, batches, None).rows
+    start = cut_start = 0
+    for name, part in slices.items():
+        bases, count = tape.bases[name], tape.count(name)
+        for basis in (bases.first, bases.second):
+            if basis is not None:
+                torch.testing.assert_close(basis.T @ basis, torch.eye(3), rtol=0, atol=1e-5)
+        assert (bases.first is None) == (part.kind != WHOLE)
+        full = whole[:, start : start + part.count]
+        shape = part.shape if part.kind == WHOLE else (5, part.count // 5)
+        for number in (0, len(full) - 1):
+            here = cut[number, cut_start : cut_start + count]
+            here = here.view(-1, 3)
+            # <J, U A V^T> = <U^T J V, A> for any A: moves are expanded as gradients are reduced.
+            move = torch.randn(here.shape, generator=torch.Generator().manual_seed(number))
+            weights = bases.expand(move)
+            assert weights.shape == tuple(shape)
+            direct = float((weights.flatten() * full[number]).sum())
+            assert float((here * move).sum()) == pytest.approx(direct, rel=1e-3, abs=1e-5)
+        start, cut_start = start + part.count, cut_start + count
+
+
+def test_the_rank_is_the_largest_that_fits():
+    whole = {"a": _whole("a", (100, 40)), "b": row_slice("b", (50, 60), 0, torch.arange(10))}
+    assert rank_for(whole, 4600) is None
+    assert rank_for(whole, 4599) == 96  # 96 * 40 + 10 * 60 = 4440
+    assert rank_for(whole, 4439) == 64  # 64 * 40 + 10 * 60 = 3160
+    assert rank_for(whole, 3159) == 48
+    assert rank_for(whole, 416) == 16  # 16 * 16 + 10 * 16
+    assert rank_for(whole, 415) == 0
+
+
+@pytest.mark.parametrize("level", ["layer", "module", "full"])
+def test_whole_matrices_move_within_few_directions(level, monkeypatch):
+    """So cut down that nothing else fits, the edit still helps, and moves are of that rank."""
+    loaded = worlds.loaded("llama")
+    task = _task(loaded, granularity=level, max_kl=0.05)
+    items = projections(loaded.model)[-3:]
+    selection = Selection(
+        level, {i.name: _whole(i.name, i.shape) for i in items}, fingerprint(loaded.model)
+    )
+    monkeypatch.setattr(linear, "LIMIT", linear.elements(1) * 3 * 16 * 16)
+    with Deltas(loaded.model, selection) as deltas:
+        outcome = solve(task, deltas)
+        moved = {name: value.detach().clone() for name, value in deltas.values.items()}
+    assert outcome.dev_after < 0.7 * outcome.dev_before
+    for value in moved.values():
+        singular = torch.linalg.svdvals(value)
+        assert int((singular > 1e-5 * singular[0]).sum()) <= 16
+
+
+def test_samples_share_out_the_prompts(monkeypatch):
+    loaded = worlds.loaded("llama")
+    task = _task(loaded)
+    monkeypatch.setattr(linear, "SAMPLE", len(task.train) // 3)
+    parts = samples(task, 9)
+    found = [torch.cat([b.index for b in part.prompts]).tolist() for part in parts]
+    assert sorted(chain.from_iterable(found)) == sorted(task.train)
+    assert 2 <= len(parts) <= 4
+    held = torch.cat([b.index for b in parts[0].held]).tolist()
+    assert set(held) < set(found[0])
+    assert len(samples(task, 1)) == 1
 
 
 @pytest.mark.parametrize("mode", ["rows", "entries"])
@@ -222,11 +326,56 @@ def test_pruning_keeps_a_part_of_the_pool_within_the_budget(mode):
     loaded = worlds.loaded("llama")
     task = _task(loaded)
     pool = _selection(loaded.model, mode, count=8)
+    items = items_of(pool, _ranking(loaded.model))
     with Deltas(loaded.model, pool) as deltas:
-        kept = prune(task, deltas, pool, Budget(5, 100, weights=300))
+        kept, found = prune(task, deltas, pool, items, Budget(5, 100, weights=300))
     assert kept.intersect(pool).weights == kept.weights <= 300
-    assert (kept.rows if mode == "rows" else kept.weights) <= 5
+    assert kept.items == (kept.rows if mode == "rows" else kept.weights) <= 5
     assert kept.weights > 0
+    # What comes with it is the problem in the weights that are kept.
+    with Deltas(loaded.model, kept) as deltas, recorded(loaded.model, kept.slices) as tape:
+        fresh = gradients_of_share(loaded, tape, task.prompts.batches(task.train, 32), None)
+        number = fresh.rows.shape[0]
+        torch.testing.assert_close(
+            found.prompts.rows[0][:number], fresh.rows * found.scale, rtol=1e-3, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("level", "budget"),
+    [("unit", Budget(6, 10**6, 10**9)), ("module", Budget(2, 99, math.inf)),
+     ("layer", Budget(1, 9, math.inf))],
+)  # fmt: skip
+@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3"])
+def test_pruning_keeps_whole_items(family, level, budget):
+    loaded = worlds.loaded(family)
+    ranking = _ranking(loaded.model)
+    pool = select(loaded.model, ranking, level, "100%")
+    task = _task(loaded, granularity=level)
+    with Deltas(loaded.model, pool) as deltas:
+        kept, _ = prune(task, deltas, pool, items_of(pool, ranking), budget)
+    assert kept.items == budget.items
+    names = set(kept.slices)
+    if level == "module":
+        assert len(names) == 2
+    elif level == "layer":
+        blocks = {item.block: set() for item in projections(loaded.model)}
+        for item in projections(loaded.model):
+            blocks[item.block].add(item.name)
+        assert names in blocks.values()
+    else:
+        for group in ranking.units():
+            down = kept.slices.get(group.down.name)
+            units = down.index if down is not None else torch.tensor([], dtype=torch.int64)
+            expected = {part.name: part for part in unit_slices(group, units)} if down else {}
+            for item, _ in group.up:
+                assert (item.name in names) == (item.name in expected)
+                if item.name in expected:
+                    assert torch.equal(kept.slices[item.name].index, expected[item.name].index)
+
+
+def _ranking(model):
+    return random_ranking(projections(model), 0, {"seed": 0})
 
 
 @pytest.mark.parametrize(
@@ -234,6 +383,6 @@ def test_pruning_keeps_a_part_of_the_pool_within_the_budget(mode):
     [("0.5%", 1000, 3.0), ("50%", 10, 100.0), ("64", 100, 100), ("2", 100, 12)],
 )
 def test_a_pool_is_a_multiple_of_the_budget_and_at_most_everything(budget, of, expected):
-    found = widened(budget, of)
+    found = widened(budget, of, 6)
     assert float(found.rstrip("%")) == expected
     assert found.endswith("%") == budget.endswith("%")
