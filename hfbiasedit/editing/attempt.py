@@ -45,7 +45,7 @@ from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-EDIT_PROMPTS = 2304
+EDIT_PROMPTS = 3072
 DEV_PROMPTS = 144
 ANCHOR_WINDOWS = 768
 

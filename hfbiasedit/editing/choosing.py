@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ EntryScores = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Budget:
-    """At most so many items of `of`, with at most `weights` scalars."""
+    """At most so many items of `of`, and `weights` scalars (the same share of all projections)."""
 
     items: int
     of: int
@@ -31,7 +31,7 @@ class Budget:
 
 
 def parse_budget(text: str, of: int, weights: int) -> Budget:
-    """A count (`64`) or a share (`0.5%`) of `of` items; a share is one of the weights as well.
+    """A count (`64`) or a share (`0.5%`) of `of` items; a share limits the weights to it as well.
 
     Raises:
         UsageError: not a number, zero, or more than there is.
@@ -71,9 +71,6 @@ def budget_of(ranking: Ranking, granularity: str, text: str) -> Budget:
     if not of and granularity == "unit":
         raise BiasEditError("the model has no MLPs with hidden units; use --granularity row")
     limit = parse_budget(text, of, weights)
-    if granularity in ("row", "unit") and math.isfinite(limit.weights):
-        # Rows and units of different sizes: a share is one of the weights, however many hold it.
-        limit = replace(limit, items=of)
     if granularity == "full" and limit.items != limit.of:
         raise UsageError("granularity full edits all weights; its only budget is 100%")
     return limit

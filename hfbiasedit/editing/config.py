@@ -18,7 +18,7 @@ DEFAULT_BUDGETS = {
     "module": "4",
     "row": "0.5%",
     "neuron": "0.1%",
-    "unit": "0.5%",
+    "unit": "0.75%",  # of the hidden units: at most half a percent of most models' weights
 }
 # Nats per token of general code. The fewer weights move, the further each of them goes, and the
 # more perplexity of code that the anchor does not resemble rises at the same divergence.

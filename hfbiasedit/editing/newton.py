@@ -32,7 +32,7 @@ from hfbiasedit.editing.linear import (
 from hfbiasedit.editing.optimisation import Outcome, Score, Task, prepared, scored, settle
 from hfbiasedit.errors import BiasEditError
 
-STEPS = 5
+STEPS = 6
 KAPPAS = (0.3, 1.0, 3.0)  # tried at the first step; later ones stay near the best
 LENGTHS = (1.0, 0.5)  # of the way from the last state to the solution
 GAIN = 0.02  # relative gain on dev below which a step was not worth it
