@@ -19,6 +19,8 @@ from hfbiasedit.resources import demo_model_path
 if TYPE_CHECKING:
     from hfbiasedit.runs import Run
 
+_PROMPTS = 512
+
 
 def demo(out: Path | str, granularity: str | None = None) -> Run:
     """Audit and edit the demo model, and write the run directory `out`.
@@ -33,7 +35,8 @@ def demo(out: Path | str, granularity: str | None = None) -> Run:
     from hfbiasedit.editing.config import EditConfig
     from hfbiasedit.editing.editor import edit
 
-    config = EditConfig(ability=True)
+    # Fewer prompts to learn from than `edit` takes by itself: a demonstration should be short.
+    config = EditConfig(ability=True, limit=_PROMPTS)
     if granularity is not None:
         config = replace(config, granularity=granularity)
     run = edit(demo_model_path(), config, out=Path(out))

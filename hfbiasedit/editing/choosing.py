@@ -13,7 +13,7 @@ from hfbiasedit.editing.ranking import Ranking
 from hfbiasedit.editing.selection import Selection, fingerprint, rows_in
 from hfbiasedit.editing.slices import WHOLE, Slice, entry_slice, row_slice
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.models.architecture import Projection, UnitGroup, decoder_blocks
+from hfbiasedit.models.architecture import Projection, UnitGroup, decoder_blocks, projections
 
 _POOL = 8  # entries are looked for among the rows that hold this many times the budget
 
@@ -74,6 +74,11 @@ def budget_of(ranking: Ranking, granularity: str, text: str) -> Budget:
     if granularity == "full" and limit.items != limit.of:
         raise UsageError("granularity full edits all weights; its only budget is 100%")
     return limit
+
+
+def check_budget(model: nn.Module, granularity: str, text: str) -> None:
+    """Raise what `budget_of` raises, before anything is ranked."""
+    budget_of(Ranking("none", tuple(projections(model)), {}), granularity, text)
 
 
 def select(

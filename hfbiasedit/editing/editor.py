@@ -15,6 +15,7 @@ from hfbiasedit import runs
 from hfbiasedit.console import message, warn
 from hfbiasedit.editing import distribution, outcome
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
+from hfbiasedit.editing.choosing import check_budget
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.errors import BiasEditError
@@ -72,6 +73,8 @@ def edit(
     chosen = Selection.load(config.selection, loaded.model) if config.selection else None
     if chosen is not None:
         config = replace(config, granularity=chosen.granularity)
+    else:
+        check_budget(loaded.model, config.granularity, config.chosen_budget)
     asked = outcome.questions(config)
     message("measuring the original")
     clock = time.perf_counter()

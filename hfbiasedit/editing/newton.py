@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hfbiasedit.console import progress
 from hfbiasedit.editing.deltas import Deltas
+from hfbiasedit.editing.gradients import checkpointing
 from hfbiasedit.editing.jacobian import Bases, is_recordable, recorded
 from hfbiasedit.editing.linear import (
     Linear,
@@ -75,7 +76,12 @@ def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:
     outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
     kappas: tuple[float, ...] = KAPPAS
     last = before.fb
-    with progress("editing", STEPS) as bar, recorded(task.loaded.model, deltas.slices) as tape:
+    model = task.loaded.model
+    with (
+        progress("editing", STEPS) as bar,
+        checkpointing(model, task.config.checkpoint),
+        recorded(model, deltas.slices) as tape,
+    ):
         if known is None:
             known, parts = problem(task, tape, deltas, count)
         else:

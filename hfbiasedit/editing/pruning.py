@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hfbiasedit.editing.choosing import Budget
 from hfbiasedit.editing.deltas import Deltas
+from hfbiasedit.editing.gradients import checkpointing
 from hfbiasedit.editing.jacobian import recorded
 from hfbiasedit.editing.linear import Problem, problem, solved
 from hfbiasedit.editing.optimisation import Task
@@ -88,7 +89,8 @@ def prune(
     `items` are the pool's (`items_of`). With the selection comes the problem in the weights that
     are kept, which the solver can go on from, unless it had to be cut to fewer coordinates.
     """
-    with recorded(task.loaded.model, deltas.slices) as tape:
+    model = task.loaded.model
+    with checkpointing(model, task.config.checkpoint), recorded(model, deltas.slices) as tape:
         found, _ = problem(task, tape, deltas, 1)
     folds = _folds(task, found.prompts.index)
     parts = list(pool.slices.values())

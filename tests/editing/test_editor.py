@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from hfbiasedit import runs
+from hfbiasedit.editing import outcome
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.editor import NothingHelps, edit
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.editing.tradeoff import sweep
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.models.loading import load_model
 from hfbiasedit.patches.patch import Patch
 from tests.editing import worlds
@@ -188,3 +189,11 @@ def test_two_processes_give_the_patch_of_one(prompts, anchor, tmp_path, solver):
         assert torch.equal(item.index, other.index)
         moved = (item.new - item.old).abs().max()
         assert (item.new - other.new).abs().max() < 0.02 * moved
+
+
+def test_a_bad_budget_is_refused_before_anything_is_measured(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(outcome, "measure", lambda *args: pytest.fail("measured"))
+    for level, budget in (("row", "0"), ("neuron", "101%"), ("full", "50%"), ("module", "9999")):
+        with pytest.raises(UsageError, match="budget"):
+            edit(checkpoint, EditConfig(granularity=level, budget=budget), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

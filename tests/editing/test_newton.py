@@ -12,6 +12,7 @@ from hfbiasedit.editing.anchor import load_anchor
 from hfbiasedit.editing.choosing import Budget, select, unit_slices
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.deltas import Deltas
+from hfbiasedit.editing.gradients import checkpointing
 from hfbiasedit.editing.jacobian import (
     gradients_of_mass,
     gradients_of_share,
@@ -84,6 +85,19 @@ def test_a_row_of_the_jacobian_is_the_gradient_of_that_prompt_alone(family, mode
                     score(bias_terms(batch, run(loaded, batch))).sum().backward()
                 alone = torch.cat([v.grad.flatten() for v in deltas.values.values()])
                 torch.testing.assert_close(rows[place], alone, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_jacobian_is_the_same_with_checkpointing(family):
+    loaded = worlds.loaded(family)
+    batches = worlds.prompts(loaded).batches(range(6), 3)
+    slices = _selection(loaded.model, "rows").slices
+    found = []
+    for wanted in (False, True):
+        with checkpointing(loaded.model, wanted), recorded(loaded.model, slices) as tape:
+            found.append(gradients_of_share(loaded, tape, batches, None).rows)
+    assert found[0].any()
+    torch.testing.assert_close(found[1], found[0])
 
 
 def _metric(shapes, generator):
