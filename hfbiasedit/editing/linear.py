@@ -23,10 +23,10 @@ from hfbiasedit.editing.jacobian import Bases, Tape, gradients_of_mass, gradient
 from hfbiasedit.editing.metric import Metric, code_moments, metric_of
 from hfbiasedit.editing.optimisation import Task, prepared
 from hfbiasedit.editing.slices import Slice
-from hfbiasedit.editing.subspace import rank_for, set_bases
+from hfbiasedit.editing.subspace import moments, rank_for, set_bases
 
 SAMPLE = 768  # prompts differentiated at once
-LIMIT = 1 << 28  # elements of all rows (1 GiB); wider selections are cut to fewer coordinates
+LIMIT = 1 << 28  # elements of all rows, and of all second moments (1 GiB each)
 RHO = 0.03  # of the mean squared length of a prompt's gradient
 _PIECE = 32  # prompts of one pass
 _HELD = 4  # the gender mass is held for every fourth prompt: it does not differ much
@@ -133,7 +133,9 @@ def problem(task: Task, tape: Tape, deltas: Deltas, count: int) -> tuple[Problem
 
 
 def samples_that_fit(task: Task, slices: Mapping[str, Slice]) -> int:
-    """How many samples' linear models fit into memory, of those there are."""
+    """How many samples' linear models fit into memory, of those there are; 0: not even one."""
+    if sum(moments(part) for part in slices.values()) > LIMIT:
+        return 0
     wanted = sample_count(task)
     fits = [n for n in range(1, wanted + 1) if rank_for(slices, LIMIT // elements(n)) != 0]
     return max(fits, default=0)

@@ -57,12 +57,12 @@ def uses_newton(task: Task, deltas: Deltas) -> bool:
     """
     if task.config.solver == "adam":
         return False
-    fits = samples_that_fit(task, deltas.slices) > 0
     plain = is_recordable(task.loaded.model, deltas.slices)
-    if task.config.solver == "newton" and not (fits and plain):
+    fits = plain and samples_that_fit(task, deltas.slices) > 0
+    if task.config.solver == "newton" and not fits:
         reason = "too many weights" if plain else "other than weights of plain projections"
         raise BiasEditError(f"the selection holds {reason} for --solver newton; use adam")
-    return fits and plain
+    return fits
 
 
 def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:

@@ -46,6 +46,15 @@ def width(part: Slice, rank: int | None) -> int:
     return prod(min(rank, side) for side in part.shape)
 
 
+def moments(part: Slice) -> int:
+    """How many elements the second moments of a slice's two sides have at most."""
+    if part.kind == ROWS and part.index is not None:
+        first, second = len(part.index), part.count // max(1, len(part.index))
+    else:
+        first, second = (min(side, part.count) for side in part.shape[-2:])
+    return first**2 + second**2
+
+
 def set_bases(
     task: Task, tape: Tape, slices: Mapping[str, Slice], code: Moments, batches: list, rank: int
 ) -> None:

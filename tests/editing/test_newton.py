@@ -29,7 +29,7 @@ from hfbiasedit.editing.optimisation import Task, scored, split_windows
 from hfbiasedit.editing.pruning import items_of, prune, widened
 from hfbiasedit.editing.selection import Selection, fingerprint, rows_in
 from hfbiasedit.editing.slices import WHOLE, Slice, entry_slice, row_slice
-from hfbiasedit.editing.subspace import rank_for, set_bases
+from hfbiasedit.editing.subspace import moments, rank_for, set_bases
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
@@ -291,6 +291,13 @@ def test_coordinates_are_the_weights_gradients_in_orthonormal_directions(family)
             direct = float((weights.flatten() * full[number]).sum())
             assert float((here * move).sum()) == pytest.approx(direct, rel=1e-3, abs=1e-5)
         start, cut_start = start + part.count, cut_start + count
+
+
+def test_the_moments_of_both_sides_count():
+    assert moments(_whole("a", (100, 40))) == 100**2 + 40**2
+    assert moments(row_slice("b", (50, 60), 0, torch.arange(10))) == 10**2 + 60**2
+    assert moments(row_slice("b", (50, 60), 1, torch.arange(10))) == 10**2 + 50**2
+    assert moments(entry_slice("c", (50, 60), torch.arange(7))) == 7**2 + 7**2
 
 
 def test_the_rank_is_the_largest_that_fits():
