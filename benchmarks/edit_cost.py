@@ -41,7 +41,7 @@ def build(folder: Path, hidden: int, layers: int) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def measure(folder: Path, level: str, steps: int, batch: int) -> dict[str, float]:
+def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> dict[str, float]:
     """Seconds per step and extra memory of one level, in this process."""
     import random
 
@@ -71,7 +71,7 @@ def measure(folder: Path, level: str, steps: int, batch: int) -> dict[str, float
     config = EditConfig(
         granularity=level, steps=steps, batch_size=batch, patience=99, max_kl=1e9, solver="adam"
     )
-    prompts: Prompts = gather_prompts(loaded, config, "edit", batch * steps)
+    prompts: Prompts = gather_prompts(loaded, config, "edit", batch * steps // passes)
     measure_original(loaded, prompts)
     windows = prepare_windows(loaded, load_anchor(), 32, 0)
     before = peak_memory()
@@ -106,11 +106,12 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--passes", type=int, default=1, help="over the prompts")
     parser.add_argument("--level", choices=LEVELS)
     parser.add_argument("--model", type=Path)
     options = parser.parse_args()
     if options.level:
-        found = measure(options.model, options.level, options.steps, options.batch)
+        found = measure(options.model, options.level, options.steps, options.batch, options.passes)
         print(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as name:
@@ -120,10 +121,14 @@ def main() -> None:
         for level in LEVELS:
             command = [sys.executable, __file__, "--level", level, "--model", str(folder)]
             command += ["--steps", str(options.steps), "--batch", str(options.batch)]
+            command += ["--passes", str(options.passes)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             rows[level] = json.loads(done.stdout)
     full = rows["full"]
-    print(f"{full['parameters'] / 1e6:.0f}M parameters, {options.steps} steps of {options.batch}")
+    print(
+        f"{full['parameters'] / 1e6:.0f}M parameters, {options.steps} steps of {options.batch}, "
+        f"every prompt {options.passes} time(s)"
+    )
     for level, row in rows.items():
         print(
             f"{level:7s} {row['weights']:>12,} weights  {row['processor_seconds']:7.1f} CPU s "

@@ -28,7 +28,7 @@ DEFAULT_MAX_KL = {
     "module": 0.012,
     "row": 0.007,
     "neuron": 0.004,
-    "unit": 0.005,
+    "unit": 0.003,
 }
 
 
