@@ -26,7 +26,7 @@ DEFAULT_MAX_KL = {
     "full": 0.012,
     "layer": 0.012,
     "module": 0.012,
-    "row": 0.007,
+    "row": 0.005,
     "neuron": 0.004,
     "unit": 0.003,
 }
