@@ -28,7 +28,7 @@ def sweep(
     ] = None,
     max_kl: Annotated[
         float | None,
-        typer.Option(help="Largest divergence on general code; default: the level's."),
+        typer.Option(help="Largest divergence on general code, the same for all; default: row's."),
     ] = DEFAULT.max_kl,
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.")] = DEFAULT.steps,
     anchor: Annotated[

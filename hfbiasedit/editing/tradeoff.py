@@ -61,7 +61,9 @@ def sweep(
     config = config or SweepConfig()
     if overrides:
         config = replace(config, edit=replace(config.edit, **overrides))
-    common = config.edit
+    # One protocol: the levels' own limits of the divergence would not compare levels.
+    common = replace(config.edit, max_kl=config.edit.allowed_kl)
+    config = replace(config, edit=common)
     loaded = model if isinstance(model, LoadedModel) else _load(model, common)
     refuse_quantised(loaded.model)
     asked = outcome.questions(common)
