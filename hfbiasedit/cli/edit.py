@@ -61,9 +61,7 @@ def edit(
     patience: Annotated[
         int, typer.Option(help="Evaluations without gain before stopping.")
     ] = DEFAULT.patience,
-    solver: Annotated[
-        str, typer.Option(help="auto, newton (few weights) or adam.")
-    ] = DEFAULT.solver,
+    solver: Annotated[str, typer.Option(help="auto, newton or adam.")] = DEFAULT.solver,
     anchor: Annotated[
         str | None, typer.Option(help="General code to leave alone: file, folder or dataset.")
     ] = DEFAULT.anchor,

@@ -75,6 +75,10 @@ class Linear:
         """The model in some of the weights, marked by a mask [D]."""
         return replace(self, rows=tuple(block[:, mask] for block in self.rows))
 
+    def pushed(self, move: Tensor) -> Tensor:
+        """rows @ move [D]."""
+        return torch.cat([block @ move for block in self.rows])
+
     def pulled(self, dual: Tensor) -> Tensor:
         """dual [N] @ rows."""
         parts = dual.split([len(block) for block in self.rows])
@@ -218,16 +222,24 @@ def _divergence(share: Tensor, f: Tensor) -> float:
     return float((cross - entropy).mean())
 
 
-def solved(linear: Linear, metric: Metric, kappa: float, rho: float | None = None) -> Tensor:
+def solved(
+    linear: Linear,
+    metric: Metric,
+    kappa: float,
+    rho: float | None = None,
+    near: Tensor | None = None,
+) -> Tensor:
     """The u [D] with the least loss in the linear model under R = kappa F + rho I.
 
     The loss is minimised by reweighting: with weights (m - f) / (z - logit f) the squared distance
-    from logit f has the gradient of KL(f || m), and every round is a system in prompt space.
+    from logit f has the gradient of KL(f || m), and every round is a system in prompt space. It
+    starts with the weights at `near` [D] (at 0 unless given).
     """
     rho = linear.rho if rho is None else rho
     gram = metric.gram(linear.rows, kappa, rho).double()
     wanted = (linear.goal - linear.start).double()
-    values, dual = linear.start.double(), wanted
+    values = (linear.start if near is None else linear.start + linear.pushed(near)).double()
+    dual = wanted
     unit = torch.eye(len(wanted), dtype=wanted.dtype)
     for _ in range(_ROUNDS):
         # (G + 1/W) dual = wanted, made symmetric and well conditioned by the root of the weights.

@@ -68,15 +68,18 @@ class Metric:
 
     def gram(self, blocks: Sequence[Tensor], kappa: float, rho: float) -> Tensor:
         """Inner products [N, N] of rows [N, D] (in blocks) under R^-1, R = kappa F + rho I."""
-        count = sum(len(block) for block in blocks)
-        gram = torch.zeros(count, count)
+        starts = [sum(len(block) for block in blocks[:n]) for n in range(len(blocks) + 1)]
+        gram = torch.zeros(starts[-1], starts[-1])
         for pieces in zip(*(self._pieces(block) for block in blocks), strict=True):
             part = pieces[0][0]
             root = (kappa * part.values + rho).rsqrt()
             white = [(_turned(part, piece, into=True) * root).flatten(1) for _, piece in pieces]
-            joined = torch.cat(white)
-            gram.addmm_(joined, joined.T)
-        return gram
+            for row, left in enumerate(white):  # the lower half: it is symmetric
+                for column, right in enumerate(white[: row + 1]):
+                    here = slice(starts[row], starts[row + 1])
+                    there = slice(starts[column], starts[column + 1])
+                    gram[here, there].addmm_(left, right.T)
+        return gram.tril() + gram.tril(-1).T
 
     def inverse(self, move: Tensor, kappa: float, rho: float) -> Tensor:
         """R^-1 times a vector [D]."""

@@ -129,7 +129,7 @@ def _candidates(
     limit, queue, refined = task.config.allowed_kl, list(kappas), 0
     while queue:
         kappa = queue.pop(0)
-        goal = solved(linear, known.metric, kappa)
+        goal = solved(linear, known.metric, kappa, near=now)
         for length in LENGTHS if bool(now.any()) else (1.0,):
             move = now + length * (goal - now)
             _write(deltas, move, known)
