@@ -84,6 +84,15 @@ class Linear:
         parts = dual.split([len(block) for block in self.rows])
         return torch.stack([p @ block for p, block in zip(parts, self.rows, strict=True)]).sum(0)
 
+    def loss_at(self, move: Tensor) -> float:
+        """Mean cross-entropy of the factual shares at a move [D], in the linear model."""
+        values, logits = self.start + self.pushed(move), self.kind == LOGIT
+        return float(
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                values[logits], self.goal[logits].sigmoid()
+            )
+        )
+
     @property
     def weights(self) -> Tensor:
         """[N], `strength` over the number of values of the kind: the curvature of the means."""

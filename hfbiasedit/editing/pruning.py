@@ -5,7 +5,8 @@ over a pool of several times the budget tells which of them the joint solution r
 are kept by what their own move costs, the sum of u_i^2 (kappa F_ii + rho), per weight where the
 budget is a share. The step is solved for a few folds of the templates, each by itself, and the
 geometric mean over folds counts: an item that only one kind of prompt asks for does not carry over
-to a new one.
+to a new one. Blocks and matrices are few enough to ask that directly: those are added one at a time
+with which the solution for one fold does best on the others.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from hfbiasedit.models.architecture import UnitGroup
 POOLS = (6, 3)  # times the budget; the first that fits into memory
 STAGES = (3.0, 1.7, 1.0)  # times the budget: what is left after every solution
 FOLDS = 3
+_CANDIDATES = 12  # matrices or blocks that are compared
 _KAPPA = 3.0
 
 
@@ -94,9 +96,14 @@ def prune(
         found, _ = problem(task, tape, deltas, 1)
     folds = _folds(task, found.prompts.index)
     parts = list(pool.slices.values())
-    for stage in STAGES:
+    few = pool.granularity in ("layer", "module")
+    for stage in STAGES[:1] if few else STAGES:
         limit = replace(budget, items=round(stage * budget.items), weights=stage * budget.weights)
+        if few:
+            limit = replace(limit, items=max(_CANDIDATES, limit.items))
         chosen = _within(_use(found, folds, parts), items, parts, limit)
+        if few:
+            chosen = _foretelling(found, folds, chosen, items, parts, budget.items)
         found = _narrowed(found, chosen, parts)
         kept = [number for number, mask in enumerate(chosen) if mask.any()]
         parts = [_kept(parts[number], chosen[number]) for number in kept]
@@ -117,6 +124,36 @@ def _narrowed(found: Problem, chosen: list[Tensor], parts: list[Slice]) -> Probl
     columns = torch.cat(mine)
     metric, prompts = found.metric.kept(kept), found.prompts.columns(columns)
     return replace(found, scale=found.scale[columns], metric=metric, prompts=prompts)
+
+
+def _foretelling(
+    found: Problem,
+    folds: list[Tensor],
+    allowed: list[Tensor],
+    items: list[Tensor],
+    parts: list[Slice],
+    count: int,
+) -> list[Tensor]:
+    """Per tensor a mask of `count` of the allowed items, added one at a time: always the one with
+    which the solution for one fold of the templates does best on the others.
+    """
+    marked = [own[mask] for own, mask in zip(items, allowed, strict=True)]
+    left, taken = torch.cat(marked).unique().tolist(), list[int]()
+    rho = found.prompts.rho
+
+    def masks(numbers: list[int]) -> list[Tensor]:
+        return [torch.isin(own, torch.tensor(numbers)) for own in items]
+
+    def loss(number: int) -> float:
+        part = _narrowed(found, masks([*taken, number]), parts)
+        moves = [solved(part.prompts.part(fold), part.metric, _KAPPA, rho) for fold in folds]
+        pairs = zip(folds, moves, strict=True)
+        return sum(part.prompts.part(~fold).loss_at(move) for fold, move in pairs)
+
+    while left and len(taken) < count:
+        taken.append(min(left, key=loss))
+        left.remove(taken[-1])
+    return masks(taken)
 
 
 def _use(found: Problem, folds: list[Tensor], parts: list[Slice]) -> list[list[Tensor]]:

@@ -399,6 +399,40 @@ def test_pruning_keeps_whole_items(family, level, budget):
                     assert torch.equal(kept.slices[item.name].index, expected[item.name].index)
 
 
+def test_blocks_are_chosen_by_what_one_fold_says_about_the_others():
+    """By brute force: the single block whose cross-validated loss is least is the first taken."""
+    loaded = worlds.loaded("llama")
+    ranking = _ranking(loaded.model)
+    pool = select(loaded.model, ranking, "layer", "100%")
+    task = _task(loaded, granularity="layer")
+    items = items_of(pool, ranking)
+    with Deltas(loaded.model, pool) as deltas:
+        kept, _ = prune(task, deltas, pool, items, Budget(1, 9, math.inf))
+    losses = {}
+    for block in range(ranking.blocks):
+        mine = {item.name for item in projections(loaded.model) if item.block == block}
+        slices = {name: part for name, part in pool.slices.items() if name in mine}
+        with Deltas(loaded.model, replace(pool, slices=slices)) as deltas:
+            with recorded(loaded.model, slices) as tape:
+                found, _ = linear.problem(task, tape, deltas, 1)
+        with Deltas(loaded.model, pool) as deltas, recorded(loaded.model, pool.slices) as tape:
+            rho = linear.problem(task, tape, deltas, 1)[0].prompts.rho
+        names = [task.prompts.records[n].template for n in found.prompts.index.tolist()]
+        order = {name: number for number, name in enumerate(sorted(set(names)))}
+        fold_of = torch.tensor([order[name] % min(3, len(order)) for name in names])
+        losses[block] = 0.0
+        for fold in range(min(3, len(order))):
+            inside = found.prompts.part(fold_of == fold)
+            move = solved(inside, found.metric, 3.0, rho)
+            other = found.prompts.part((fold_of != fold) & (found.prompts.kind == LOGIT))
+            shares = (other.start + other.rows[0] @ move).sigmoid()
+            aim = other.goal.sigmoid()
+            cross = -(aim * shares.log() + (1 - aim) * (1 - shares).log())
+            losses[block] += float(cross.mean())
+    best = min(losses, key=losses.get)
+    assert {f".{best}." in name for name in kept.slices} == {True}
+
+
 def _ranking(model):
     return random_ranking(projections(model), 0, {"seed": 0})
 
