@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.editing import distribution
 from hfbiasedit.editing.anchor import Anchor, Windows
-from hfbiasedit.editing.choosing import budget_of, select
+from hfbiasedit.editing.budget import Budget, budget_of
+from hfbiasedit.editing.choosing import select
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.execution import Trunk
@@ -30,7 +32,7 @@ from hfbiasedit.editing.material import (
     prepare_windows,
     remember_original,
 )
-from hfbiasedit.editing.newton import solve, uses_newton
+from hfbiasedit.editing.newton import can_solve, solve, uses_newton
 from hfbiasedit.editing.optimisation import (
     Outcome,
     Task,
@@ -38,7 +40,7 @@ from hfbiasedit.editing.optimisation import (
     split_windows,
     watched_divergence,
 )
-from hfbiasedit.editing.pruning import POOLS, items_of, prune, widened
+from hfbiasedit.editing.pruning import POOLS, items_of, prune
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 
@@ -124,14 +126,14 @@ def attempt(
     refuse_quantised(loaded.model)
     seed_everything(config.seed)
     start = time.perf_counter()
-    known = None
     if selection is None:
         location = location or locate_with(loaded, train_part(material), config)
-        selection, known = _selected(loaded, config, material, location)
+        selection, task, known = _selected(loaded, config, material, location)
+    else:
+        task, known = _task(loaded, config, material, selection), None
     located = time.perf_counter()
-    task = _task(loaded, config, material, selection)
     with Deltas(loaded.model, selection, stored_dtypes(loaded, selection)) as deltas:
-        newton = uses_newton(task, deltas)
+        newton = uses_newton(task, deltas.slices)
         outcome = solve(task, deltas, known) if newton else optimise(task, deltas)
         kl = watched_divergence(task)
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
@@ -141,21 +143,32 @@ def attempt(
 
 
 def _task(
-    loaded: LoadedModel, config: EditConfig, material: Material, selection: Selection
+    loaded: LoadedModel,
+    config: EditConfig,
+    material: Material,
+    selection: Selection,
+    wider: Task | None = None,
 ) -> Task:
+    """What the solvers look at; that of a wider selection will do where it starts no lower."""
     trunk = trunk_for(loaded, selection, material)
+    if wider is not None and _first(wider.trunk) == _first(trunk):
+        return wider
     keep, watch = split_windows(remember_original(loaded, material.windows, trunk))
     return Task(loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config)
 
 
+def _first(trunk: Trunk | None) -> int:
+    return trunk.first if trunk else -1
+
+
 def _selected(
     loaded: LoadedModel, config: EditConfig, material: Material, location: Location
-) -> tuple[Selection, Problem | None]:
+) -> tuple[Selection, Task, Problem | None]:
     """The budget's best by the ranking, or pruned from a wider pool if that works.
 
     Pruning leaves the problem set up, and the solver goes on from it.
     """
-    level, text = config.granularity, config.chosen_budget
+    level = config.granularity
     choose = partial(
         select,
         loaded.model,
@@ -164,19 +177,30 @@ def _selected(
         include=config.include,
         entry_scores=location.entry_scores,
     )
-    blocks = location.blocks if level != "full" else None
-    if level != "full" and config.saliency != "random" and not config.include:
-        budget = budget_of(location.ranking, level, text)
-        # Pruning sees for itself which blocks help, which saliency alone does not.
-        anywhere = None if config.blocks == "auto" else blocks
-        for times in POOLS:
-            wide = "100%" if level in ("layer", "module") else widened(text, budget.of, times)
-            pool = choose(wide, blocks=anywhere)
-            task = _task(loaded, config, material, pool)
-            with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
-                if uses_newton(task, deltas):
-                    return prune(task, deltas, pool, items_of(pool, location.ranking), budget)
-    return choose(text, blocks=blocks), None
+    budget = budget_of(location.ranking, level, config.chosen_budget)
+    for pool in _pools(config, location, budget, choose):
+        if not can_solve(loaded, pool.slices, len(material.train)):
+            continue
+        task = _task(loaded, config, material, pool)
+        with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
+            items = items_of(pool, location.ranking)
+            selection, known = prune(task, deltas, pool, items, budget)
+        return selection, _task(loaded, config, material, selection, task), known
+    selection = choose(budget, blocks=location.blocks if level != "full" else None)
+    return selection, _task(loaded, config, material, selection), None
+
+
+def _pools(
+    config: EditConfig, location: Location, budget: Budget, choose: Callable[..., Selection]
+) -> Iterator[Selection]:
+    """Wider selections to prune, the widest first; none where pruning is not wanted."""
+    level = config.granularity
+    if level == "full" or config.saliency == "random" or config.include or config.solver == "adam":
+        return
+    # Pruning sees for itself which blocks help, which saliency alone does not.
+    anywhere = None if config.blocks == "auto" else location.blocks
+    for times in (math.inf,) if level in ("layer", "module") else POOLS:
+        yield choose(budget.times(times), blocks=anywhere)
 
 
 def train_part(material: Material) -> Prompts:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from hfbiasedit.editing.budget import Budget, budget_of
 from hfbiasedit.editing.ranking import Ranking
 from hfbiasedit.editing.selection import Selection, fingerprint, rows_in
 from hfbiasedit.editing.slices import WHOLE, Slice, entry_slice, row_slice
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.models.architecture import Projection, UnitGroup, decoder_blocks, projections
+from hfbiasedit.models.architecture import Projection, UnitGroup, decoder_blocks
 
 _POOL = 8  # entries are looked for among the rows that hold this many times the budget
 
@@ -21,71 +20,11 @@ _POOL = 8  # entries are looked for among the rows that hold this many times the
 EntryScores = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """At most so many items of `of`, and `weights` scalars (the same share of all projections)."""
-
-    items: int
-    of: int
-    weights: float
-
-
-def parse_budget(text: str, of: int, weights: int) -> Budget:
-    """A count (`64`) or a share (`0.5%`) of `of` items; a share limits the weights to it as well.
-
-    Raises:
-        UsageError: not a number, zero, or more than there is.
-    """
-    text = str(text).strip()
-    try:
-        share = float(text[:-1]) / 100 if text.endswith("%") else None
-        items = int(text) if share is None else math.floor(share * of + 1e-9)
-    except (ValueError, OverflowError):
-        raise UsageError(f"budget {text!r} is not a count (64) or a share (0.5%)") from None
-    if share is not None and not 0 < share <= 1:
-        raise UsageError(f"budget {text} is not above 0% and at most 100%")
-    if items > of:
-        raise UsageError(f"budget {text} is more than there is: {of}")
-    if items < 1:
-        if share is None or of < 1:
-            raise UsageError(f"budget {text} selects nothing; there are {of} to choose from")
-        items = 1
-    return Budget(items, of, math.inf if share is None else share * weights)
-
-
-def budget_of(ranking: Ranking, granularity: str, text: str) -> Budget:
-    """What a budget allows at a level.
-
-    Raises:
-        UsageError: the budget makes no sense for the level. BiasEditError: it has no items at all.
-    """
-    weights = sum(item.weights for item in ranking.projections)
-    of = {
-        "full": lambda: ranking.blocks,
-        "layer": lambda: ranking.blocks,
-        "module": lambda: len(ranking.projections),
-        "row": lambda: sum(item.rows for item in ranking.projections),
-        "unit": lambda: sum(group.count for group in ranking.units()),
-        "neuron": lambda: weights,
-    }[granularity]()
-    if not of and granularity == "unit":
-        raise BiasEditError("the model has no MLPs with hidden units; use --granularity row")
-    limit = parse_budget(text, of, weights)
-    if granularity == "full" and limit.items != limit.of:
-        raise UsageError("granularity full edits all weights; its only budget is 100%")
-    return limit
-
-
-def check_budget(model: nn.Module, granularity: str, text: str) -> None:
-    """Raise what `budget_of` raises, before anything is ranked."""
-    budget_of(Ranking("none", tuple(projections(model)), {}), granularity, text)
-
-
 def select(
     model: nn.Module,
     ranking: Ranking,
     granularity: str,
-    budget: str,
+    budget: str | Budget,
     *,
     blocks: Sequence[int] | None = None,
     include: Sequence[str] = (),
@@ -103,7 +42,7 @@ def select(
     items = [item for item in ranking.projections if item.block in allowed]
     if not items:
         raise BiasEditError("the chosen blocks hold no projections; give other blocks")
-    limit = budget_of(ranking, granularity, budget)
+    limit = budget if isinstance(budget, Budget) else budget_of(ranking, granularity, budget)
     chosen: list[Slice]
     number = min(limit.items, limit.of)
     if granularity == "full":
@@ -201,6 +140,27 @@ def unit_slices(group: UnitGroup, units: Tensor) -> list[Slice]:
     chosen = [rows_in(owners[name], torch.cat(found)) for name, found in rows.items()]
     # Unit i of expert e is column e * columns + i, as slices of stacked matrices are numbered.
     return [*chosen, row_slice(down.name, down.shape, 1 - down.row_axis, units)]
+
+
+def unit_numbers(part: Slice, groups: Sequence[UnitGroup]) -> Tensor:
+    """Which hidden unit, over all MLPs, each row or column of a slice belongs to."""
+    assert part.index is not None
+    start = 0
+    for group in groups:
+        if part.name == group.down.name:
+            return start + part.index
+        for item, piece in group.up:
+            if item.name != part.name:
+                continue
+            if piece is None:
+                return start + part.index
+            rows = [torch.tensor(own.rows()) for other, own in group.up if other is item and own]
+            numbers = torch.full((item.rows,), -1)
+            for own in rows:
+                numbers[own] = start + torch.arange(len(own))
+            return numbers[part.index]
+        start += group.count
+    raise ValueError(f"{part.name} belongs to no MLP")
 
 
 def candidate_rows(ranking: Ranking, items: list[Projection], count: int) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from hfbiasedit import runs
 from hfbiasedit.console import message, warn
 from hfbiasedit.editing import distribution, outcome
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
-from hfbiasedit.editing.choosing import check_budget
+from hfbiasedit.editing.budget import check_budget
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.errors import BiasEditError

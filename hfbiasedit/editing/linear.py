@@ -21,6 +21,7 @@ from hfbiasedit.editing.batches import PromptBatch
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import Bases, Tape, gradients_of_mass, gradients_of_share
 from hfbiasedit.editing.metric import Metric, code_moments, metric_of
+from hfbiasedit.editing.objective import bernoulli_divergence
 from hfbiasedit.editing.optimisation import Task, prepared
 from hfbiasedit.editing.slices import Slice
 from hfbiasedit.editing.subspace import moments, rank_for, set_bases
@@ -129,12 +130,11 @@ class Problem:
 def problem(task: Task, tape: Tape, deltas: Deltas, count: int) -> tuple[Problem, list[Sample]]:
     """Differentiate general code and the first of `count` samples; the model is unchanged.
 
-    Raises:
-        BiasEditError: the selection is too wide for a linear model.
+    `count` is at most `samples_that_fit`.
     """
     parts = samples(task, count)
     slices = deltas.slices
-    rank = rank_for(slices, LIMIT // elements(len(parts)))
+    rank = rank_of(slices, len(parts))
     code = code_moments(task.loaded, tape, task.keep, task.trunk, task.config.seed)
     if rank is not None:
         set_bases(task, tape, slices, code, parts[0].held, rank)
@@ -145,13 +145,20 @@ def problem(task: Task, tape: Tape, deltas: Deltas, count: int) -> tuple[Problem
     return Problem(scale, dict(tape.bases), metric_of(tape, code, sizes), prompts), parts
 
 
-def samples_that_fit(task: Task, slices: Mapping[str, Slice]) -> int:
-    """How many samples' linear models fit into memory, of those there are; 0: not even one."""
+def samples_that_fit(prompts: int, slices: Mapping[str, Slice]) -> int:
+    """How many samples' linear models fit into memory, of those that so many prompts make.
+
+    0: not even one.
+    """
     if sum(moments(part) for part in slices.values()) > LIMIT:
         return 0
-    wanted = sample_count(task)
-    fits = [n for n in range(1, wanted + 1) if rank_for(slices, LIMIT // elements(n)) != 0]
+    fits = [n for n in range(1, sample_count(prompts) + 1) if rank_of(slices, n) != 0]
     return max(fits, default=0)
+
+
+def rank_of(slices: Mapping[str, Slice], count: int) -> int | None:
+    """The rank to which `count` samples' linear models are cut (`rank_for`)."""
+    return rank_for(slices, LIMIT // elements(count))
 
 
 def sizes_of(deltas: Deltas) -> list[float]:
@@ -165,14 +172,14 @@ def spread(tape: Tape, sizes: list[float]) -> Tensor:
     return torch.cat([torch.full((tape.count(name),), size) for name, size in pairs])
 
 
-def sample_count(task: Task) -> int:
-    """How many samples the training prompts make."""
-    return max(1, round(len(task.train) / SAMPLE))
+def sample_count(prompts: int) -> int:
+    """How many samples so many training prompts make."""
+    return max(1, round(prompts / SAMPLE))
 
 
 def samples(task: Task, most: int) -> list[Sample]:
     """The training prompts in (at most so many) samples, each from all over them."""
-    count = sample_count(task)
+    count = sample_count(len(task.train))
     return [_sample(task, task.train[number::count]) for number in range(min(count, most))]
 
 
@@ -192,9 +199,10 @@ def linear_model(task: Task, tape: Tape, sample: Sample, scale: Tensor, now: Ten
     share = gradients_of_share(task.loaded, tape, sample.prompts, task.trunk)
     mass = gradients_of_mass(task.loaded, tape, sample.held, task.trunk)
     target = torch.cat([batch.target for batch in sample.prompts])
+    m = share.values.clamp(1e-6, 1 - 1e-6)
     aim = target.clamp(_EXTREME, 1 - _EXTREME)
     rows = torch.cat([share.rows, mass.rows]).mul_(scale)
-    values = torch.cat([share.values.logit(1e-6), mass.values])
+    values = torch.cat([m.logit(), mass.values])
     held = torch.full_like(mass.values, 2 * task.config.mass)
     return Linear(
         (rows,),
@@ -203,7 +211,7 @@ def linear_model(task: Task, tape: Tape, sample: Sample, scale: Tensor, now: Ten
         torch.cat([aim * (1 - aim), held]),
         torch.tensor([LOGIT] * len(target) + [MASS] * len(held)),
         torch.cat([batch.index for batch in [*sample.prompts, *sample.held]]),
-        _divergence(share.values, target),
+        float(bernoulli_divergence(target, m.log(), (1 - m).log()).mean()),
     )
 
 
@@ -222,13 +230,6 @@ def joined(models: Sequence[Linear]) -> Linear:
         kind=all_of("kind"),
         index=all_of("index"),
     )
-
-
-def _divergence(share: Tensor, f: Tensor) -> float:
-    m = share.clamp(1e-6, 1 - 1e-6)
-    cross = -(torch.xlogy(f, m) + torch.xlogy(1 - f, 1 - m))
-    entropy = -(torch.xlogy(f, f) + torch.xlogy(1 - f, 1 - f))
-    return float((cross - entropy).mean())
 
 
 def solved(

@@ -11,7 +11,9 @@ with the lowest FB-Score on `dev` whose measured divergence is within the budget
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,12 +28,17 @@ from hfbiasedit.editing.linear import (
     joined,
     linear_model,
     problem,
+    rank_of,
     samples,
     samples_that_fit,
     solved,
 )
 from hfbiasedit.editing.optimisation import Outcome, Score, Task, prepared, scored, settle
+from hfbiasedit.editing.slices import Slice
 from hfbiasedit.errors import BiasEditError
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
 
 STEPS = 6
 KAPPAS = (0.3, 1.0, 3.0)  # tried at the first step; later ones stay near the best
@@ -49,7 +56,12 @@ class _Candidate:
     score: Score
 
 
-def uses_newton(task: Task, deltas: Deltas) -> bool:
+def can_solve(loaded: LoadedModel, slices: Mapping[str, Slice], prompts: int) -> bool:
+    """Whether a linear model of so many prompts (or of a sample) in these weights can be made."""
+    return is_recordable(loaded.model, slices) and samples_that_fit(prompts, slices) > 0
+
+
+def uses_newton(task: Task, slices: Mapping[str, Slice]) -> bool:
     """Whether an edit is solved here: wanted, of plain projections, and not too wide.
 
     Raises:
@@ -57,9 +69,9 @@ def uses_newton(task: Task, deltas: Deltas) -> bool:
     """
     if task.config.solver == "adam":
         return False
-    plain = is_recordable(task.loaded.model, deltas.slices)
-    fits = plain and samples_that_fit(task, deltas.slices) > 0
+    fits = can_solve(task.loaded, slices, len(task.train))
     if task.config.solver == "newton" and not fits:
+        plain = is_recordable(task.loaded.model, slices)
         reason = "too many weights" if plain else "other than weights of plain projections"
         raise BiasEditError(f"the selection holds {reason} for --solver newton; use adam")
     return fits
@@ -71,7 +83,7 @@ def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:
     `known` is the problem at the original weights, where it has been set up already.
     """
     dev = prepared(task, task.prompts.batches(task.dev, _PIECE))
-    count = samples_that_fit(task, deltas.slices)
+    count = samples_that_fit(len(task.train), deltas.slices)
     before = scored(task, dev)
     outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
     kappas: tuple[float, ...] = KAPPAS
@@ -82,7 +94,8 @@ def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:
         checkpointing(model, task.config.checkpoint),
         recorded(model, deltas.slices) as tape,
     ):
-        if known is None:
+        # What fits for one sample may have to be cut down for all of them.
+        if known is None or rank_of(deltas.slices, count) is not None:
             known, parts = problem(task, tape, deltas, count)
         else:
             parts = samples(task, count)

@@ -40,10 +40,15 @@ def bias_terms(batch: PromptBatch, logits: Tensor) -> Bias:
     male, female = batch.log_probabilities(logits)
     mass = torch.logaddexp(male, female)
     log_female, log_male = female - mass, male - mass
-    target = batch.target.to(mass.dtype)
-    cross = -(target * log_female + (1 - target) * log_male)
-    entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
-    return Bias(cross - entropy, mass - batch.log_mass.to(mass.dtype), log_female, mass)
+    divergence = bernoulli_divergence(batch.target.to(mass.dtype), log_female, log_male)
+    return Bias(divergence, mass - batch.log_mass.to(mass.dtype), log_female, mass)
+
+
+def bernoulli_divergence(f: Tensor, log_m: Tensor, log_rest: Tensor) -> Tensor:
+    """KL(f || m) elementwise, from shares f, log m and log(1 - m)."""
+    cross = -(f * log_m + (1 - f) * log_rest)
+    entropy = -(torch.xlogy(f, f) + torch.xlogy(1 - f, 1 - f))
+    return cross - entropy
 
 
 def bias_loss(batch: PromptBatch, logits: Tensor, mass_weight: float) -> Tensor:

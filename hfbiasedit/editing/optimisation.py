@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -294,8 +294,3 @@ def split_windows(windows: Windows) -> tuple[Windows, Windows]:
     watch = numbers[every - 1 :: every] or numbers
     keep = [number for number in numbers if number % every != every - 1]
     return choose(windows, keep), choose(windows, watch)
-
-
-def replaced(task: Task, **changes: Any) -> Task:
-    """A copy of a task with some parts changed."""
-    return replace(task, **changes)

@@ -12,13 +12,13 @@ with which the solution for one fold does best on the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hfbiasedit.editing.choosing import Budget
+from hfbiasedit.editing.budget import Budget
+from hfbiasedit.editing.choosing import unit_numbers
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.gradients import checkpointing
 from hfbiasedit.editing.jacobian import recorded
@@ -27,20 +27,12 @@ from hfbiasedit.editing.optimisation import Task
 from hfbiasedit.editing.ranking import Ranking
 from hfbiasedit.editing.selection import Selection
 from hfbiasedit.editing.slices import ENTRIES, WHOLE, Slice
-from hfbiasedit.models.architecture import UnitGroup
 
 POOLS = (6, 3)  # times the budget; the first that fits into memory
 STAGES = (3.0, 1.7, 1.0)  # times the budget: what is left after every solution
 FOLDS = 3
 _CANDIDATES = 12  # matrices or blocks that are compared
 _KAPPA = 3.0
-
-
-def widened(budget: str, of: int, times: int) -> str:
-    """Some times a budget that is a count or a share, at most everything."""
-    if budget.strip().endswith("%"):
-        return f"{min(100.0, times * float(budget.strip()[:-1]))}%"
-    return str(min(of, times * int(budget)))
 
 
 def items_of(pool: Selection, ranking: Ranking) -> list[Tensor]:
@@ -54,7 +46,7 @@ def items_of(pool: Selection, ranking: Ranking) -> list[Tensor]:
         elif pool.granularity == "module":
             found.append(torch.tensor([number]))
         elif pool.granularity == "unit":
-            found.append(_unit_numbers(part, units))
+            found.append(unit_numbers(part, units))
         else:
             assert part.index is not None
             found.append(torch.arange(start, start + len(part.index)))
@@ -62,25 +54,26 @@ def items_of(pool: Selection, ranking: Ranking) -> list[Tensor]:
     return found
 
 
-def _unit_numbers(part: Slice, groups: Sequence[UnitGroup]) -> Tensor:
-    """Which hidden unit, over all MLPs, each row or column of a slice belongs to."""
-    assert part.index is not None
-    start = 0
-    for group in groups:
-        if part.name == group.down.name:
-            return start + part.index
-        for item, piece in group.up:
-            if item.name != part.name:
-                continue
-            if piece is None:
-                return start + part.index
-            rows = [torch.tensor(own.rows()) for other, own in group.up if other is item and own]
-            numbers = torch.full((item.rows,), -1)
-            for own in rows:
-                numbers[own] = start + torch.arange(len(own))
-            return numbers[part.index]
-        start += group.count
-    raise ValueError(f"{part.name} belongs to no MLP")
+@dataclass(frozen=True)
+class _Pool:
+    """What is left to choose from: slices, the item each of their pieces belongs to, and the
+    problem in their weights.
+    """
+
+    problem: Problem
+    parts: list[Slice]
+    items: list[Tensor]
+
+    def kept(self, chosen: list[Tensor]) -> _Pool:
+        """The slices (or weights) that are marked, by one mask per tensor."""
+        numbers = [number for number, mask in enumerate(chosen) if mask.any()]
+        parts = [_kept(self.parts[number], chosen[number]) for number in numbers]
+        items = [self.items[number][chosen[number]] for number in numbers]
+        return _Pool(_narrowed(self.problem, chosen, self.parts), parts, items)
+
+    def marked(self, numbers: list[int]) -> list[Tensor]:
+        """Masks of some items."""
+        return [torch.isin(own, torch.tensor(numbers)) for own in self.items]
 
 
 def prune(
@@ -95,23 +88,46 @@ def prune(
     with checkpointing(model, task.config.checkpoint), recorded(model, deltas.slices) as tape:
         found, _ = problem(task, tape, deltas, 1)
     folds = _folds(task, found.prompts.index)
-    parts = list(pool.slices.values())
-    few = pool.granularity in ("layer", "module")
-    for stage in STAGES[:1] if few else STAGES:
-        limit = replace(budget, items=round(stage * budget.items), weights=stage * budget.weights)
-        if few:
-            limit = replace(limit, items=max(_CANDIDATES, limit.items))
-        chosen = _within(_use(found, folds, parts), items, parts, limit)
-        if few:
-            chosen = _foretelling(found, folds, chosen, items, parts, budget.items)
-        found = _narrowed(found, chosen, parts)
-        kept = [number for number, mask in enumerate(chosen) if mask.any()]
-        parts = [_kept(parts[number], chosen[number]) for number in kept]
-        items = [items[number][chosen[number]] for number in kept]
-    slices = {part.name: part for part in parts}
-    count = len(torch.unique(torch.cat(items)))
+    left = _Pool(found, list(pool.slices.values()), items)
+    # A single template foretells no other.
+    few = pool.granularity in ("layer", "module") and len(folds) > 1
+    left = _foretelling(left, folds, budget) if few else _used(left, folds, budget)
+    slices = {part.name: part for part in left.parts}
+    count = len(torch.unique(torch.cat(left.items)))
     selection = replace(pool, slices=slices, items=count, of=budget.of)
-    return selection, None if found.bases else found
+    return selection, None if found.bases else left.problem
+
+
+def _used(pool: _Pool, folds: list[Tensor], budget: Budget) -> _Pool:
+    """What the solution makes most use of, solved anew for every stage."""
+    for stage in STAGES:
+        pool = pool.kept(_within(pool, _use(pool, folds), budget.times(stage)))
+    return pool
+
+
+def _foretelling(pool: _Pool, folds: list[Tensor], budget: Budget) -> _Pool:
+    """Items added one at a time: always the one with which the solution for one fold of the
+    templates does best on the others.
+    """
+    rho, taken = pool.problem.prompts.rho, list[int]()
+    most = replace(budget.times(STAGES[0]), weights=math.inf)
+    most = replace(most, items=max(_CANDIDATES, most.items))
+    pool = pool.kept(_within(pool, _use(pool, folds), most))
+    left: list[int] = torch.cat(pool.items).unique().tolist()
+
+    def loss(number: int) -> float:
+        part = _narrowed(pool.problem, pool.marked([*taken, number]), pool.parts)
+        moves = [solved(part.prompts.part(fold), part.metric, _KAPPA, rho) for fold in folds]
+        pairs = zip(folds, moves, strict=True)
+        return sum(part.prompts.part(~fold).loss_at(move) for fold, move in pairs)
+
+    while left and len(taken) < budget.items:
+        best = min(left, key=loss)
+        left.remove(best)
+        weights = sum(part.count for part in pool.kept(pool.marked([*taken, best])).parts)
+        if not taken or weights <= budget.weights:
+            taken.append(best)
+    return pool.kept(pool.marked(taken))
 
 
 def _narrowed(found: Problem, chosen: list[Tensor], parts: list[Slice]) -> Problem:
@@ -126,43 +142,14 @@ def _narrowed(found: Problem, chosen: list[Tensor], parts: list[Slice]) -> Probl
     return replace(found, scale=found.scale[columns], metric=metric, prompts=prompts)
 
 
-def _foretelling(
-    found: Problem,
-    folds: list[Tensor],
-    allowed: list[Tensor],
-    items: list[Tensor],
-    parts: list[Slice],
-    count: int,
-) -> list[Tensor]:
-    """Per tensor a mask of `count` of the allowed items, added one at a time: always the one with
-    which the solution for one fold of the templates does best on the others.
-    """
-    marked = [own[mask] for own, mask in zip(items, allowed, strict=True)]
-    left, taken = torch.cat(marked).unique().tolist(), list[int]()
-    rho = found.prompts.rho
-
-    def masks(numbers: list[int]) -> list[Tensor]:
-        return [torch.isin(own, torch.tensor(numbers)) for own in items]
-
-    def loss(number: int) -> float:
-        part = _narrowed(found, masks([*taken, number]), parts)
-        moves = [solved(part.prompts.part(fold), part.metric, _KAPPA, rho) for fold in folds]
-        pairs = zip(folds, moves, strict=True)
-        return sum(part.prompts.part(~fold).loss_at(move) for fold, move in pairs)
-
-    while left and len(taken) < count:
-        taken.append(min(left, key=loss))
-        left.remove(taken[-1])
-    return masks(taken)
-
-
-def _use(found: Problem, folds: list[Tensor], parts: list[Slice]) -> list[list[Tensor]]:
+def _use(pool: _Pool, folds: list[Tensor]) -> list[list[Tensor]]:
     """Per fold and tensor, what the move of each slice (or weight) costs."""
-    rho, uses = found.prompts.rho, []
+    prompts, metric = pool.problem.prompts, pool.problem.metric
+    rho, uses = prompts.rho, []
     for fold in folds:
-        move = solved(found.prompts.part(fold), found.metric, _KAPPA, rho)
-        energies = found.metric.energy(move, _KAPPA, rho)
-        uses.append([_per_slice(e, part) for e, part in zip(energies, parts, strict=True)])
+        move = solved(prompts.part(fold), metric, _KAPPA, rho)
+        energies = metric.energy(move, _KAPPA, rho)
+        uses.append([_per_slice(e, part) for e, part in zip(energies, pool.parts, strict=True)])
     return uses
 
 
@@ -185,16 +172,14 @@ def _kept(part: Slice, mask: Tensor) -> Slice:
     return part if part.index is None else replace(part, index=part.index[mask])
 
 
-def _within(
-    uses: list[list[Tensor]], items: list[Tensor], parts: list[Slice], budget: Budget
-) -> list[Tensor]:
+def _within(pool: _Pool, uses: list[list[Tensor]], budget: Budget) -> list[Tensor]:
     """Per tensor a mask of the slices whose items are of most use, within a budget (at least one).
 
     Items that cost different numbers of weights are compared by their use per weight, unless the
     budget counts items only.
     """
-    numbers, place = torch.unique(torch.cat(items), return_inverse=True)
-    pairs = zip(items, parts, strict=True)
+    numbers, place = torch.unique(torch.cat(pool.items), return_inverse=True)
+    pairs = zip(pool.items, pool.parts, strict=True)
     weights = torch.cat([torch.full((len(own),), part.count / len(own)) for own, part in pairs])
     costs = torch.zeros(len(numbers)).index_add_(0, place, weights)
     use = torch.zeros(len(numbers))
@@ -208,4 +193,4 @@ def _within(
     fits = int((torch.cumsum(costs[order], 0) <= budget.weights).sum())
     chosen = torch.zeros(len(numbers), dtype=torch.bool)
     chosen[order[: max(1, min(budget.items, fits))]] = True
-    return list(chosen[place].split([len(i) for i in items]))
+    return list(chosen[place].split([len(own) for own in pool.items]))

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from hfbiasedit.editing.choosing import parse_budget, select
+from hfbiasedit.editing.choosing import select
 from hfbiasedit.editing.config import GRANULARITIES, EditConfig
 from hfbiasedit.editing.locator import random_ranking
 from hfbiasedit.editing.selection import Selection, fingerprint
@@ -114,19 +114,6 @@ def test_random_entries_are_spread_evenly():
     chosen = select(model, ranking, "neuron", "2000")
     assert chosen.weights == 2000
     assert len(chosen.slices) == len(ranking.projections)
-
-
-@pytest.mark.parametrize("text", ["0", "0%", "-3", "101", "120%", "many", "", "nan%", "1e999%"])
-def test_senseless_budgets_are_refused(text):
-    with pytest.raises(UsageError, match="budget"):
-        parse_budget(text, 100, 1000)
-
-
-def test_budgets():
-    assert parse_budget("7", 100, 1000).items == 7
-    assert parse_budget("2.5%", 100, 1000).items == 2
-    assert parse_budget("0.001%", 100, 1000).items == 1
-    assert parse_budget("100%", 100, 1000).weights == 1000
 
 
 def test_selections_of_other_models_are_refused(tmp_path):

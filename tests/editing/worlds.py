@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
 
 from hfbiasedit.codegenbias.records import Record
-from hfbiasedit.editing.material import Prompts, measure_original
+from hfbiasedit.editing.anchor import load_anchor
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.locator import random_ranking
+from hfbiasedit.editing.material import (
+    Prompts,
+    measure_original,
+    prepare_windows,
+    remember_original,
+)
+from hfbiasedit.editing.metric import Metric, _part
+from hfbiasedit.editing.optimisation import Task, split_windows
+from hfbiasedit.editing.ranking import Ranking
+from hfbiasedit.editing.selection import Selection, fingerprint, rows_in
+from hfbiasedit.editing.slices import WHOLE, Slice, entry_slice, row_slice
+from hfbiasedit.models.architecture import projections
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.models.source import ModelSource
 from hfbiasedit.scoring.continuations import encode
@@ -56,3 +75,50 @@ def prompts(model: LoadedModel) -> Prompts:
     found = Prompts(rows, encode(model.tokenizer, rows))
     measure_original(model, found)
     return found
+
+
+def selection(model: nn.Module, mode: str, count: int = 4) -> Selection:
+    """Random rows, columns or entries of the last matrices."""
+    generator = torch.Generator().manual_seed(5)
+    found = {}
+    for item in projections(model)[-4:]:
+        if mode == "rows":
+            part = rows_in(item, torch.randperm(item.rows, generator=generator)[:count])
+        elif mode == "columns":
+            chosen = torch.randperm(item.columns, generator=generator)[:count]
+            part = row_slice(item.name, item.shape, 1 - item.row_axis, chosen)
+        else:
+            chosen = torch.randperm(item.weights, generator=generator)[: 8 * count]
+            part = entry_slice(item.name, item.shape, chosen)
+        found[item.name] = part
+    return Selection("row" if mode == "rows" else "neuron", found, fingerprint(model))
+
+
+def task(model: LoadedModel, **options: Any) -> Task:
+    """All prompts to train with and to judge by, and a little general code."""
+    own = prompts(model)
+    windows = prepare_windows(model, load_anchor(None), 24, 0)
+    keep, watch = split_windows(remember_original(model, windows, None))
+    numbers = list(range(len(own)))
+    return Task(model, None, own, numbers, numbers, keep, watch, EditConfig(**options))
+
+
+def whole(name: str, shape: Sequence[int]) -> Slice:
+    return Slice(name, WHOLE, tuple(shape))
+
+
+def ranking(model: nn.Module) -> Ranking:
+    return random_ranking(projections(model), 0, {"seed": 0})
+
+
+def metric(
+    shapes: Sequence[tuple[int, int]], generator: torch.Generator
+) -> tuple[Metric, torch.Tensor]:
+    """A random metric of some matrices, and the same as one dense matrix."""
+    parts, dense = [], []
+    for tall, wide in shapes:
+        a, b = (torch.randn(n, 2 * n, generator=generator) for n in (wide, tall))
+        inputs, outputs = a @ a.T / wide, b @ b.T / tall
+        parts.append(_part(outputs, inputs))
+        dense.append(torch.kron(outputs, inputs))
+    return Metric(tuple(parts)), torch.block_diag(*dense)
