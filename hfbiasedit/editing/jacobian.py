@@ -95,6 +95,18 @@ class Tape:
         right = right if bases.second is None else right @ bases.second.to(right)
         return torch.einsum("sta,stb->sab", left, right).flatten(1)
 
+    def total(self, name: str) -> Tensor:
+        """Gradient [n] of one tensor's coordinates, of all sequences together."""
+        plan, (x, g) = self.plans[name], self.factors(name)
+        x, g = x.flatten(0, -2), g.flatten(0, -2)
+        if plan.row is not None:
+            return (g.T @ x)[plan.row, plan.column]
+        bases = self.bases.get(name, Bases())
+        left, right = (x, g) if plan.input_first else (g, x)
+        left = left if bases.first is None else left @ bases.first.to(left)
+        right = right if bases.second is None else right @ bases.second.to(right)
+        return (left.T @ right).flatten()
+
     def per_prompt(self, owner: Tensor, into: Tensor) -> None:
         """Add gradients to `into` [prompts, D]; `owner` [S] names each sequence's prompt."""
         start = 0

@@ -126,6 +126,16 @@ class Problem:
     metric: Metric
     prompts: Linear
 
+    def write(self, deltas: Deltas, move: Tensor) -> None:
+        """Set the deltas to a move [D], and with them the model's weights."""
+        state, start, scaled = {}, 0, move * self.scale
+        for (name, value), part in zip(deltas.values.items(), self.metric.parts, strict=True):
+            count = part.values.numel()
+            piece = scaled[start : start + count].view(part.values.shape)
+            state[name] = self.bases.get(name, Bases()).expand(piece).to(value)
+            start += count
+        deltas.set_(state)
+
 
 def problem(task: Task, tape: Tape, deltas: Deltas, count: int) -> tuple[Problem, list[Sample]]:
     """Differentiate general code and the first of `count` samples; the model is unchanged.
@@ -237,23 +247,22 @@ def solved(
     metric: Metric,
     kappa: float,
     rho: float | None = None,
-    near: Tensor | None = None,
 ) -> Tensor:
     """The u [D] with the least loss in the linear model under R = kappa F + rho I.
 
     The loss is minimised by reweighting: with weights (m - f) / (z - logit f) the squared distance
     from logit f has the gradient of KL(f || m), and every round is a system in prompt space. It
-    starts with the weights at `near` [D] (at 0 unless given).
+    starts with the weights at u = 0.
     """
     rho = linear.rho if rho is None else rho
     gram = metric.gram(linear.rows, kappa, rho).double()
     wanted = (linear.goal - linear.start).double()
-    values = (linear.start if near is None else linear.start + linear.pushed(near)).double()
+    values = linear.start.double()
     dual = wanted
     unit = torch.eye(len(wanted), dtype=wanted.dtype)
     for _ in range(_ROUNDS):
         # (G + 1/W) dual = wanted, made symmetric and well conditioned by the root of the weights.
-        root = _weights(linear, values).sqrt()
+        root = curvatures(linear, values).sqrt()
         factor = torch.linalg.cholesky(root[:, None] * gram * root + unit)
         dual = root * torch.cholesky_solve((root * wanted)[:, None], factor)[:, 0]
         before, values = values, linear.start + gram @ dual
@@ -262,7 +271,7 @@ def solved(
     return metric.inverse(linear.pulled(dual.float()), kappa, rho)
 
 
-def _weights(linear: Linear, values: Tensor) -> Tensor:
+def curvatures(linear: Linear, values: Tensor) -> Tensor:
     """Weights [N] of the squared distances from the goal; for logits secants of the slope."""
     goal, weights = linear.goal.double(), linear.weights.double()
     away = values - goal

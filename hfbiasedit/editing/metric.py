@@ -21,6 +21,7 @@ from hfbiasedit.editing import distribution
 from hfbiasedit.editing.anchor import Windows, choose
 from hfbiasedit.editing.jacobian import Bases, Moments, Tape
 from hfbiasedit.editing.material import run
+from hfbiasedit.editing.objective import divergences
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -89,6 +90,14 @@ class Metric:
             found.append(_turned(part, inside, into=False).flatten())
         return torch.cat(found)
 
+    def times(self, move: Tensor) -> Tensor:
+        """F times a vector [D]."""
+        found = []
+        for part, piece in self._pieces(move[None]):
+            inside = _turned(part, piece, into=True) * part.values
+            found.append(_turned(part, inside, into=False).flatten())
+        return torch.cat(found)
+
     def _pieces(self, rows: Tensor) -> Iterator[tuple[_Part, Tensor]]:
         """The columns of rows [N, D] that belong to each part, in the part's layout."""
         start = 0
@@ -135,6 +144,26 @@ def code_moments(
         found.inputs[name] /= tokens
         found.outputs[name] /= places
     return found
+
+
+def divergence_gradient(
+    loaded: LoadedModel, tape: Tape, windows: Windows, trunk: Any
+) -> tuple[Tensor, float]:
+    """Gradient [D] of the mean KL(original || now) on windows of general code, and that mean.
+
+    Under several processes each takes its share of the windows and all hold the same result.
+    """
+    total = torch.zeros(sum(tape.count(name) for name in tape.names))
+    seen = torch.zeros(2)
+    for start in distribution.share(range(0, len(windows), _PIECE)):
+        piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
+        assert piece.original is not None
+        found = divergences(piece.original, run(loaded, piece, trunk))
+        found.sum().backward()
+        seen += torch.tensor([float(found.detach().sum()), float(len(found))])
+        total += torch.cat([tape.total(name).cpu() for name in tape.names])
+    distribution.add_up_([total, seen])
+    return total / seen[1].clamp_min(1), float(seen[0] / seen[1].clamp_min(1))
 
 
 def metric_of(tape: Tape, code: Moments, sizes: list[float]) -> Metric:

@@ -112,7 +112,7 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
                 outcome.stopped = "the model's predictions were not finite"
                 break
             keep = _adapted(keep, score.mean_kl, config)
-            scale, score = _within(task, deltas, dev, score)
+            scale, score = within(task, deltas, dev, score)
             if score is not None and score.fb < outcome.dev_after:
                 waited = 0
                 outcome.state, outcome.steps = deltas.state(scale), step
@@ -137,7 +137,7 @@ def _entry(step: int, losses: tuple[float, float], score: Score, keep: float) ->
     }
 
 
-def _within(
+def within(
     task: Task, deltas: Deltas, dev: Sequence[PromptBatch], score: Score
 ) -> tuple[float, Score | None]:
     """The state as it is, or drawn back towards the original until its divergence is allowed.

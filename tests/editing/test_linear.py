@@ -24,10 +24,6 @@ def test_the_step_is_the_minimum_of_the_loss_in_the_linear_model():
     # The same values in two blocks, in another order: the same problem.
     halves = [model.part(torch.arange(6) % 2 == odd) for odd in (0, 1)]
     torch.testing.assert_close(solved(joined(halves), metric, kappa, rho), found)
-    # Where the weights start from makes no difference.
-    near = torch.randn(size, generator=generator)
-    again = solved(model, metric, kappa, rho, near)
-    torch.testing.assert_close(again, found, rtol=1e-2, atol=1e-3)
 
     u = found.double().requires_grad_()
     values = start.double() + rows.double() @ u

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import (
     recorded,
 )
-from hfbiasedit.editing.metric import _part, code_moments, metric_of
+from hfbiasedit.editing.metric import _part, code_moments, divergence_gradient, metric_of
 from hfbiasedit.editing.selection import Selection, fingerprint, rows_in
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
@@ -22,6 +23,7 @@ def test_the_metric_is_inverted_exactly():
     inverse = torch.linalg.inv(kappa * dense + rho * torch.eye(len(dense)))
     found = torch.stack([metric.inverse(row, kappa, rho) for row in rows])
     torch.testing.assert_close(found, rows @ inverse, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(metric.times(rows[0]), dense @ rows[0], rtol=1e-3, atol=1e-4)
     gram = metric.gram((rows[:2], rows[2:]), kappa, rho)
     torch.testing.assert_close(gram, rows @ inverse @ rows.T, rtol=1e-3, atol=1e-4)
 
@@ -68,6 +70,35 @@ def test_the_fisher_metric_predicts_the_divergence_of_a_small_move():
         deltas.set_({item.name: move})
         measured = _kl(task)
     assert 0.5 < predicted / measured < 2
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns", "entries", "whole"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_gradient_of_the_divergence_is_that_of_central_differences(family, mode):
+    loaded = worlds.loaded(family)
+    task = worlds.task(loaded)
+    if mode == "whole":
+        item = projections(loaded.model)[-1]
+        slices = {item.name: worlds.whole(item.name, item.shape)}
+        selection = Selection("module", slices, fingerprint(loaded.model))
+    else:
+        selection = worlds.selection(loaded.model, mode)
+    generator = torch.Generator().manual_seed(6)
+    with Deltas(loaded.model, selection) as deltas:
+        state = {
+            n: 0.1 * torch.randn(v.shape, generator=generator) for n, v in deltas.values.items()
+        }
+        way = {n: torch.randn(v.shape, generator=generator) for n, v in deltas.values.items()}
+        deltas.set_(state)
+        with recorded(loaded.model, selection.slices) as tape:
+            found, mean = divergence_gradient(loaded, tape, task.keep, None)
+        assert mean == pytest.approx(_kl(task), rel=1e-4)
+        sides = []
+        for sign in (1, -1):
+            deltas.set_({name: state[name] + sign * 1e-2 * way[name] for name in state})
+            sides.append(_kl(task))
+    along = float(found @ torch.cat([way[name].flatten() for name in selection.slices]))
+    assert along == pytest.approx((sides[0] - sides[1]) / 2e-2, rel=2e-2)
 
 
 def _kl(task):

@@ -1,0 +1,119 @@
+"""Steps that pay what general code really charges.
+
+The Fisher metric F (`metric`) guesses what a move costs: it takes matrices for independent, and the
+best move under it is one that it guesses too cheap. From a state u0 on, the gradient g of the
+measured divergence corrects it: a step minimises
+
+    loss(u)  +  kappa (g (u - u0) + C/2 (u - u0)^T (F + lambda I) (u - u0))  +  rho u^T u / 2
+
+with the linear model's loss, its weights held. g comes from a few windows of general code at a time
+and is averaged over steps; all steps of a run share one factorisation, so that a step costs little
+more than its windows (a proximal gradient method with momentum, in the metric of F).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.editing.anchor import choose
+from hfbiasedit.editing.deltas import Deltas
+from hfbiasedit.editing.jacobian import Tape
+from hfbiasedit.editing.linear import Linear, Problem, curvatures
+from hfbiasedit.editing.metric import Metric, divergence_gradient
+from hfbiasedit.editing.optimisation import Task
+
+RUN = 16  # steps that share a factorisation
+WINDOWS = 32  # per step
+DAMPINGS = (3.0, 30.0, 300.0)  # lambda over F's mean diagonal: the first that is steady
+_CURVATURE = 10.0  # C: how much more than F a direction may bend
+_MOMENTUM = 0.8
+_BLOWN = 3.0  # times the larger of the first and the allowed divergence: the steps are too long
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What the steps of one run share: `rho` is that of the metric, the linear model's included."""
+
+    linear: Linear
+    metric: Metric
+    kappa: float
+    damping: float
+    rho: float
+    root: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of(cls, linear: Linear, metric: Metric, kappa: float, damping: float, now: Tensor) -> _Step:
+        bend = _CURVATURE * kappa
+        rho = linear.rho + bend * damping
+        gram = metric.gram(linear.rows, bend, rho).double()
+        root = curvatures(linear, (linear.start + linear.pushed(now)).double()).sqrt()
+        unit = torch.eye(len(root), dtype=root.dtype)
+        factor = torch.linalg.cholesky(root[:, None] * gram * root + unit)
+        return cls(linear, metric, kappa, damping, rho, root, factor)
+
+    def from_(self, now: Tensor, slope: Tensor) -> Tensor:
+        """The minimum for g = `slope` [D] at u0 = `now` [D]."""
+        bend = _CURVATURE * self.kappa
+        pull = bend * (self.metric.times(now) + self.damping * now) - self.kappa * slope
+        centre = self.metric.inverse(pull, bend, self.rho)
+        linear = self.linear
+        wanted = (linear.goal - linear.start - linear.pushed(centre)).double()
+        inside = torch.cholesky_solve((self.root * wanted)[:, None], self.factor)[:, 0]
+        dual = (self.root * inside).float()
+        return centre + self.metric.inverse(linear.pulled(dual), bend, self.rho)
+
+
+def descend(
+    task: Task,
+    deltas: Deltas,
+    tape: Tape,
+    known: Problem,
+    linear: Linear,
+    now: Tensor,
+    kappa: float,
+    seed: int,
+) -> Tensor:
+    """One run of steps from the move `now` [D] at a price kappa; the deltas are left anywhere.
+
+    Where the steps blow up, the run starts again with more damping; `now` if none is enough.
+    """
+    diagonal = torch.cat([part.diagonal.flatten() for part in known.metric.parts])
+    for damping in DAMPINGS:
+        with torch.no_grad():
+            step = _Step.of(linear, known.metric, kappa, damping * float(diagonal.mean()), now)
+        found = _run(task, deltas, tape, known, step, now, random.Random(seed))
+        if found is not None:
+            return found
+    return now
+
+
+def _run(
+    task: Task,
+    deltas: Deltas,
+    tape: Tape,
+    known: Problem,
+    step: _Step,
+    now: Tensor,
+    rng: random.Random,
+) -> Tensor | None:
+    slope, limit = torch.zeros_like(now), math.inf
+    for number in range(1, RUN + 1):
+        chosen = sorted(rng.sample(range(len(task.keep)), min(WINDOWS, len(task.keep))))
+        known.write(deltas, now)
+        found, divergence = divergence_gradient(
+            task.loaded, tape, choose(task.keep, chosen), task.trunk
+        )
+        if not divergence <= limit:  # also where it is not a number
+            return None
+        if number == 1:
+            limit = _BLOWN * max(divergence, task.config.allowed_kl)
+        slope = _MOMENTUM * slope + (1 - _MOMENTUM) * found * known.scale
+        with torch.no_grad():
+            now = step.from_(now, slope / (1 - _MOMENTUM**number))
+    return now
