@@ -126,16 +126,6 @@ class Problem:
     metric: Metric
     prompts: Linear
 
-    def write(self, deltas: Deltas, move: Tensor) -> None:
-        """Set the deltas to a move [D], and with them the model's weights."""
-        state, start, scaled = {}, 0, move * self.scale
-        for (name, value), part in zip(deltas.values.items(), self.metric.parts, strict=True):
-            count = part.values.numel()
-            piece = scaled[start : start + count].view(part.values.shape)
-            state[name] = self.bases.get(name, Bases()).expand(piece).to(value)
-            start += count
-        deltas.set_(state)
-
 
 def problem(task: Task, tape: Tape, deltas: Deltas, count: int) -> tuple[Problem, list[Sample]]:
     """Differentiate general code and the first of `count` samples; the model is unchanged.

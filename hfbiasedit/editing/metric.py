@@ -155,8 +155,9 @@ def divergence_gradient(
     """
     total = torch.zeros(sum(tape.count(name) for name in tape.names))
     seen = torch.zeros(2)
-    for start in distribution.share(range(0, len(windows), _PIECE)):
-        piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
+    mine = distribution.share(range(len(windows)))
+    for start in range(0, len(mine), _PIECE):
+        piece = choose(windows, mine[start : start + _PIECE])
         assert piece.original is not None
         found = divergences(piece.original, run(loaded, piece, trunk))
         found.sum().backward()

@@ -11,7 +11,6 @@ weights rounded to the checkpoint's dtype, and the best state wins.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,7 +35,7 @@ from hfbiasedit.editing.linear import (
     solved,
 )
 from hfbiasedit.editing.optimisation import Outcome, Score, Task, prepared, scored, settle, within
-from hfbiasedit.editing.proximal import descend
+from hfbiasedit.editing.proximal import Workbench, descend
 from hfbiasedit.editing.slices import Slice
 from hfbiasedit.errors import BiasEditError
 
@@ -58,12 +57,7 @@ class _State:
 
     move: Tensor
     kappa: float
-    score: Score | None = None
-
-    @property
-    def divergence(self) -> float:
-        """Mean measured divergence."""
-        return self.score.mean_kl if self.score else math.inf
+    score: Score
 
 
 def can_solve(loaded: LoadedModel, slices: Mapping[str, Slice], prompts: int) -> bool:
@@ -107,7 +101,8 @@ def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:
             known, parts = problem(task, tape, deltas, count)
         else:
             parts = samples(task, count)
-        models, state = {0: known.prompts}, _State(torch.zeros_like(known.scale), KAPPAS[-1])
+        bench, models = Workbench(task, deltas, tape, known), {0: known.prompts}
+        state = _State(torch.zeros_like(known.scale), KAPPAS[-1], before)
         for step in range(1, STEPS + 1):
             number = (step - 1) % len(parts)
             if step > 1:
@@ -116,23 +111,13 @@ def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:
             if not linear.finite:
                 outcome.stopped = "the gradients were not finite"
                 break
-            if step == 1:
-                state = _first(task, deltas, dev, known, linear)
-            else:
-                seed = task.config.seed * 1_000_003 + step
-                move = descend(task, deltas, tape, known, linear, state.move, state.kappa, seed)
-                known.write(deltas, move)
-                state = _State(move, state.kappa, scored(task, dev))
-            assert state.score is not None
+            first = step == 1
+            state = _first(bench, dev, linear) if first else _next(bench, dev, linear, state, step)
             bar.advance()
             bar.describe(f"editing: dev FB {state.score.fb:.1f}, KL {state.score.mean_kl:.4f}")
             outcome.history.append(_entry(step, models[number].loss, state))
             last = outcome.dev_after
-            known.write(deltas, state.move)
-            scale, score = within(task, deltas, dev, state.score)
-            if score is not None and score.fb < outcome.dev_after:
-                outcome.state, outcome.steps = deltas.state(scale), step
-                outcome.dev_after, outcome.kl = score.fb, score.kl
+            _record(bench, dev, state, outcome, step)
             if step > len(parts) and outcome.dev_after > (1 - GAIN) * last:
                 outcome.stopped = "dev got no better"
                 break
@@ -141,28 +126,47 @@ def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:
     return outcome
 
 
-def _first(
-    task: Task, deltas: Deltas, dev: list[PromptBatch], known: Problem, linear: Linear
-) -> _State:
+def _first(bench: Workbench, dev: list[PromptBatch], linear: Linear) -> _State:
     """The solution for every kappa, and for dearer ones while none is allowed: the best of them.
 
     That is the lowest dev score within the allowed divergence; else the smallest divergence.
     """
     found: list[_State] = []
-    limit, queue = task.config.allowed_kl, list(KAPPAS)
+    limit, queue = bench.task.config.allowed_kl, list(KAPPAS)
     while queue:
         kappa = queue.pop(0)
         with torch.no_grad():
-            move = solved(linear, known.metric, kappa)
-        known.write(deltas, move)
-        found.append(_State(move, kappa, scored(task, dev)))
-        none = all(state.divergence > limit for state in found)
+            move = solved(linear, bench.known.metric, kappa)
+        bench.write(move)
+        found.append(_State(move, kappa, scored(bench.task, dev)))
+        none = all(state.score.mean_kl > limit for state in found)
         if none and not queue and kappa < _DEAREST:
             queue.append(10 * kappa)
-    allowed = [state for state in found if state.divergence <= limit]
+    allowed = [state for state in found if state.score.mean_kl <= limit]
     if allowed:
-        return min(allowed, key=lambda state: state.score.fb if state.score else math.inf)
-    return min(found, key=lambda state: state.divergence)
+        return min(allowed, key=lambda state: state.score.fb)
+    return min(found, key=lambda state: state.score.mean_kl)
+
+
+def _next(
+    bench: Workbench, dev: list[PromptBatch], linear: Linear, state: _State, step: int
+) -> _State:
+    """A run of steps from the last state, at its kappa."""
+    seed = bench.task.config.seed * 1_000_003 + step
+    move = descend(bench, linear, state.move, state.kappa, seed)
+    bench.write(move)
+    return _State(move, state.kappa, scored(bench.task, dev))
+
+
+def _record(
+    bench: Workbench, dev: list[PromptBatch], state: _State, outcome: Outcome, step: int
+) -> None:
+    """Take a state, drawn back as far as the divergence demands, if it is the best so far."""
+    bench.write(state.move)
+    scale, score = within(bench.task, bench.deltas, dev, state.score)
+    if score is not None and score.fb < outcome.dev_after:
+        outcome.state, outcome.steps = bench.deltas.state(scale), step
+        outcome.dev_after, outcome.kl = score.fb, score.kl
 
 
 def _price(state: _State, limit: float) -> float:
@@ -170,17 +174,16 @@ def _price(state: _State, limit: float) -> float:
 
     Measured on the demo model, the divergence goes with about kappa^-0.4.
     """
-    change = (state.divergence / max(_TARGET * limit, 1e-12)) ** 2.5
+    change = (state.score.mean_kl / max(_TARGET * limit, 1e-12)) ** 2.5
     return state.kappa * min(max(change, 1 / _LARGEST), _LARGEST)
 
 
 def _entry(step: int, loss: float, state: _State) -> dict[str, float]:
-    assert state.score is not None
     return {
         "step": step,
         "loss_bias": loss,
-        "loss_keep": state.divergence,
+        "loss_keep": state.score.mean_kl,
         "dev_fb": state.score.fb,
-        "kl": state.divergence,
+        "kl": state.score.mean_kl,
         "keep": state.kappa,
     }

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from hfbiasedit.editing.anchor import choose
 from hfbiasedit.editing.deltas import Deltas
-from hfbiasedit.editing.jacobian import Tape
+from hfbiasedit.editing.jacobian import Bases, Tape
 from hfbiasedit.editing.linear import Linear, Problem, curvatures
 from hfbiasedit.editing.metric import Metric, divergence_gradient
 from hfbiasedit.editing.optimisation import Task
@@ -33,6 +33,27 @@ DAMPINGS = (3.0, 30.0, 300.0)  # lambda over F's mean diagonal: the first that i
 _CURVATURE = 10.0  # C: how much more than F a direction may bend
 _MOMENTUM = 0.8
 _BLOWN = 3.0  # times the larger of the first and the allowed divergence: the steps are too long
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What every step of an edit needs: the task, its deltas, the tape and the problem."""
+
+    task: Task
+    deltas: Deltas
+    tape: Tape
+    known: Problem
+
+    def write(self, move: Tensor) -> None:
+        """Set the deltas to a move [D], and with them the model's weights."""
+        state, start, scaled = {}, 0, move * self.known.scale
+        parts = self.known.metric.parts
+        for (name, value), part in zip(self.deltas.values.items(), parts, strict=True):
+            count = part.values.numel()
+            piece = scaled[start : start + count].view(part.values.shape)
+            state[name] = self.known.bases.get(name, Bases()).expand(piece).to(value)
+            start += count
+        self.deltas.set_(state)
 
 
 @dataclass(frozen=True)
@@ -69,51 +90,35 @@ class _Step:
         return centre + self.metric.inverse(linear.pulled(dual), bend, self.rho)
 
 
-def descend(
-    task: Task,
-    deltas: Deltas,
-    tape: Tape,
-    known: Problem,
-    linear: Linear,
-    now: Tensor,
-    kappa: float,
-    seed: int,
-) -> Tensor:
+def descend(bench: Workbench, linear: Linear, now: Tensor, kappa: float, seed: int) -> Tensor:
     """One run of steps from the move `now` [D] at a price kappa; the deltas are left anywhere.
 
     Where the steps blow up, the run starts again with more damping; `now` if none is enough.
     """
-    diagonal = torch.cat([part.diagonal.flatten() for part in known.metric.parts])
+    metric = bench.known.metric
+    diagonal = torch.cat([part.diagonal.flatten() for part in metric.parts])
     for damping in DAMPINGS:
         with torch.no_grad():
-            step = _Step.of(linear, known.metric, kappa, damping * float(diagonal.mean()), now)
-        found = _run(task, deltas, tape, known, step, now, random.Random(seed))
+            step = _Step.of(linear, metric, kappa, damping * float(diagonal.mean()), now)
+        found = _run(bench, step, now, random.Random(seed))
         if found is not None:
             return found
     return now
 
 
-def _run(
-    task: Task,
-    deltas: Deltas,
-    tape: Tape,
-    known: Problem,
-    step: _Step,
-    now: Tensor,
-    rng: random.Random,
-) -> Tensor | None:
-    slope, limit = torch.zeros_like(now), math.inf
+def _run(bench: Workbench, step: _Step, now: Tensor, rng: random.Random) -> Tensor | None:
+    """The move after all steps, or nothing where the divergence gets out of hand."""
+    task, slope, limit = bench.task, torch.zeros_like(now), math.inf
     for number in range(1, RUN + 1):
         chosen = sorted(rng.sample(range(len(task.keep)), min(WINDOWS, len(task.keep))))
-        known.write(deltas, now)
-        found, divergence = divergence_gradient(
-            task.loaded, tape, choose(task.keep, chosen), task.trunk
-        )
+        bench.write(now)
+        windows = choose(task.keep, chosen)
+        found, divergence = divergence_gradient(task.loaded, bench.tape, windows, task.trunk)
         if not divergence <= limit:  # also where it is not a number
             return None
         if number == 1:
             limit = _BLOWN * max(divergence, task.config.allowed_kl)
-        slope = _MOMENTUM * slope + (1 - _MOMENTUM) * found * known.scale
+        slope = _MOMENTUM * slope + (1 - _MOMENTUM) * found * bench.known.scale
         with torch.no_grad():
             now = step.from_(now, slope / (1 - _MOMENTUM**number))
     return now

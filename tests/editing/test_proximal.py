@@ -11,7 +11,7 @@ from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import recorded
 from hfbiasedit.editing.linear import LOGIT, MASS, Linear, curvatures, solved
 from hfbiasedit.editing.optimisation import watched_divergence
-from hfbiasedit.editing.proximal import DAMPINGS, _Step, descend
+from hfbiasedit.editing.proximal import DAMPINGS, Workbench, _Step, descend
 from tests.editing import worlds
 
 
@@ -50,26 +50,26 @@ def problem():
         with recorded(loaded.model, selection.slices) as tape:
             known, _ = linear_models.problem(task, tape, deltas, 1)
             move = solved(known.prompts, known.metric, 0.3)
-            yield task, deltas, tape, known, move
+            yield Workbench(task, deltas, tape, known), move
 
 
-def _divergence(task, deltas, known, move):
-    known.write(deltas, move)
-    return float(watched_divergence(replace(task, watch=task.keep)).mean())
+def _divergence(bench, move):
+    bench.write(move)
+    return float(watched_divergence(replace(bench.task, watch=bench.task.keep)).mean())
 
 
 def test_a_run_buys_the_same_for_less_divergence(problem):
-    task, deltas, tape, known, move = problem
-    before = _divergence(task, deltas, known, move)
-    found = descend(task, deltas, tape, known, known.prompts, move, 0.3, seed=0)
-    after = _divergence(task, deltas, known, found)
-    price = 0.3 * before + known.prompts.loss_at(move)
-    assert 0.3 * after + known.prompts.loss_at(found) < price
+    bench, move = problem
+    before = _divergence(bench, move)
+    found = descend(bench, bench.known.prompts, move, 0.3, seed=0)
+    after = _divergence(bench, found)
+    price = 0.3 * before + bench.known.prompts.loss_at(move)
+    assert 0.3 * after + bench.known.prompts.loss_at(found) < price
     assert after < before
 
 
 def test_steps_that_blow_up_are_damped(problem, monkeypatch):
-    task, deltas, tape, known, move = problem
+    bench, move = problem
     monkeypatch.setattr(proximal, "_CURVATURE", 1e-6)  # steps far too long without damping
     monkeypatch.setattr(proximal, "DAMPINGS", (0.0, 1e9))
     tried, real = [], proximal._run
@@ -79,26 +79,25 @@ def test_steps_that_blow_up_are_damped(problem, monkeypatch):
         return tried[-1]
 
     monkeypatch.setattr(proximal, "_run", run)
-    before = _divergence(task, deltas, known, move)
-    found = descend(task, deltas, tape, known, known.prompts, move, 300.0, seed=0)
+    before = _divergence(bench, move)
+    found = descend(bench, bench.known.prompts, move, 300.0, seed=0)
     assert tried[0] is None
     assert torch.equal(found, tried[1])
-    assert _divergence(task, deltas, known, found) < 2 * before
+    assert _divergence(bench, found) < 2 * before
 
 
 def test_where_no_damping_is_enough_nothing_moves(problem, monkeypatch):
-    task, deltas, tape, known, move = problem
+    bench, move = problem
     monkeypatch.setattr(proximal, "_run", lambda *_: None)
     assert len(DAMPINGS) > 1
-    assert descend(task, deltas, tape, known, known.prompts, move, 0.3, seed=0) is move
+    assert descend(bench, bench.known.prompts, move, 0.3, seed=0) is move
 
 
 def test_a_run_is_reproducible(problem, monkeypatch):
-    task, deltas, tape, known, move = problem
+    bench, move = problem
     monkeypatch.setattr(proximal, "WINDOWS", 8)
     first, second, third = (
-        descend(task, deltas, tape, known, known.prompts, move, 0.3, seed=seed)
-        for seed in (1, 1, 2)
+        descend(bench, bench.known.prompts, move, 0.3, seed=seed) for seed in (1, 1, 2)
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
