@@ -23,12 +23,12 @@ DEFAULT_BUDGETS = {
 # Nats per token of general code. The fewer weights move, the further each of them goes, and the
 # more perplexity of code that the anchor does not resemble rises at the same divergence.
 DEFAULT_MAX_KL = {
-    "full": 0.012,
-    "layer": 0.012,
-    "module": 0.012,
-    "row": 0.005,
-    "neuron": 0.004,
-    "unit": 0.003,
+    "full": 0.01,
+    "layer": 0.01,
+    "module": 0.01,
+    "row": 0.006,
+    "unit": 0.006,
+    "neuron": 0.006,
 }
 
 

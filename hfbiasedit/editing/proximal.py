@@ -27,7 +27,7 @@ from hfbiasedit.editing.linear import Linear, Problem, curvatures
 from hfbiasedit.editing.metric import Metric, divergence_gradient
 from hfbiasedit.editing.optimisation import Task
 
-RUN = 16  # steps that share a factorisation
+RUN = 32  # steps that share a factorisation
 WINDOWS = 32  # per step
 DAMPINGS = (3.0, 30.0, 300.0)  # lambda over F's mean diagonal: the first that is steady
 _CURVATURE = 10.0  # C: how much more than F a direction may bend
