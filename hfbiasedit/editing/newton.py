@@ -174,7 +174,8 @@ def _price(state: _State, limit: float) -> float:
 
     Measured on the demo model, the divergence goes with about kappa^-0.4.
     """
-    change = (state.score.mean_kl / max(_TARGET * limit, 1e-12)) ** 2.5
+    # An unchanged model may measure a little below zero, in float arithmetic.
+    change = (max(0.0, state.score.mean_kl) / max(_TARGET * limit, 1e-12)) ** 2.5
     return state.kappa * min(max(change, 1 / _LARGEST), _LARGEST)
 
 

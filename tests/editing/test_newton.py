@@ -10,7 +10,7 @@ from hfbiasedit.editing.jacobian import (
     recorded,
 )
 from hfbiasedit.editing.newton import solve, uses_newton
-from hfbiasedit.editing.optimisation import scored
+from hfbiasedit.editing.optimisation import Score, scored
 from hfbiasedit.editing.selection import Selection, fingerprint
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import projections
@@ -115,3 +115,20 @@ def test_a_problem_of_one_sample_is_not_used_where_all_of_them_do_not_fit(monkey
         outcome = solve(task, deltas, known)
     assert outcome.dev_after < 0.7 * outcome.dev_before
     assert max(sizes) <= linear.LIMIT
+
+
+@pytest.mark.parametrize(
+    ("divergence", "limit", "expected"),
+    [
+        (-1e-9, 0.01, 0.2),  # nothing has moved: much cheaper
+        (0.00475, 0.01, 0.2),  # half of what is aimed at: 2 ** -2.5 is below a fifth
+        (0.0095, 0.01, 1.0),
+        (0.0114, 0.01, 1.2**2.5),
+        (1.0, 0.01, 5.0),
+        (0.0, 0.0, 0.2),
+    ],
+)
+def test_the_price_follows_what_is_left_of_the_allowed_divergence(divergence, limit, expected):
+    score = Score(10.0, torch.tensor([divergence], dtype=torch.float64), 1.0)
+    state = newton._State(torch.zeros(1), 1.0, score)
+    assert newton._price(state, limit) == pytest.approx(expected)
