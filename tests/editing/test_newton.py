@@ -132,3 +132,8 @@ def test_the_price_follows_what_is_left_of_the_allowed_divergence(divergence, li
     score = Score(10.0, torch.tensor([divergence], dtype=torch.float64), 1.0)
     state = newton._State(torch.zeros(1), 1.0, score)
     assert newton._price(state, limit) == pytest.approx(expected)
+
+
+def test_the_price_has_a_floor():
+    score = Score(10.0, torch.zeros(1), 1.0)
+    assert newton._price(newton._State(torch.zeros(1), 0.3, score), 0.01) == newton._CHEAPEST
