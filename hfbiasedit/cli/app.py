@@ -19,7 +19,7 @@ from hfbiasedit.versions import __version__
 # it is imported when the command runs, so that `--help` stays quick. The first line of its
 # docstring is repeated here (a test compares them).
 COMMANDS = {
-    "demo": "Audit and edit the small model that ships with the package; offline, a few minutes.",
+    "demo": "Audit and edit the small model that ships with the package; offline, a minute or two.",
     "audit": "Measure the FB-Score of a model: 0 matches reality, lower is better.",
     "compare": "Compare audits of the same prompts: paired differences with 95% intervals.",
     "ability": "Measure general coding ability: perplexity, syntax, pass@k; "

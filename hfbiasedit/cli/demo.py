@@ -19,7 +19,7 @@ def demo(
         typer.Option(help="full, layer, module, row, neuron or unit; default: as for edit."),
     ] = None,
 ) -> None:
-    """Audit and edit the small model that ships with the package; offline, a few minutes."""
+    """Audit and edit the small model that ships with the package; offline, a minute or two."""
     from hfbiasedit.demonstration import ability_lines
     from hfbiasedit.demonstration import demo as run_demo
     from hfbiasedit.editing import outcome
