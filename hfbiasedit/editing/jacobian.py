@@ -89,23 +89,23 @@ class Tape:
         plan, (x, g) = self.plans[name], self.factors(name)
         if plan.row is not None:
             return torch.einsum("sto,sti->soi", g, x)[:, plan.row, plan.column]
-        bases = self.bases.get(name, Bases())
-        left, right = (x, g) if plan.input_first else (g, x)
-        left = left if bases.first is None else left @ bases.first.to(left)
-        right = right if bases.second is None else right @ bases.second.to(right)
-        return torch.einsum("sta,stb->sab", left, right).flatten(1)
+        return torch.einsum("sta,stb->sab", *self.coordinates(name)).flatten(1)
 
     def total(self, name: str) -> Tensor:
         """Gradient [n] of one tensor's coordinates, of all sequences together."""
-        plan, (x, g) = self.plans[name], self.factors(name)
-        x, g = x.flatten(0, -2), g.flatten(0, -2)
+        plan = self.plans[name]
         if plan.row is not None:
-            return (g.T @ x)[plan.row, plan.column]
-        bases = self.bases.get(name, Bases())
+            x, g = self.inputs[name].float(), self.gradients[name].float()
+            return plan.gradient(x.flatten(0, -2), g.flatten(0, -2))
+        left, right = (side.flatten(0, -2) for side in self.coordinates(name))
+        return (left.T @ right).flatten()
+
+    def coordinates(self, name: str) -> tuple[Tensor, Tensor]:
+        """The factors [S, T, a] and [S, T, b] in the tensor's layout, in its bases."""
+        plan, bases, (x, g) = self.plans[name], self.bases.get(name, Bases()), self.factors(name)
         left, right = (x, g) if plan.input_first else (g, x)
         left = left if bases.first is None else left @ bases.first.to(left)
-        right = right if bases.second is None else right @ bases.second.to(right)
-        return (left.T @ right).flatten()
+        return left, right if bases.second is None else right @ bases.second.to(right)
 
     def per_prompt(self, owner: Tensor, into: Tensor) -> None:
         """Add gradients to `into` [prompts, D]; `owner` [S] names each sequence's prompt."""

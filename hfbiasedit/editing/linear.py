@@ -232,12 +232,30 @@ def joined(models: Sequence[Linear]) -> Linear:
     )
 
 
-def solved(
-    linear: Linear,
-    metric: Metric,
-    kappa: float,
-    rho: float | None = None,
-) -> Tensor:
+@dataclass(frozen=True)
+class System:
+    """(G + 1/W) y = b in prompt space, factored: inner products G [N, N] of rows, weights W [N].
+
+    It is made symmetric and well conditioned by the root of the weights.
+    """
+
+    root: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of(cls, gram: Tensor, weights: Tensor) -> System:
+        """Factor it, in the dtype of `gram`."""
+        root = weights.sqrt()
+        unit = torch.eye(len(root), dtype=gram.dtype)
+        return cls(root, torch.linalg.cholesky(root[:, None] * gram * root + unit))
+
+    def dual(self, wanted: Tensor) -> Tensor:
+        """y [N] for b = `wanted` [N]."""
+        inside = torch.cholesky_solve((self.root * wanted)[:, None], self.factor)
+        return self.root * inside[:, 0]
+
+
+def solved(linear: Linear, metric: Metric, kappa: float, rho: float | None = None) -> Tensor:
     """The u [D] with the least loss in the linear model under R = kappa F + rho I.
 
     The loss is minimised by reweighting: with weights (m - f) / (z - logit f) the squared distance
@@ -247,14 +265,9 @@ def solved(
     rho = linear.rho if rho is None else rho
     gram = metric.gram(linear.rows, kappa, rho).double()
     wanted = (linear.goal - linear.start).double()
-    values = linear.start.double()
-    dual = wanted
-    unit = torch.eye(len(wanted), dtype=wanted.dtype)
+    values, dual = linear.start.double(), wanted
     for _ in range(_ROUNDS):
-        # (G + 1/W) dual = wanted, made symmetric and well conditioned by the root of the weights.
-        root = curvatures(linear, values).sqrt()
-        factor = torch.linalg.cholesky(root[:, None] * gram * root + unit)
-        dual = root * torch.cholesky_solve((root * wanted)[:, None], factor)[:, 0]
+        dual = System.of(gram, curvatures(linear, values)).dual(wanted)
         before, values = values, linear.start + gram @ dual
         if float((values - before).abs().max()) < _SETTLED:
             break

@@ -23,7 +23,7 @@ from torch import Tensor
 from hfbiasedit.editing.anchor import choose
 from hfbiasedit.editing.deltas import Deltas
 from hfbiasedit.editing.jacobian import Bases, Tape
-from hfbiasedit.editing.linear import Linear, Problem, curvatures
+from hfbiasedit.editing.linear import Linear, Problem, System, curvatures
 from hfbiasedit.editing.metric import Metric, divergence_gradient
 from hfbiasedit.editing.optimisation import Task
 
@@ -58,36 +58,36 @@ class Workbench:
 
 @dataclass(frozen=True)
 class _Step:
-    """What the steps of one run share: `rho` is that of the metric, the linear model's included."""
+    """What the steps of one run share.
+
+    R = bend F + rho I is what a step's move is paid by: `bend` is kappa C, and the damping and the
+    linear model's own rho are in `rho`.
+    """
 
     linear: Linear
     metric: Metric
     kappa: float
     damping: float
+    bend: float
     rho: float
-    root: Tensor
-    factor: Tensor
+    system: System
 
     @classmethod
     def of(cls, linear: Linear, metric: Metric, kappa: float, damping: float, now: Tensor) -> _Step:
         bend = _CURVATURE * kappa
         rho = linear.rho + bend * damping
         gram = metric.gram(linear.rows, bend, rho).double()
-        root = curvatures(linear, (linear.start + linear.pushed(now)).double()).sqrt()
-        unit = torch.eye(len(root), dtype=root.dtype)
-        factor = torch.linalg.cholesky(root[:, None] * gram * root + unit)
-        return cls(linear, metric, kappa, damping, rho, root, factor)
+        weights = curvatures(linear, (linear.start + linear.pushed(now)).double())
+        return cls(linear, metric, kappa, damping, bend, rho, System.of(gram, weights))
 
     def from_(self, now: Tensor, slope: Tensor) -> Tensor:
         """The minimum for g = `slope` [D] at u0 = `now` [D]."""
-        bend = _CURVATURE * self.kappa
-        pull = bend * (self.metric.times(now) + self.damping * now) - self.kappa * slope
-        centre = self.metric.inverse(pull, bend, self.rho)
-        linear = self.linear
-        wanted = (linear.goal - linear.start - linear.pushed(centre)).double()
-        inside = torch.cholesky_solve((self.root * wanted)[:, None], self.factor)[:, 0]
-        dual = (self.root * inside).float()
-        return centre + self.metric.inverse(linear.pulled(dual), bend, self.rho)
+        linear, metric = self.linear, self.metric
+        pull = self.bend * (metric.times(now) + self.damping * now) - self.kappa * slope
+        centre = metric.inverse(pull, self.bend, self.rho)
+        wanted = linear.goal - linear.start - linear.pushed(centre)
+        dual = self.system.dual(wanted.double()).float()
+        return centre + metric.inverse(linear.pulled(dual), self.bend, self.rho)
 
 
 def descend(bench: Workbench, linear: Linear, now: Tensor, kappa: float, seed: int) -> Tensor:

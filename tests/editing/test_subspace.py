@@ -28,6 +28,9 @@ def test_coordinates_are_the_weights_gradients_in_orthonormal_directions(family)
         code = code_moments(loaded, tape, task.keep, None, 0)
         set_bases(task, tape, slices, code, batches, 3)
         cut = gradients_of_share(loaded, tape, batches, None).rows
+        for name in slices:
+            together = tape.per_sequence(name).sum(0)
+            torch.testing.assert_close(tape.total(name), together, rtol=1e-4, atol=1e-6)
     start = cut_start = 0
     for name, part in slices.items():
         bases, count = tape.bases[name], tape.count(name)
