@@ -143,22 +143,11 @@ def attempt(
 
 
 def _task(
-    loaded: LoadedModel,
-    config: EditConfig,
-    material: Material,
-    selection: Selection,
-    wider: Task | None = None,
+    loaded: LoadedModel, config: EditConfig, material: Material, selection: Selection
 ) -> Task:
-    """What the solvers look at; that of a wider selection will do where it starts no lower."""
     trunk = trunk_for(loaded, selection, material)
-    if wider is not None and _first(wider.trunk) == _first(trunk):
-        return wider
     keep, watch = split_windows(remember_original(loaded, material.windows, trunk))
     return Task(loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config)
-
-
-def _first(trunk: Trunk | None) -> int:
-    return trunk.first if trunk else -1
 
 
 def _selected(
@@ -185,7 +174,10 @@ def _selected(
         with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
             items = items_of(pool, location.ranking)
             selection, known = prune(task, deltas, pool, items, budget)
-        return selection, _task(loaded, config, material, selection, task), known
+        # The pool's task will do, unless more blocks can be skipped now.
+        if task.trunk is not None and selection.lowest_block(loaded.model) > task.trunk.first:
+            task = _task(loaded, config, material, selection)
+        return selection, task, known
     selection = choose(budget, blocks=location.blocks if level != "full" else None)
     return selection, _task(loaded, config, material, selection), None
 

@@ -81,11 +81,6 @@ class Deltas:
             value.copy_(state[name])
         self.write()
 
-    @property
-    def count(self) -> int:
-        """How many weights are selected."""
-        return sum(value.numel() for value in self.values.values())
-
     @torch.no_grad()
     def changed(self) -> int:
         """How many stored weights differ from the base."""

@@ -132,7 +132,8 @@ def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:
 def _first(bench: Workbench, dev: list[PromptBatch], linear: Linear) -> _State:
     """The solution for every kappa, and for dearer ones while none is allowed: the best of them.
 
-    That is the lowest dev score within the allowed divergence; else the smallest divergence.
+    That is the lowest dev score within the allowed divergence; else the smallest divergence. The
+    deltas are left at it.
     """
     found: list[_State] = []
     limit, queue = bench.task.config.allowed_kl, list(KAPPAS)
@@ -147,14 +148,17 @@ def _first(bench: Workbench, dev: list[PromptBatch], linear: Linear) -> _State:
             queue.append(10 * kappa)
     allowed = [state for state in found if state.score.mean_kl <= limit]
     if allowed:
-        return min(allowed, key=lambda state: state.score.fb)
-    return min(found, key=lambda state: state.score.mean_kl)
+        best = min(allowed, key=lambda state: state.score.fb)
+    else:
+        best = min(found, key=lambda state: state.score.mean_kl)
+    bench.write(best.move)
+    return best
 
 
 def _next(
     bench: Workbench, dev: list[PromptBatch], linear: Linear, state: _State, step: int
 ) -> _State:
-    """A run of steps from the last state, at its kappa."""
+    """A run of steps from the last state, at its kappa; the deltas are left at the new one."""
     seed = bench.task.config.seed * 1_000_003 + step
     move = descend(bench, linear, state.move, state.kappa, seed)
     bench.write(move)
@@ -164,8 +168,9 @@ def _next(
 def _record(
     bench: Workbench, dev: list[PromptBatch], state: _State, outcome: Outcome, step: int
 ) -> None:
-    """Take a state, drawn back as far as the divergence demands, if it is the best so far."""
-    bench.write(state.move)
+    """Take the state that the deltas hold, drawn back as far as the divergence demands, if it is
+    the best so far.
+    """
     scale, score = within(bench.task, bench.deltas, dev, state.score)
     if score is not None and score.fb < outcome.dev_after:
         outcome.state, outcome.steps = bench.deltas.state(scale), step

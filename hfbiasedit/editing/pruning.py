@@ -110,8 +110,8 @@ def _foretelling(pool: _Pool, folds: list[Tensor], budget: Budget) -> _Pool:
     templates does best on the others.
     """
     rho, taken = pool.problem.prompts.rho, list[int]()
-    most = replace(budget.times(STAGES[0]), weights=math.inf)
-    most = replace(most, items=max(_CANDIDATES, most.items))
+    count = max(_CANDIDATES, budget.times(STAGES[0]).items)
+    most = Budget(count, budget.of, math.inf)
     pool = pool.kept(_within(pool, _use(pool, folds), most))
     left: list[int] = torch.cat(pool.items).unique().tolist()
 
@@ -124,7 +124,8 @@ def _foretelling(pool: _Pool, folds: list[Tensor], budget: Budget) -> _Pool:
     while left and len(taken) < budget.items:
         best = min(left, key=loss)
         left.remove(best)
-        weights = sum(part.count for part in pool.kept(pool.marked([*taken, best])).parts)
+        marks = zip(pool.parts, pool.marked([*taken, best]), strict=True)
+        weights = sum(part.count for part, mask in marks if mask.any())
         if not taken or weights <= budget.weights:
             taken.append(best)
     return pool.kept(pool.marked(taken))

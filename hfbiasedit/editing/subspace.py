@@ -36,9 +36,9 @@ def rank_for(slices: Mapping[str, Slice], most: int) -> int | None:
     return fitting[0] if fitting else 0
 
 
-def width(part: Slice, rank: int | None) -> int:
+def width(part: Slice, rank: int) -> int:
     """How many coordinates a slice has at a rank."""
-    if rank is None or part.kind == ENTRIES:
+    if part.kind == ENTRIES:
         return part.count
     if part.kind == ROWS:
         items = len(part.index) if part.index is not None else 0
