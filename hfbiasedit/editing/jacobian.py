@@ -64,9 +64,12 @@ class Tape:
 
     def factors(self, name: str) -> tuple[Tensor, Tensor]:
         """Selected inputs [S, T, in] and output gradients [S, T, out], float32."""
-        plan, x, g = self.plans[name], self.inputs[name].float(), self.gradients[name].float()
+        plan, (x, g) = self.plans[name], self._raw(name)
         x = x if plan.inputs is None else x[..., plan.inputs]
         return x, g if plan.output is None else g[..., plan.output]
+
+    def _raw(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.inputs[name].float(), self.gradients[name].float()
 
     def count(self, name: str) -> int:
         """How many coordinates one tensor's selected weights have."""
@@ -86,17 +89,15 @@ class Tape:
 
     def per_sequence(self, name: str) -> Tensor:
         """Gradients [S, n] of one tensor's coordinates (all weights: as `Slice.take` has them)."""
-        plan, (x, g) = self.plans[name], self.factors(name)
-        if plan.row is not None:
-            return torch.einsum("sto,sti->soi", g, x)[:, plan.row, plan.column]
+        if self.plans[name].row is not None:
+            pairs = zip(*self._raw(name), strict=True)
+            return torch.stack([self.plans[name].gradient(x, g) for x, g in pairs])
         return torch.einsum("sta,stb->sab", *self.coordinates(name)).flatten(1)
 
     def total(self, name: str) -> Tensor:
         """Gradient [n] of one tensor's coordinates, of all sequences together."""
-        plan = self.plans[name]
-        if plan.row is not None:
-            x, g = self.inputs[name].float(), self.gradients[name].float()
-            return plan.gradient(x.flatten(0, -2), g.flatten(0, -2))
+        if self.plans[name].row is not None:
+            return self.plans[name].gradient(*(side.flatten(0, -2) for side in self._raw(name)))
         left, right = (side.flatten(0, -2) for side in self.coordinates(name))
         return (left.T @ right).flatten()
 

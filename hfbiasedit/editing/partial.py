@@ -10,6 +10,7 @@ time of a call by an alias whose gradient is cut down to the selection as soon a
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,7 @@ from hfbiasedit.editing.execution import replaced_forward
 from hfbiasedit.editing.slices import ENTRIES, WHOLE, Slice
 from hfbiasedit.models.architecture import submodule_weight
 
-_GATHER_COST = 64  # a gathered product costs about this many multiply-adds of a matrix product
-_PIECE = 1 << 22  # elements of one temporary of a gathered sum
+_SAMPLED_COST = 128  # a sampled product costs about this many multiply-adds of a matrix product
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Plan:
     """How the gradient of one matrix's selection is formed from input x and output gradient g.
 
     `output` and `inputs` are the selected output and input units; None means all of them. For
-    entries, `row` and `column` point into those two lists, one pair per entry.
+    entries, `row` and `column` point into those two lists, one pair per entry; where entries are
+    few, `pattern` is the matrix of zeros at their places, in compressed rows.
     """
 
     transposed: bool
@@ -40,6 +41,7 @@ class Plan:
     inputs: Tensor | None = None
     row: Tensor | None = None
     column: Tensor | None = None
+    pattern: Tensor | None = None
     count: int = 0
 
     @property
@@ -49,22 +51,20 @@ class Plan:
 
     def gradient(self, x: Tensor, g: Tensor) -> Tensor:
         """The gradient in the layout of `Slice.take`, from x [T, in] and g [T, out]."""
+        if self.pattern is not None:
+            return self._sampled(self.pattern, x, g)
         x = x if self.inputs is None else x[:, self.inputs]
         g = g if self.output is None else g[:, self.output]
         if self.row is not None and self.column is not None:
-            if x.shape[1] * g.shape[1] <= _GATHER_COST * len(self.row):
-                return (g.T @ x)[self.row, self.column]
-            return self._gathered(x, g, self.row, self.column)
+            return (g.T @ x)[self.row, self.column]
         return x.T @ g if self.input_first else g.T @ x
 
-    @staticmethod
-    def _gathered(x: Tensor, g: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        step = max(1, _PIECE // max(1, len(x)))
-        pieces = [
-            (g[:, row[start : start + step]] * x[:, column[start : start + step]]).sum(0)
-            for start in range(0, len(row), step)
-        ]
-        return torch.cat(pieces)
+    def _sampled(self, pattern: Tensor, x: Tensor, g: Tensor) -> Tensor:
+        """The places of the pattern in the product alone, in float32 or better."""
+        left, right = (x, g) if self.transposed else (g, x)
+        dtype = torch.promote_types(g.dtype, torch.float32)
+        pattern, left, right = pattern.to(dtype), left.to(dtype), right.to(dtype)
+        return torch.sparse.sampled_addmm(pattern, left.T, right, beta=0).values()
 
 
 def plan_of(part: Slice, transposed: bool, device: torch.device) -> Plan:
@@ -77,10 +77,25 @@ def plan_of(part: Slice, transposed: bool, device: torch.device) -> Plan:
         row, column = (second, first) if transposed else (first, second)
         output, row = torch.unique(row, return_inverse=True)
         inputs, column = torch.unique(column, return_inverse=True)
-        return Plan(transposed, output, inputs, row, column, part.count)
+        return Plan(transposed, output, inputs, row, column, _pattern(part, index), part.count)
     if part.axis == (1 if transposed else 0):
         return Plan(transposed, output=index, count=part.count)
     return Plan(transposed, inputs=index, count=part.count)
+
+
+def _pattern(part: Slice, index: Tensor) -> Tensor | None:
+    """Zeros at the entries of a matrix; None where a whole product is cheaper or the only way."""
+    height, width = part.shape
+    if height * width < _SAMPLED_COST * len(index) or index.device.type not in ("cpu", "cuda"):
+        return None
+    counts = torch.bincount(index // width, minlength=height)
+    ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    zeros = torch.zeros(len(index), device=index.device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            ends, index % width, zeros, (height, width), check_invariants=True
+        )
 
 
 class _SelectedProjection(torch.autograd.Function):

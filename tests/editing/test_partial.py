@@ -77,13 +77,19 @@ def test_gradients_are_those_of_autograd(family, mode):
     assert not any("forward" in module.__dict__ for module in model.modules())
 
 
-def test_scattered_entries_are_gathered_in_pieces(monkeypatch):
+@pytest.mark.parametrize("cost", [0, 1 << 40])
+def test_few_entries_are_sampled_and_many_cut_out(monkeypatch, cost):
+    """Both ways to form gradients of entries give those of autograd."""
     from hfbiasedit.editing import partial
 
-    monkeypatch.setattr(partial, "_GATHER_COST", 0)
-    monkeypatch.setattr(partial, "_PIECE", 100)
+    monkeypatch.setattr(partial, "_SAMPLED_COST", cost)
+    made = []
+    pattern = partial._pattern
+    monkeypatch.setattr(partial, "_pattern", lambda *a: made.append(pattern(*a)) or made[-1])
     test_gradients_are_those_of_autograd("llama", "entries")
     test_gradients_are_those_of_autograd("gpt2", "entries")
+    assert made
+    assert all((zeros is None) == (cost > 0) for zeros in made)
 
 
 def test_no_gradient_reaches_below_the_selection():
