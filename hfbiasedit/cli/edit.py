@@ -27,7 +27,11 @@ def edit(
         str, typer.Option(help=f"What is edited: {', '.join(GRANULARITIES)}.")
     ] = DEFAULT.granularity,
     budget: Annotated[
-        str | None, typer.Option(help=f"A count or a share of the level's items ({_BUDGETS}).")
+        str | None,
+        typer.Option(
+            help=f"A count, a share of the level's items (1%) or of the model's weights "
+            f"({_BUDGETS})."
+        ),
     ] = DEFAULT.budget,
     saliency: Annotated[
         str, typer.Option(help=f"How weights are judged: {', '.join(SALIENCIES)}.")

@@ -166,7 +166,7 @@ def _selected(
         include=config.include,
         entry_scores=location.entry_scores,
     )
-    budget = budget_of(location.ranking, level, config.chosen_budget)
+    budget = budget_of(loaded.model, location.ranking, level, config.chosen_budget)
     for pool in _pools(config, location, budget, choose):
         if not can_solve(loaded, pool.slices, len(material.train)):
             continue

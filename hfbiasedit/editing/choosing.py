@@ -42,7 +42,7 @@ def select(
     items = [item for item in ranking.projections if item.block in allowed]
     if not items:
         raise BiasEditError("the chosen blocks hold no projections; give other blocks")
-    limit = budget if isinstance(budget, Budget) else budget_of(ranking, granularity, budget)
+    limit = budget if isinstance(budget, Budget) else budget_of(model, ranking, granularity, budget)
     chosen: list[Slice]
     number = min(limit.items, limit.of)
     if granularity == "full":

@@ -16,9 +16,9 @@ DEFAULT_BUDGETS = {
     "full": "100%",
     "layer": "2",
     "module": "4",
-    "row": "0.5%",
-    "neuron": "0.1%",
-    "unit": "0.75%",  # of the hidden units: at most half a percent of most models' weights
+    "row": "0.5% of weights",
+    "neuron": "0.1% of weights",
+    "unit": "0.5% of weights",
 }
 # Nats per token of general code. Perplexity of real code rises by about as much in relative terms,
 # so these aim at 1 % for wide edits and half a percent for narrow ones; for single weights it rises
@@ -71,7 +71,8 @@ class EditConfig(LocateConfig):
 
     Attributes:
         granularity: one of `GRANULARITIES`.
-        budget: a count (`64`) or a share (`0.5%`) of the level's items; None: the level's default.
+        budget: a count (`64`), a share of the level's items (`0.5%`) or of the model's weights
+            (`0.5% of weights`); None: the level's default.
         include: parameters besides the projections that `full` and `layer` may edit.
         selection: a saved selection to use instead of locating.
         keep: initial weight of `loss_keep`; it grows while the divergence is above `max_kl`.
