@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hfbiasedit.cli.options import JsonOption, ModelArgument, RevisionOption
-
-if TYPE_CHECKING:
-    from hfbiasedit.patches.checkpoint import ApplyReport
 
 app = typer.Typer(
     help="Show, verify, apply, revert, combine and make patches.",
@@ -58,6 +55,7 @@ def show(
 
     Tensors, rows, weights, layers, size, base model and how it was made.
     """
+    from hfbiasedit.cli.patch_report import print_summary
     from hfbiasedit.console import print_json
     from hfbiasedit.patches.patch import Patch
 
@@ -69,7 +67,7 @@ def show(
     if json:
         print_json(summary)
     else:
-        _print_summary(summary)
+        print_summary(summary)
 
 
 @app.command()
@@ -224,6 +222,7 @@ def _apply(
     json: bool,
     **options: Any,
 ) -> None:
+    from hfbiasedit.cli.patch_report import print_report
     from hfbiasedit.console import print_json
     from hfbiasedit.patches.checkpoint import apply_patch
 
@@ -235,7 +234,7 @@ def _apply(
     if json:
         print_json(report.to_dict())
     else:
-        _print_report(report)
+        print_report(report)
 
 
 def _directory(model: str, revision: str | None) -> Path:
@@ -279,44 +278,3 @@ def _warn(warnings: Any) -> None:
 
     for warning in warnings:
         warn(warning)
-
-
-def _print_report(report: ApplyReport) -> None:
-    what = "reverted" if report.reverse else "applied"
-    typer.echo(
-        f"{what}: {report.weights:,} weights in {report.tensors} tensors, "
-        f"{report.bytes_written:,} bytes written, {report.seconds:.2f} s -> {report.path}"
-    )
-    for file, how in report.files.items():
-        if how != "copied":
-            typer.echo(f"  {file}: {how}")
-
-
-def _print_summary(summary: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from hfbiasedit.console import table
-
-    facts = Table(show_header=False, box=None)
-    for key in ("file", "file_bytes", "digest", "tensors", "weights", "changed", "rows", "entries"):
-        value = summary[key]
-        facts.add_row(
-            key.replace("_", " "), Text(f"{value:,}" if isinstance(value, int) else value)
-        )
-    if "share" in summary:
-        facts.add_row("share of model", Text(f"{100 * summary['share']:.4g} %"))
-    for key in ("dtypes", "layers", "modules"):
-        values = (f"{name or 'outside of blocks'} ({n:,})" for name, n in summary[key].items())
-        facts.add_row(f"{key} (weights)", Text(", ".join(values)))
-    for key, value in summary["metadata"].items():
-        facts.add_row(Text(_printable(key)), Text(_printable(value)))
-    table(facts)
-
-
-def _printable(value: Any) -> str:
-    from hfbiasedit.files import canonical_json
-
-    text = value if isinstance(value, str) else canonical_json(value)
-    text = " ".join(text.split())
-    return text if text.isprintable() else ascii(text)

@@ -62,19 +62,7 @@ def edit(
     config = replace(config or EditConfig(), **overrides)
     distribution.join()
     loaded = model if isinstance(model, LoadedModel) else _load(model, config)
-    refuse_quantised(loaded.model)
-    if loaded.patch_digest is not None:
-        raise BiasEditError("the model has a patch applied in memory; edit the checkpoint itself")
-    _check_out(Path(out))
-    if loaded.source.commit is not None:
-        from hfbiasedit.hub.verification import verify_source
-
-        verify_source(loaded.source)  # damage must not become the old side of a patch
-    chosen = Selection.load(config.selection, loaded.model) if config.selection else None
-    if chosen is not None:
-        config = replace(config, granularity=chosen.granularity)
-    else:
-        check_budget(loaded.model, config.granularity, config.chosen_budget)
+    config, chosen = _checked(loaded, config, Path(out))
     asked = outcome.questions(config)
     message("measuring the original")
     clock = time.perf_counter()
@@ -125,6 +113,25 @@ def _load(model: str | Path, config: EditConfig) -> LoadedModel:
         device_map=config.device_map,
         trust_remote_code=config.trust_remote_code,
     )
+
+
+def _checked(
+    loaded: LoadedModel, config: EditConfig, out: Path
+) -> tuple[EditConfig, Selection | None]:
+    """What can be refused before any work; the level and the selection of a selection file."""
+    refuse_quantised(loaded.model)
+    if loaded.patch_digest is not None:
+        raise BiasEditError("the model has a patch applied in memory; edit the checkpoint itself")
+    _check_out(out)
+    if loaded.source.commit is not None:
+        from hfbiasedit.hub.verification import verify_source
+
+        verify_source(loaded.source)  # damage must not become the old side of a patch
+    if config.selection is None:
+        check_budget(loaded.model, config.granularity, config.chosen_budget)
+        return config, None
+    chosen = Selection.load(config.selection, loaded.model)
+    return replace(config, granularity=chosen.granularity), chosen
 
 
 def _check_out(out: Path) -> None:

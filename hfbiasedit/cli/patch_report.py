@@ -1,0 +1,53 @@
+"""What `hfbiasedit patch` prints: what a patch contains, and what was done with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.checkpoint import ApplyReport
+
+
+def print_report(report: ApplyReport) -> None:
+    """What applying or reverting wrote."""
+    what = "reverted" if report.reverse else "applied"
+    typer.echo(
+        f"{what}: {report.weights:,} weights in {report.tensors} tensors, "
+        f"{report.bytes_written:,} bytes written, {report.seconds:.2f} s -> {report.path}"
+    )
+    for file, how in report.files.items():
+        if how != "copied":
+            typer.echo(f"  {file}: {how}")
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The table of `patch show`."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from hfbiasedit.console import table
+
+    facts = Table(show_header=False, box=None)
+    for key in ("file", "file_bytes", "digest", "tensors", "weights", "changed", "rows", "entries"):
+        value = summary[key]
+        facts.add_row(
+            key.replace("_", " "), Text(f"{value:,}" if isinstance(value, int) else value)
+        )
+    if "share" in summary:
+        facts.add_row("share of model", Text(f"{100 * summary['share']:.4g} %"))
+    for key in ("dtypes", "layers", "modules"):
+        values = (f"{name or 'outside of blocks'} ({n:,})" for name, n in summary[key].items())
+        facts.add_row(f"{key} (weights)", Text(", ".join(values)))
+    for key, value in summary["metadata"].items():
+        facts.add_row(Text(_printable(key)), Text(_printable(value)))
+    table(facts)
+
+
+def _printable(value: Any) -> str:
+    from hfbiasedit.files import canonical_json
+
+    text = value if isinstance(value, str) else canonical_json(value)
+    text = " ".join(text.split())
+    return text if text.isprintable() else ascii(text)
