@@ -29,7 +29,7 @@ def edit(
     budget: Annotated[
         str | None,
         typer.Option(
-            help=f"A count, a share of the level's items (1%) or of the model's weights "
+            help="A count, a share of the level's items (1%) or of the model's weights "
             f"({_BUDGETS})."
         ),
     ] = DEFAULT.budget,

@@ -78,7 +78,8 @@ def budget_of(model: nn.Module, ranking: Ranking, granularity: str, text: str) -
     }[granularity]()
     if not of and granularity == "unit":
         raise BiasEditError("the model has no MLPs with hidden units; use --granularity row")
-    if text.strip().endswith(_OF_WEIGHTS) and granularity not in ("row", "unit", "neuron"):
+    text = str(text).strip()  # from Python a count may come as a number
+    if text.endswith(_OF_WEIGHTS) and granularity not in ("row", "unit", "neuron"):
         raise UsageError(f"budget {text!r} does not fit granularity {granularity}; give a count")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     limit = parse_budget(text, of, weights, parameters)

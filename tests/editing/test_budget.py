@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hfbiasedit.editing.budget import Budget, check_budget, parse_budget
+from hfbiasedit.editing.budget import Budget, budget_of, check_budget, parse_budget
 from hfbiasedit.editing.choosing import select
 from hfbiasedit.editing.locator import random_ranking
 from hfbiasedit.errors import UsageError
@@ -53,6 +53,14 @@ def test_a_share_of_the_weights_counts_every_weight(level):
     selection = select(model, ranking, level, "20% of weights")
     largest = {"row": 64, "unit": 3 * 32, "neuron": 1}[level]
     assert most - largest < selection.weights <= most
+
+
+def test_a_count_may_be_a_number():
+    model = tiny_model("llama")
+    ranking = random_ranking(projections(model), 0, {"seed": 0})
+    assert budget_of(model, ranking, "row", 3) == budget_of(model, ranking, "row", "3")
+    with pytest.raises(UsageError, match="selects nothing"):
+        budget_of(model, ranking, "row", 0)
 
 
 @pytest.mark.parametrize("level", ["full", "layer", "module"])
