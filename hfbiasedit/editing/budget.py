@@ -9,7 +9,7 @@ from torch import nn
 
 from hfbiasedit.editing.ranking import Ranking
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.models.architecture import projections
+from hfbiasedit.models.architecture import parameter_count, projections
 
 _OF_WEIGHTS = " of weights"
 
@@ -81,8 +81,7 @@ def budget_of(model: nn.Module, ranking: Ranking, granularity: str, text: str) -
     text = str(text).strip()  # from Python a count may come as a number
     if text.endswith(_OF_WEIGHTS) and granularity not in ("row", "unit", "neuron"):
         raise UsageError(f"budget {text!r} does not fit granularity {granularity}; give a count")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    limit = parse_budget(text, of, weights, parameters)
+    limit = parse_budget(text, of, weights, parameter_count(model))
     if granularity == "full" and limit.items != limit.of:
         raise UsageError("granularity full edits all weights; its only budget is 100%")
     return limit

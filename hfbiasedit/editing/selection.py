@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hfbiasedit.editing.slices import ROWS, Slice, row_slice
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json, read_json, write_json
-from hfbiasedit.models.architecture import Projection, decoder_blocks, projections
+from hfbiasedit.models.architecture import Projection, decoder_blocks, parameter_count, projections
 
 SCHEMA = "hfbiasedit.selection/1"
 
@@ -91,7 +91,7 @@ class Selection:
         """Counts for people and `edit.json`: weights, share, rows, per layer and per module."""
         matrices = {item.name: item for item in projections(model)}
         blocks = block_numbers(model)
-        total = sum(parameter.numel() for parameter in model.parameters())
+        total = parameter_count(model)
         inside = sum(item.weights for item in matrices.values())
         by_layer: dict[Any, int] = {}
         by_module: dict[str, int] = {}

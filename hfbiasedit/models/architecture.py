@@ -95,6 +95,11 @@ class UnitGroup:
         return self.down.experts * self.down.columns
 
 
+def parameter_count(module: nn.Module) -> int:
+    """Number of weights, tied ones counted once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def decoder_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The decoder blocks in order, with their module paths.
 
@@ -110,7 +115,7 @@ def decoder_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     best, best_size, best_name = None, 0, ""
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module):
-            size = sum(parameter.numel() for parameter in module.parameters())
+            size = parameter_count(module)
             if size > best_size:
                 best, best_size, best_name = module, size, name
     if best is None:

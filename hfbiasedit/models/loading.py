@@ -58,7 +58,9 @@ class LoadedModel:
     @property
     def parameters(self) -> int:
         """Number of weights, tied ones counted once."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        from hfbiasedit.models.architecture import parameter_count
+
+        return parameter_count(self.model)
 
 
 def load_model(
