@@ -28,8 +28,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import Scores, score
 

@@ -48,22 +48,19 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     import torch
 
     from hfbiasedit.editing import attempt as attempts
-    from hfbiasedit.editing.anchor import load_anchor
-    from hfbiasedit.editing.choosing import select
     from hfbiasedit.editing.config import DEFAULT_BUDGETS, EditConfig
-    from hfbiasedit.editing.deltas import Deltas
-    from hfbiasedit.editing.locator import middle_blocks, random_ranking
-    from hfbiasedit.editing.material import (
-        Prompts,
-        gather_prompts,
-        measure_original,
-        prepare_windows,
-        remember_original,
-    )
-    from hfbiasedit.editing.optimisation import Task, optimise, split_windows
-    from hfbiasedit.editing.outcome import peak_memory
+    from hfbiasedit.editing.judging.outcome import peak_memory
+    from hfbiasedit.editing.locating.locator import middle_blocks, random_ranking
+    from hfbiasedit.editing.material.forward import remember_original
+    from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
+    from hfbiasedit.editing.material.windows import prepare_windows, split_windows
+    from hfbiasedit.editing.selecting.choosing import select
+    from hfbiasedit.editing.solving.adam import optimise
+    from hfbiasedit.editing.solving.task import Task
+    from hfbiasedit.editing.weights.deltas import Deltas
     from hfbiasedit.models.architecture import projections
     from hfbiasedit.models.loading import load_model
+    from hfbiasedit.texts.anchor import load_anchor
 
     random.seed(0)
     torch.set_num_threads(1)

@@ -81,9 +81,9 @@ def write_checkpoint(path: Path, layers: int, shards: int) -> None:
 
 def make_patch(checkpoint: Path, file: Path, share: float) -> list[str]:
     """Edit a share of the rows of every matrix in a quarter of the shards; returns the shards."""
+    from hfbiasedit.checkpoints.storage import Checkpoint
     from hfbiasedit.patches.edits import TensorEdit
     from hfbiasedit.patches.patch import Patch
-    from hfbiasedit.patches.storage import Checkpoint
 
     opened = Checkpoint.open(checkpoint)
     touched = opened.files[1::4] or opened.files

@@ -10,27 +10,27 @@ from hfbiasedit.versions import __version__
 if TYPE_CHECKING:
     from hfbiasedit.abilities.measurement import ability
     from hfbiasedit.audits.auditor import audit
-    from hfbiasedit.audits.comparison import compare
     from hfbiasedit.demonstration import demo
+    from hfbiasedit.documents.comparison import compare
     from hfbiasedit.editing.editor import edit
-    from hfbiasedit.editing.locator import locate
-    from hfbiasedit.editing.tradeoff import sweep
-    from hfbiasedit.hub.patched import load_patched
-    from hfbiasedit.hub.push import push
+    from hfbiasedit.editing.locating.locator import locate
+    from hfbiasedit.editing.sweep import sweep
     from hfbiasedit.patches.patch import Patch
+    from hfbiasedit.publishing.patched import load_patched
+    from hfbiasedit.publishing.push import push
 
 # Public name -> module. Imported on first use, so that `import hfbiasedit` stays light.
 _HOMES = {
     "ability": "hfbiasedit.abilities.measurement",
     "audit": "hfbiasedit.audits.auditor",
-    "compare": "hfbiasedit.audits.comparison",
+    "compare": "hfbiasedit.documents.comparison",
     "demo": "hfbiasedit.demonstration",
     "edit": "hfbiasedit.editing.editor",
-    "load_patched": "hfbiasedit.hub.patched",
-    "locate": "hfbiasedit.editing.locator",
+    "load_patched": "hfbiasedit.publishing.patched",
+    "locate": "hfbiasedit.editing.locating.locator",
     "Patch": "hfbiasedit.patches.patch",
-    "push": "hfbiasedit.hub.push",
-    "sweep": "hfbiasedit.editing.tradeoff",
+    "push": "hfbiasedit.publishing.push",
+    "sweep": "hfbiasedit.editing.sweep",
 }
 
 __all__ = [

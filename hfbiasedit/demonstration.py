@@ -17,7 +17,7 @@ from hfbiasedit.files import sha256_file
 from hfbiasedit.resources import demo_model_path
 
 if TYPE_CHECKING:
-    from hfbiasedit.runs import Run
+    from hfbiasedit.documents.runs import Run
 
 _PROMPTS = 512
 

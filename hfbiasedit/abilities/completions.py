@@ -15,11 +15,10 @@ from hfbiasedit.abilities.generation import (
     Sampling,
     complete,
 )
-from hfbiasedit.abilities.humaneval import sample_path
-from hfbiasedit.abilities.jsonl import read_objects, text_field
 from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import read_json, write_json
+from hfbiasedit.texts.jsonl import read_objects, text_field
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig
@@ -144,3 +143,11 @@ def _drop_torn_line(path: Path) -> None:
     if whole < len(data):
         with open(path, "r+b") as file:
             file.truncate(whole)
+
+
+def sample_path(config: AbilityConfig, side: str, patched: bool) -> Path | None:
+    """Where the samples of one side are saved: `FILE`, or `FILE.before.jsonl` and `.after`."""
+    if config.save_samples is None or not patched:
+        return config.save_samples
+    path = Path(config.save_samples)
+    return path.with_name(f"{path.stem}.{side}{path.suffix or '.jsonl'}")

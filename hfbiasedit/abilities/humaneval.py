@@ -6,22 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hfbiasedit import console
-from hfbiasedit.abilities.intervals import mean_interval, rate_interval
-from hfbiasedit.abilities.isolation.judge import (
-    VERDICTS,
-    Case,
-    Judgement,
-    Limits,
-    judge,
-    usable_guards,
-)
 from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
+from hfbiasedit.intervals import mean_interval, rate_interval
+from hfbiasedit.isolation.judge import VERDICTS, Case, Judgement, Limits, judge, usable_guards
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig
@@ -162,11 +154,3 @@ def _settings(config: AbilityConfig) -> dict[str, Any]:
         "strip_prompt": config.strip_prompt,
         "seed": config.seed,
     }
-
-
-def sample_path(config: AbilityConfig, side: str, patched: bool) -> Path | None:
-    """Where the samples of one side are saved: `FILE`, or `FILE.before.jsonl` and `.after`."""
-    if config.save_samples is None or not patched:
-        return config.save_samples
-    path = Path(config.save_samples)
-    return path.with_name(f"{path.stem}.{side}{path.suffix or '.jsonl'}")

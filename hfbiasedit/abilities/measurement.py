@@ -13,10 +13,11 @@ from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
-    from hfbiasedit.abilities.isolation.judge import Judgement
-    from hfbiasedit.editing.anchor import Anchor
+    from hfbiasedit.isolation.judge import Judgement
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
+    from hfbiasedit.texts.anchor import Anchor
+    from hfbiasedit.texts.corpus import Corpus
 
 SCHEMA = "hfbiasedit.ability/1"
 
@@ -71,9 +72,9 @@ def _prepare(config: AbilityConfig, patch: Patch | None) -> dict[str, Any]:
     """Read everything that can be wrong before a model is loaded."""
     prepared: dict[str, Any] = {}
     if "perplexity" in config.tasks:
-        from hfbiasedit.abilities.corpus import load_corpus, refuse_overlap
+        from hfbiasedit.texts.corpus import refuse_overlap
 
-        prepared["perplexity"] = load_corpus(config)
+        prepared["perplexity"] = _corpus(config)
         for anchor in _anchors(config, patch):
             refuse_overlap(prepared["perplexity"], anchor.name, anchor.texts)
     if "syntax" in config.tasks:
@@ -89,9 +90,23 @@ def _prepare(config: AbilityConfig, patch: Patch | None) -> dict[str, Any]:
     return prepared
 
 
+def _corpus(config: AbilityConfig) -> Corpus:
+    from hfbiasedit.texts.corpus import load_corpus
+
+    return load_corpus(
+        config.text,
+        limit=config.limit,
+        dataset=config.dataset,
+        dataset_config=config.dataset_config,
+        split=config.split,
+        field=config.field,
+        documents=config.documents,
+    )
+
+
 def _anchors(config: AbilityConfig, patch: Patch | None) -> list[Anchor]:
     """Code that edits were told to keep: the default, what is named, what the patch names."""
-    from hfbiasedit.editing.anchor import load_anchor
+    from hfbiasedit.texts.anchor import load_anchor
 
     if config.anchor is not None:
         return [load_anchor(source) for source in (None, config.anchor)]

@@ -11,11 +11,11 @@ import torch
 
 from hfbiasedit import console
 from hfbiasedit.abilities.context import window_length
-from hfbiasedit.abilities.corpus import Corpus
-from hfbiasedit.abilities.intervals import bootstrap
 from hfbiasedit.abilities.windows import Window, batches, cut_windows, encode_documents
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.intervals import bootstrap
 from hfbiasedit.scoring.logits import selected_logits
+from hfbiasedit.texts.corpus import Corpus
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hfbiasedit.abilities.config import HUMANEVAL
-from hfbiasedit.abilities.jsonl import read_objects, text_field
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
+from hfbiasedit.texts.jsonl import read_objects, text_field
 
 _HUMANEVAL_SHA256 = "e93a5d054fd5aafa4899ce63db78fa2d9aaef659c61ab433db2af657d4ccc2f9"
 _TEXTS = ("task_id", "prompt", "entry_point", "test")

@@ -9,9 +9,9 @@ import numpy as np
 
 from hfbiasedit import console
 from hfbiasedit.abilities.generation import Request, Sampling, complete
-from hfbiasedit.abilities.intervals import bootstrap
 from hfbiasedit.abilities.literals import written_gender
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.intervals import bootstrap
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig

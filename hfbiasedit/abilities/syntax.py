@@ -19,10 +19,10 @@ from hfbiasedit.abilities.generation import (
     Sampling,
     complete,
 )
-from hfbiasedit.abilities.intervals import mean_interval, rate_interval
-from hfbiasedit.abilities.jsonl import read_objects, text_field
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.intervals import mean_interval, rate_interval
 from hfbiasedit.resources import data_path
+from hfbiasedit.texts.jsonl import read_objects, text_field
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig

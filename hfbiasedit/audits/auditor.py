@@ -13,10 +13,11 @@ from hfbiasedit import console
 from hfbiasedit.audits.config import AuditConfig
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.patches.loading import with_patch
 
 if TYPE_CHECKING:
-    from hfbiasedit.audits.partial import PartialFile
     from hfbiasedit.audits.report import AuditReport
+    from hfbiasedit.audits.resumption import PartialFile
     from hfbiasedit.codegenbias.prompts import PromptSet
 
 
@@ -146,15 +147,15 @@ def _kept(partial: PartialFile | None) -> Iterator[None]:
 
 
 def _load(model: str | Path, config: AuditConfig) -> LoadedModel:
-    return load_model(
+    loaded = load_model(
         model,
         revision=config.revision,
         dtype=config.dtype,
         device=config.device,
         device_map=config.device_map,
         trust_remote_code=config.trust_remote_code,
-        patch=config.patch,
     )
+    return with_patch(loaded, config.patch)
 
 
 def _partial_file(
@@ -162,7 +163,7 @@ def _partial_file(
 ) -> PartialFile | None:
     """The partial file of an audit; none for a model whose weights may have changed in memory."""
     from hfbiasedit.audits.identity import identity
-    from hfbiasedit.audits.partial import PartialFile
+    from hfbiasedit.audits.resumption import PartialFile
 
     path = config.partial_path
     if path is None or model is loaded:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfbiasedit.intervals import interval
 from hfbiasedit.scoring import fb_score as formulas
-from hfbiasedit.scoring.bootstrap import interval
 from hfbiasedit.scoring.fb_score import Floats, Ints
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json, sha256_file
-from hfbiasedit.models.source import ModelSource
+from hfbiasedit.hub.source import ModelSource
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hfbiasedit import runs
 from hfbiasedit.audits.report import AuditReport
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.reading import AUDIT
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory
-from hfbiasedit.reports.documents import AUDIT
 
 _OURS = {AUDIT, "records.parquet", "records.jsonl", runs.FIGURES, runs.REPORT}
 

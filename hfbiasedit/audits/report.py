@@ -15,8 +15,9 @@ from hfbiasedit.audits.breakdowns import (
 from hfbiasedit.audits.caveats import caveats
 from hfbiasedit.errors import BiasEditError, GateNotMet
 from hfbiasedit.files import write_json
+from hfbiasedit.intervals import interval
 from hfbiasedit.scoring import fb_score as formulas
-from hfbiasedit.scoring.bootstrap import interval, slope_interval
+from hfbiasedit.scoring.fb_score import slope_interval
 from hfbiasedit.scoring.noise import NoiseFloor
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def _headline(document: dict[str, Any]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
 
     model, dataset = document["model"], document["dataset"]
     patch = f" + patch {document['patch'][:12]}" if document["patch"] else ""
@@ -48,7 +48,7 @@ def _headline(document: dict[str, Any]) -> Table:
 
 
 def _headline_rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
 
     trivial = document["baselines"]
     slope, slope_interval = document["amplification"], document["amplification_ci95"]
@@ -90,7 +90,7 @@ def _headline_rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _mass(share: float) -> str:
     """A gender mass as percent; of one that is next to nothing the digits say nothing."""
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
 
     return "< 0.01%" if share < 1e-4 else text.percent(share)
 
@@ -106,7 +106,7 @@ def _breakdown(key: str, rows: list[dict[str, Any]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
 
     table = Table(title=f"by {key}", title_justify="left")
     table.add_column(key, overflow="fold")
@@ -128,7 +128,7 @@ def _farthest(rows: list[dict[str, Any]]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
 
     table = Table(title="farthest from reality", title_justify="left")
     table.add_column("profession", overflow="fold")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hfbiasedit.cards.metadata import DATASET_ID, eval_entries
+from hfbiasedit.documents.reading import open_documents
+from hfbiasedit.documents.runs import Run
 from hfbiasedit.files import write_text
-from hfbiasedit.reports.documents import open_documents
-from hfbiasedit.runs import Run
 
 FOLDER = ".eval_results"
 

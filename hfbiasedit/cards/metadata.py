@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.cards.licence import Licence
-from hfbiasedit.reports.documents import Document
-from hfbiasedit.reports.names import is_hub_id, model_name
+from hfbiasedit.documents.names import is_hub_id, model_name
+from hfbiasedit.documents.reading import Document
 from hfbiasedit.reports.tables import is_humaneval
 
 if TYPE_CHECKING:

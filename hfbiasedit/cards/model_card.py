@@ -6,17 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hfbiasedit import runs
 from hfbiasedit.cards.licence import find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, card_metadata
 from hfbiasedit.cards.seal import MARKER, opened_seal, seal
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.names import FIGURES, is_hub_id, model_name
+from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.errors import UsageError
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
-from hfbiasedit.reports.documents import Documents, open_documents
 from hfbiasedit.reports.environment import render
 from hfbiasedit.reports.movements import moved_to_men, moved_to_women, movements, worse
-from hfbiasedit.reports.names import FIGURES, is_hub_id, model_name
 
 TEMPLATES = {"model": "model_card.md.jinja", "patch": "patch_card.md.jinja"}
 _MOVED = 10

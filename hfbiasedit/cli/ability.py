@@ -125,9 +125,10 @@ def ability(
         options["tasks"] = ("humaneval",)
     config = AbilityConfig(**options)
 
-    from hfbiasedit import console, runs
+    from hfbiasedit import console
     from hfbiasedit.abilities.measurement import measure_ability
     from hfbiasedit.abilities.summary import tables
+    from hfbiasedit.documents import runs
     from hfbiasedit.files import write_json
 
     document = measure_ability(model, config)

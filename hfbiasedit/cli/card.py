@@ -37,9 +37,9 @@ def card(
 ) -> None:
     """Render README.md, report.html and the figures of a run directory again."""
     from hfbiasedit.cards.model_card import write_card
+    from hfbiasedit.documents.runs import Run
     from hfbiasedit.figures.run import write_figures
     from hfbiasedit.reports.html import write_report
-    from hfbiasedit.runs import Run
 
     Run.open(run)  # before anything is drawn into it
     figures = write_figures(run)

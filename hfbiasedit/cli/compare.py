@@ -13,7 +13,7 @@ from hfbiasedit.cli.options import JsonOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hfbiasedit.audits.comparison import Comparison
+    from hfbiasedit.documents.comparison import Comparison
 
 _MOVED = 5
 
@@ -34,7 +34,7 @@ def compare(
 
     Reports of different prompts or references are refused.
     """
-    from hfbiasedit.audits.comparison import compare as compare_reports
+    from hfbiasedit.documents.comparison import compare as compare_reports
 
     comparison = compare_reports(list(reports))
     if as_json:
@@ -51,7 +51,7 @@ def _scores(comparison: Comparison) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
 
     dataset = comparison.reports[0]["dataset"]
     table = Table(
@@ -78,7 +78,7 @@ def _scores(comparison: Comparison) -> Table:
 
 
 def _change(change: dict[str, Any] | None) -> tuple[str, str]:
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
 
     if change is None:
         return "", ""
@@ -94,7 +94,7 @@ def _professions(before: dict[str, Any], after: dict[str, Any]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from hfbiasedit.reports import formatting as text
+    from hfbiasedit.documents import formatting as text
     from hfbiasedit.reports.movements import better, movements, worse
 
     table = Table(title="Professions that changed most", title_justify="left")

@@ -118,7 +118,7 @@ def push(
 ) -> None:
     """Publish the dataset with its card, in one commit."""
     from hfbiasedit.cli.push import show_result
-    from hfbiasedit.codegenbias.publishing import push_dataset
+    from hfbiasedit.codegenbias.upload import push_dataset
     from hfbiasedit.console import print_json
 
     result = push_dataset(

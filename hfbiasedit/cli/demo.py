@@ -22,7 +22,7 @@ def demo(
     """Audit and edit the small model that ships with the package; offline, a minute or two."""
     from hfbiasedit.demonstration import ability_lines
     from hfbiasedit.demonstration import demo as run_demo
-    from hfbiasedit.editing import outcome
+    from hfbiasedit.editing.judging import outcome
 
     run = run_demo(out, granularity)
     console.table(outcome.table(run.edit))

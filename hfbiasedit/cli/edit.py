@@ -121,12 +121,13 @@ def edit(
         seed=seed,
     )
     from hfbiasedit import console
-    from hfbiasedit.editing import distribution, editor, outcome
+    from hfbiasedit.editing import editor, processes
+    from hfbiasedit.editing.judging import outcome
 
     run = editor.edit(
         model, config, out=out, command=" ".join(["hfbiasedit", "edit", *sys.argv[2:]])
     )
-    if distribution.rank() != 0:
+    if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks
     document = run.edit
     if as_json:

@@ -57,8 +57,8 @@ def locate(
         seed=seed,
     )
     from hfbiasedit import console
-    from hfbiasedit.editing import locator
-    from hfbiasedit.editing.overview import location_document, location_tables
+    from hfbiasedit.editing.judging.overview import location_document, location_tables
+    from hfbiasedit.editing.locating import locator
     from hfbiasedit.files import output_directory
 
     found = locator.locate(model, config)

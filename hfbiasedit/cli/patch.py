@@ -183,7 +183,7 @@ def diff(
     They must hold the same tensors in the same shapes and dtypes.
     """
     from hfbiasedit.console import message
-    from hfbiasedit.models.source import resolve_model
+    from hfbiasedit.models.resolution import resolve_model
     from hfbiasedit.patches.patch import Patch
 
     source = resolve_model(base, revision)
@@ -241,15 +241,15 @@ def _directory(model: str, revision: str | None) -> Path:
     """The local files of MODEL. A directory needs no more checks here: applying reads it all."""
     if revision is None and Path(model).is_dir():
         return Path(model)
-    from hfbiasedit.models.source import resolve_model
+    from hfbiasedit.models.resolution import resolve_model
 
     return resolve_model(model, revision).path
 
 
 def _patch_file(patch: str, revision: str | None) -> Path:
     """The local file of PATCH."""
+    from hfbiasedit.documents.runs import PATCH
     from hfbiasedit.errors import BiasEditError
-    from hfbiasedit.runs import PATCH
 
     path = Path(patch).expanduser()
     for candidate in (path, path / PATCH, path / "patch" / PATCH):
@@ -268,7 +268,7 @@ def _patch_file(patch: str, revision: str | None) -> Path:
 def _parameters(model: str | None) -> int | None:
     if model is None:
         return None
-    from hfbiasedit.patches.storage import Checkpoint
+    from hfbiasedit.checkpoints.storage import Checkpoint
 
     return Checkpoint.open(_directory(model, None)).numel
 

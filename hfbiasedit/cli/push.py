@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hfbiasedit.cli.options import JsonOption
-from hfbiasedit.hub.config import PushConfig
+from hfbiasedit.publishing.config import PushConfig
 
 if TYPE_CHECKING:
-    from hfbiasedit.hub.plan import Action, Plan
-    from hfbiasedit.hub.publication import PushResult
+    from hfbiasedit.publishing.plan import Action, Plan
+    from hfbiasedit.publishing.publication import PushResult
 
 DEFAULT = PushConfig()
 
@@ -68,7 +68,7 @@ def push(
 ) -> None:
     """Publish a run: the patched model or the patch, with its card and reports, in one commit."""
     from hfbiasedit.console import print_json
-    from hfbiasedit.hub.push import push as publish
+    from hfbiasedit.publishing.push import push as publish
 
     config = PushConfig(
         what=what.value,

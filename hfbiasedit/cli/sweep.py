@@ -70,10 +70,10 @@ def sweep(
     )
     config = SweepConfig(_names(granularities), _names(saliencies), _names(baseline), common)
     from hfbiasedit import console
-    from hfbiasedit.editing import tradeoff
-    from hfbiasedit.editing.overview import sweep_table
+    from hfbiasedit.editing.judging.overview import sweep_table
+    from hfbiasedit.editing.sweep import sweep as run_sweep
 
-    document = tradeoff.sweep(model, config, out=out)
+    document = run_sweep(model, config, out=out)
     if as_json:
         console.print_json(document)
         return

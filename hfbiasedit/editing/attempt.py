@@ -15,34 +15,24 @@ from torch import Tensor
 
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
-from hfbiasedit.editing import distribution
-from hfbiasedit.editing.anchor import Anchor, Windows
-from hfbiasedit.editing.budget import Budget, budget_of
-from hfbiasedit.editing.choosing import select
+from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.deltas import Deltas
-from hfbiasedit.editing.execution import Trunk
-from hfbiasedit.editing.linear import Problem
-from hfbiasedit.editing.locator import Location, locate_with
-from hfbiasedit.editing.material import (
-    Prompts,
-    default_anchor,
-    gather_prompts,
-    measure_original,
-    prepare_windows,
-    remember_original,
-)
-from hfbiasedit.editing.newton import can_solve, solve, uses_newton
-from hfbiasedit.editing.optimisation import (
-    Outcome,
-    Task,
-    optimise,
-    split_windows,
-    watched_divergence,
-)
-from hfbiasedit.editing.pruning import POOLS, items_of, prune
-from hfbiasedit.editing.selection import Selection
+from hfbiasedit.editing.locating.locator import Location, locate_with
+from hfbiasedit.editing.material.forward import remember_original
+from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
+from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
+from hfbiasedit.editing.running.execution import Trunk
+from hfbiasedit.editing.selecting.budget import Budget, budget_of
+from hfbiasedit.editing.selecting.choosing import select
+from hfbiasedit.editing.solving.adam import optimise
+from hfbiasedit.editing.solving.linear import Problem
+from hfbiasedit.editing.solving.newton import can_solve, solve, uses_newton
+from hfbiasedit.editing.solving.pruning import POOLS, items_of, prune
+from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
+from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
+from hfbiasedit.texts.anchor import Anchor, load_anchor
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -104,7 +94,7 @@ def gather(loaded: LoadedModel, config: EditConfig) -> Material:
     dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS)
     prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
     measure_original(loaded, prompts)
-    anchor = default_anchor(config)
+    anchor = load_anchor(config.anchor)
     windows = prepare_windows(loaded, anchor, ANCHOR_WINDOWS, config.seed)
     numbers = list(range(len(prompts)))
     return Material(prompts, numbers[: len(train)], numbers[len(train) :], anchor, windows)
@@ -137,7 +127,7 @@ def attempt(
         outcome = solve(task, deltas, known) if newton else optimise(task, deltas)
         kl = watched_divergence(task)
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
-    distribution.wait()
+    processes.wait()
     seconds = {"locate": located - start, "edit": time.perf_counter() - located}
     return Attempt(selection, outcome, values, deltas.base, kl, location, seconds)
 
@@ -225,9 +215,9 @@ def stored_dtypes(loaded: LoadedModel, selection: Selection) -> dict[str, torch.
 
     A model may be loaded wider than it is stored; what is judged is what will be stored.
     """
+    from hfbiasedit.checkpoints.dtypes import torch_dtype
+    from hfbiasedit.checkpoints.storage import INDEX, SINGLE, Checkpoint
     from hfbiasedit.models.naming import Naming
-    from hfbiasedit.patches.dtypes import torch_dtype
-    from hfbiasedit.patches.storage import INDEX, SINGLE, Checkpoint
 
     folder = loaded.source.path
     if not any((folder / name).exists() for name in (INDEX, SINGLE)):

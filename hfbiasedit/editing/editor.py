@@ -11,13 +11,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfbiasedit import runs
 from hfbiasedit.console import message, warn
-from hfbiasedit.editing import distribution, outcome
+from hfbiasedit.documents import runs
+from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
-from hfbiasedit.editing.budget import check_budget
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.selection import Selection
+from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.selecting.budget import check_budget
+from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory, write_json
 from hfbiasedit.models.architecture import refuse_quantised
@@ -60,7 +61,7 @@ def edit(
     """
     start = time.perf_counter()
     config = replace(config or EditConfig(), **overrides)
-    distribution.join()
+    processes.join()
     loaded = model if isinstance(model, LoadedModel) else _load(model, config)
     config, chosen = _checked(loaded, config, Path(out))
     asked = outcome.questions(config)
@@ -72,8 +73,8 @@ def edit(
     found = attempt(loaded, config, material, selection=chosen)
     if not found.helped:
         raise NothingHelps(_no_help(found, config))
-    if distribution.rank() != 0:
-        distribution.wait()
+    if processes.rank() != 0:
+        processes.wait()
         return runs.Run(Path(out))
     with output_directory(Path(out), replace=True) as folder:
         message("measuring the edited checkpoint")
@@ -100,7 +101,7 @@ def edit(
         document["peak_memory_bytes"] = outcome.peak_memory()
         write_json(folder / runs.EDIT, document)
         _write_pages(folder)
-    distribution.wait()
+    processes.wait()
     return runs.Run.open(Path(out))
 
 

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from hfbiasedit.editing.attempt import Attempt, Material
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.material import remember_original
-from hfbiasedit.editing.optimisation import Task, optimise, split_windows, watched_divergence
-from hfbiasedit.editing.selection import Selection, fingerprint
-from hfbiasedit.editing.slices import WHOLE, Slice
+from hfbiasedit.editing.material.forward import remember_original
+from hfbiasedit.editing.material.windows import split_windows
+from hfbiasedit.editing.solving.adam import optimise
+from hfbiasedit.editing.solving.task import Task, watched_divergence
+from hfbiasedit.editing.weights.selection import Selection, fingerprint
+from hfbiasedit.editing.weights.slices import WHOLE, Slice
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import EXPERT, projections
 from hfbiasedit.models.loading import LoadedModel

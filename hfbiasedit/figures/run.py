@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfbiasedit import runs
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.names import split_name
+from hfbiasedit.documents.reading import Document, Documents, open_documents
 from hfbiasedit.figures import arrows, heatmap, histogram, intervals, shares, style, weights
-from hfbiasedit.reports.documents import Document, Documents, open_documents
-from hfbiasedit.reports.names import split_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfbiasedit.runs import PATCH
+from hfbiasedit.documents.runs import PATCH
 
 # Beside a model the patch lies in a folder: some servers take every safetensors file of the
 # top level for weights.

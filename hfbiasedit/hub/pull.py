@@ -16,13 +16,13 @@ from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree
 from huggingface_hub.utils import validate_repo_id
 
 from hfbiasedit.console import warn
+from hfbiasedit.documents.runs import PATCH
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.session import hub_api
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.hub.verification import announced_hashes, damaged_files, verify_source
-from hfbiasedit.models.source import ModelSource
-from hfbiasedit.runs import PATCH
 
 # Everything beside the weights that loading, licensing and describing a model needs.
 _COMPANIONS = re.compile(

@@ -20,7 +20,7 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.hashes import git_id_of, sha256_of
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.session import hub_api
-from hfbiasedit.models.source import ModelSource
+from hfbiasedit.hub.source import ModelSource
 
 _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _WORKERS = 4  # hashing releases the interpreter lock; more threads only fight for the disk

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import read_json
-from hfbiasedit.models.source import ModelSource
+from hfbiasedit.hub.source import ModelSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.configuration import check_causal, first_line, load_config
 from hfbiasedit.models.placement import parse_device, parse_dtype
-from hfbiasedit.models.source import ModelSource, resolve_model
+from hfbiasedit.models.resolution import resolve_model
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +72,6 @@ def load_model(
     device: str = "auto",
     device_map: str | dict[str, Any] | None = None,
     trust_remote_code: bool = False,
-    patch: str | Path | None = None,
 ) -> LoadedModel:
     """Load a causal language model.
 
@@ -82,10 +82,9 @@ def load_model(
         device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
         device_map: Spread the model over devices (`auto`), instead of `device`; needs accelerate.
         trust_remote_code: Allow code that the model's repository ships to run.
-        patch: Patch file to apply in memory; nothing is written.
 
     Raises:
-        BiasEditError: Anything is wrong with the model, the options or the patch, in one line.
+        BiasEditError: Anything is wrong with the model or the options, in one line.
     """
     torch_dtype = parse_dtype(dtype)
     target = None if device_map is not None else parse_device(device)
@@ -99,20 +98,13 @@ def load_model(
     loaded.eval()
     loaded.requires_grad_(False)
     quantization = getattr(config, "quantization_config", None)
-    result = LoadedModel(
+    return LoadedModel(
         model=loaded,
         tokenizer=tokenizer,
         source=source,
         dtype=str(loaded.dtype).removeprefix("torch."),
         quantization=_quantization_name(quantization),
     )
-    if patch is not None:
-        from hfbiasedit.patches.patch import Patch
-
-        change = Patch.load(Path(patch))
-        change.apply_(result)
-        result.patch_digest = change.digest
-    return result
 
 
 def _load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTokenizerBase:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfbiasedit.checkpoints.dtypes import bits_of, name_of
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.naming import Naming, StoredTensor
-from hfbiasedit.patches.dtypes import bits_of, name_of
 from hfbiasedit.patches.edits import TensorEdit, smallest
 from hfbiasedit.patches.slices import gather
 
@@ -104,7 +104,7 @@ def unwrapped(model: Any) -> tuple[Any, Path | None]:
 
 def _stored_dtypes(checkpoint: str | Path | None) -> dict[str, str] | None:
     """Name -> dtype of all stored tensors; None when they are not known before a conversion."""
-    from hfbiasedit.patches.storage import Checkpoint, has_only_bin
+    from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 
     if checkpoint is None or has_only_bin(Path(checkpoint)):
         return None

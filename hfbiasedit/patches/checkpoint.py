@@ -8,21 +8,20 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hfbiasedit.checkpoints import marks
+from hfbiasedit.checkpoints.storage import INDEX, Checkpoint, has_only_bin, is_weights
+from hfbiasedit.checkpoints.transfer import copy_private, in_hub_cache, share
 from hfbiasedit.console import progress
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.files import output_directory
 from hfbiasedit.patches import journal
-from hfbiasedit.patches.plan import Shards, Target, mismatch, states, targets
+from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.rewriting import write
-from hfbiasedit.patches.storage import INDEX, Checkpoint, has_only_bin, is_weights
-from hfbiasedit.patches.transfer import copy_private, in_hub_cache, share
+from hfbiasedit.patches.targets import Shards, Target, mismatch, states, targets
 
-if TYPE_CHECKING:
-    from hfbiasedit.patches.patch import Patch
-
-_SKIPPED = {".git", ".cache", journal.NAME}
+_SKIPPED = {".git", ".cache", marks.NAME}
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,11 @@ def apply_patch(
         BiasEditError: the patch does not fit or is damaged, the checkpoint is quantised or
             unreadable, or the disk is full. Nothing was changed then.
     """
-    from hfbiasedit.patches.patch import Patch
-
     started = time.perf_counter()
     source = Path(model_dir)
     if (out is None) != in_place:
         raise UsageError("say where the result goes: either an output directory or in place")
-    journal.refuse_pending(source)
+    marks.refuse_pending(source)
     if not isinstance(patch, Patch):
         patch = Patch.load(patch)
     digest, warnings = patch.digest, list(patch.warnings)
@@ -119,8 +116,8 @@ def apply_patch(
 def _explained(error: OSError, source: Path, out: str | Path | None) -> BiasEditError:
     where = error.filename or (source if out is None else out)
     reason = f"{error.strerror or error} ({where})"
-    if out is None and journal.pending(source):
-        return BiasEditError(f"{reason}; the change is unfinished, {journal.ADVICE} {source}")
+    if out is None and marks.pending(source):
+        return BiasEditError(f"{reason}; the change is unfinished, {marks.ADVICE} {source}")
     return BiasEditError(f"{reason}; nothing was changed")
 
 
@@ -134,7 +131,7 @@ def _in_place(
     if has_only_bin(path):
         raise BiasEditError(f"{path} has only .bin weights; give an output directory to convert to")
     with journal.locked(path):
-        journal.refuse_pending(path)  # another process may have been killed meanwhile
+        marks.refuse_pending(path)  # another process may have been killed meanwhile
         checkpoint = Checkpoint.open(path)
         where = targets(checkpoint, patch)
         require(path, patch, where, new=reverse)
@@ -153,7 +150,7 @@ def _make_private(file: Path) -> None:
         raise BiasEditError(f"{file} is a link to another file; give an output directory")
     if file.stat().st_nlink < 2:
         return
-    own = file.with_name(f".{file.name}{journal.STRAY}")
+    own = file.with_name(f".{file.name}{marks.STRAY}")
     copy_private(file, own)
     own.chmod(file.stat().st_mode & 0o7777)
     handle = os.open(own, os.O_RDWR)
@@ -192,7 +189,7 @@ def _converted(
     source: Path, out: Path, patch: Patch, reverse: bool, replace: bool, warnings: list[str]
 ) -> tuple[int, dict[str, str], list[Target]]:
     """The same for a checkpoint of pickled weights: converted first, then changed."""
-    from hfbiasedit.patches.conversion import convert_bin
+    from hfbiasedit.checkpoints.conversion import convert_bin
 
     with output_directory(out, replace=replace) as temporary:
         made, read = convert_bin(source, temporary)
@@ -268,7 +265,7 @@ def _carry_rest(
     files: dict[str, str] = {}
     for entry in sorted(source.iterdir()):
         name = f"{prefix}{entry.name}"
-        if name in done or entry.name in _SKIPPED or journal.is_stray(entry.name):
+        if name in done or entry.name in _SKIPPED or marks.is_stray(entry.name):
             continue
         if entry.is_symlink() and entry.is_dir():
             warnings.append(f"{name} is a link to a directory and was left out")

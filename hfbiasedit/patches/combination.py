@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hfbiasedit.checkpoints.dtypes import all_finite, from_float64, to_float64
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.patches.dtypes import all_finite, from_float64, to_float64
 from hfbiasedit.patches.edits import Block, TensorEdit, smallest
-
-if TYPE_CHECKING:
-    from hfbiasedit.patches.patch import Patch
+from hfbiasedit.patches.value import PatchValue, Value
 
 
-def scaled(patch: Patch, factor: float) -> Patch:
+def scaled(patch: Value, factor: float) -> Value:
     """New values old + factor * (new - old) in float64, rounded; see `Patch.scale`."""
     if not math.isfinite(factor):
         raise BiasEditError(f"the scale must be a finite number, not {factor}")
@@ -56,7 +53,7 @@ def _scaled_edit(edit: TensorEdit, factor: float) -> TensorEdit | None:
     )
 
 
-def reversed_patch(patch: Patch) -> Patch:
+def reversed_patch(patch: Value) -> Value:
     """Old and new exchanged; base hashes, which speak of the old side, are dropped."""
     tensors = {
         name: replace(edit, old_bits=edit.new_bits, new_bits=edit.old_bits, sha256=None)
@@ -65,7 +62,7 @@ def reversed_patch(patch: Patch) -> Patch:
     return type(patch)(tensors, patch.metadata, patch.warnings)
 
 
-def combined(patches: Sequence[Patch]) -> Patch:
+def combined(patches: Sequence[Value]) -> Value:
     """One patch doing what all do; see `Patch.combine`."""
     merged: dict[str, TensorEdit] = {}
     conflicts: list[str] = []
@@ -87,7 +84,7 @@ def combined(patches: Sequence[Patch]) -> Patch:
     return type(patches[0])(merged, _agreed(patches), patches[0].warnings)
 
 
-def _agreed(patches: Sequence[Patch]) -> dict[str, object]:
+def _agreed(patches: Sequence[PatchValue]) -> dict[str, object]:
     """Metadata that all patches share; what only some say would be wrong for the whole."""
     first, *others = (patch.metadata for patch in patches)
     return {

@@ -13,11 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import canonical_json, sync_directory
-from hfbiasedit.patches.dtypes import FLOATS, ITEM_SIZES
-from hfbiasedit.patches.edits import KINDS, TensorEdit, payload_shape, slice_length
-from hfbiasedit.patches.header import (
+from hfbiasedit.checkpoints.dtypes import FLOATS, ITEM_SIZES
+from hfbiasedit.checkpoints.header import (
     Header,
     TensorInfo,
     is_shape,
@@ -25,6 +22,9 @@ from hfbiasedit.patches.header import (
     read_header,
     shown,
 )
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import canonical_json, sync_directory
+from hfbiasedit.patches.edits import KINDS, TensorEdit, payload_shape, slice_length
 
 FORMAT = "hfbiasedit.patch"
 VERSION = 1

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hfbiasedit.checkpoints.dtypes import FLOATS, ITEM_SIZES
+from hfbiasedit.checkpoints.header import shown
+from hfbiasedit.checkpoints.storage import Checkpoint, Place
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.patches.dtypes import FLOATS, ITEM_SIZES
 from hfbiasedit.patches.edits import TensorEdit, costs, matrix_axes, slice_length
-from hfbiasedit.patches.header import shown
-from hfbiasedit.patches.storage import Checkpoint, Place
 
 _PIECE = 1 << 20  # weights compared at a time
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hfbiasedit.checkpoints.dtypes import FLOATS, all_finite, as_torch
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.patches.dtypes import FLOATS, all_finite, as_torch
 
 if TYPE_CHECKING:
     import torch

@@ -12,36 +12,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hfbiasedit.checkpoints.marks import NAME, is_stray, pending
+from hfbiasedit.checkpoints.storage import Checkpoint
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import sync_directory
-from hfbiasedit.patches.plan import Shards, Target, states, targets
 from hfbiasedit.patches.rewriting import is_between, write
-from hfbiasedit.patches.storage import Checkpoint
+from hfbiasedit.patches.targets import Shards, Target, states, targets
+from hfbiasedit.patches.value import PatchValue
 
-if TYPE_CHECKING:
-    from hfbiasedit.patches.patch import Patch
-
-NAME = ".hfbiasedit-journal"
-STRAY = ".hfbiasedit-tmp"
-ADVICE = "finish or undo it with: hfbiasedit patch recover"
 _KEY = "journal"
-
-
-def pending(path: Path) -> bool:
-    """Whether a change in place of this checkpoint directory was interrupted."""
-    return (Path(path) / NAME).exists()
-
-
-def refuse_pending(path: Path) -> None:
-    """Refuse to work with a directory whose change in place was interrupted.
-
-    Raises:
-        BiasEditError: it was.
-    """
-    if pending(path):
-        raise BiasEditError(f"a change in place was interrupted here, {ADVICE} {path}")
 
 
 @contextlib.contextmanager
@@ -70,13 +51,6 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def is_stray(name: str) -> bool:
-    """Whether a file is an unfinished temporary one of a change that was killed."""
-    return name.startswith(".") and (
-        name.endswith(STRAY) or (name.startswith(f".{NAME}.") and name.endswith(".tmp"))
-    )
-
-
 def remove_strays(path: Path) -> None:
     """Remove what killed changes left; only while the directory is locked."""
     for file in path.iterdir():
@@ -84,7 +58,7 @@ def remove_strays(path: Path) -> None:
             file.unlink()
 
 
-def change(path: Path, patch: Patch, where: list[Target], *, reverse: bool) -> int:
+def change(path: Path, patch: PatchValue, where: list[Target], *, reverse: bool) -> int:
     """Write one side of a patch into the shards of `path` under a journal; returns the bytes.
 
     The caller has checked that the other side is there.
@@ -103,13 +77,11 @@ def recover(path: Path, *, undo: bool = False) -> str:
     Raises:
         BiasEditError: there is nothing to recover, or the weights are neither old nor new.
     """
-    from hfbiasedit.patches.patch import Patch
-
     path = Path(path)
     if not pending(path):
         raise BiasEditError(f"{path} has no interrupted change; nothing to recover")
     with locked(path):
-        patch = Patch.load(path / NAME)
+        patch = PatchValue.load(path / NAME)
         record = patch.metadata.get(_KEY)
         if not isinstance(record, dict) or not isinstance(record.get("reverse"), bool):
             raise BiasEditError(f"{path / NAME} is no journal of this program")
@@ -126,7 +98,7 @@ def recover(path: Path, *, undo: bool = False) -> str:
     return "undone" if undo else "finished"
 
 
-def _finish(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
+def _finish(path: Path, patch: PatchValue, where: list[Target], *, new: bool) -> int:
     written = 0
     with Shards(path, write=True) as shards:
         for target in where:
@@ -140,7 +112,7 @@ def _finish(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
     return written
 
 
-def verify_written(path: Path, patch: Patch, where: list[Target], *, new: bool) -> None:
+def verify_written(path: Path, patch: PatchValue, where: list[Target], *, new: bool) -> None:
     """Read every edited weight back.
 
     Raises:

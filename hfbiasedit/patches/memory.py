@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit.checkpoints.dtypes import name_of, torch_dtype
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.naming import Naming, StoredTensor
 from hfbiasedit.patches.building import unwrapped
-from hfbiasedit.patches.dtypes import name_of, torch_dtype
 from hfbiasedit.patches.edits import TensorEdit
-from hfbiasedit.patches.plan import mismatch
 from hfbiasedit.patches.slices import gather, scatter
+from hfbiasedit.patches.targets import mismatch
+from hfbiasedit.patches.value import PatchValue
 
 if TYPE_CHECKING:
     import torch
 
-    from hfbiasedit.patches.patch import Patch
 
-
-def write_values(model: Any, patch: Patch, *, reverse: bool = False) -> None:
+def write_values(model: Any, patch: PatchValue, *, reverse: bool = False) -> None:
     """Write the patch's new values (`reverse`: old ones) into a model, in place.
 
     A model loaded in a wider dtype than the patch's takes the same values exactly.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfbiasedit.patches.edits import TensorEdit
-
-if TYPE_CHECKING:
-    from hfbiasedit.patches.patch import Patch
+from hfbiasedit.patches.value import PatchValue
 
 _NUMBER = re.compile(r"\.(\d+)\.")
 
 
-def summarise(patch: Patch, parameters: int | None = None) -> dict[str, Any]:
+def summarise(patch: PatchValue, parameters: int | None = None) -> dict[str, Any]:
     """Counts of a patch: `digest`, `tensors` (count), `weights` (values held), `changed` (bits
     differ), `rows`, `entries`, `whole`, `bytes` (of values and positions), `dtypes`, `layers`
     (block number -> weights), `modules` (name inside the block -> weights), `share` of

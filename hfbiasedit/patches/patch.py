@@ -3,64 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import canonical_json
-from hfbiasedit.patches.container import FORMAT, VERSION, LazyTensors, read_patch, write_patch
-from hfbiasedit.patches.edits import TensorEdit
+from hfbiasedit.patches.value import PatchValue
 
 if TYPE_CHECKING:
     from hfbiasedit.patches.building import Change
 
 
-class Patch:
-    """Old and new values of every edited weight, by the names tensors have on disk.
-
-    Two patches are equal when they do the same: same tensors, positions, old and new bits.
-    Metadata (who made it, scores) does not count. Patches are immutable.
-    """
-
-    def __init__(
-        self,
-        tensors: Mapping[str, TensorEdit],
-        metadata: Mapping[str, Any] | None = None,
-        warnings: tuple[str, ...] = (),
-    ) -> None:
-        """Take edits as they are; `Patch.load`, `from_changes` and the like check them."""
-        if not tensors:
-            raise BiasEditError("a patch must change at least one weight")
-        lazy = isinstance(tensors, LazyTensors)
-        self._tensors = tensors if lazy else MappingProxyType(dict(tensors))
-        self._metadata = dict(metadata or {})
-        self.warnings = warnings
-
-    @property
-    def tensors(self) -> Mapping[str, TensorEdit]:
-        """Edits by stored tensor name; those of a loaded patch are read on access."""
-        return self._tensors
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """`base_model`, `base_revision`, `granularity`, `created_by`, `edit`, and unknown keys."""
-        return dict(self._metadata)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Patch:
-        """Open a patch file; values are read and checked tensor by tensor as they are needed.
-
-        Raises:
-            BiasEditError: missing, damaged, not a patch, or of an unknown version.
-        """
-        tensors, metadata, warnings = read_patch(Path(path))
-        return cls(tensors, metadata, tuple(warnings))
+class Patch(PatchValue):
+    """A patch with everything that can be done with it; see `PatchValue` for what it holds."""
 
     @classmethod
     def from_changes(
@@ -107,60 +61,6 @@ class Patch:
         from hfbiasedit.patches.difference import edits_from_checkpoints
 
         return cls(edits_from_checkpoints(Path(base), Path(edited)), _given(metadata))
-
-    def save(self, path: str | Path) -> None:
-        """Write the patch file; the same patch with the same metadata gives the same bytes."""
-        write_patch(Path(path), self.tensors, self._metadata)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over what the patch does: every tensor's description, positions and values.
-
-        Metadata and base hashes do not enter, nor does the layout of the file.
-        """
-        digest = hashlib.sha256(f"{FORMAT}/{VERSION}\n".encode())
-        for name in sorted(self.tensors):
-            edit = self.tensors[name]
-            described = edit.describe() | {"name": name}
-            for key in ("sha256", *edit.extra):
-                described.pop(key, None)
-            digest.update(canonical_json(described).encode() + b"\n")
-            for array in (edit.positions, edit.old_bits, edit.new_bits):
-                if array is not None:
-                    for piece in edit.pieces(array):
-                        digest.update(np.ascontiguousarray(piece).view(np.uint8).data)
-        return digest.hexdigest()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Patch) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __repr__(self) -> str:
-        return f"Patch({len(self.tensors)} tensors, {self.weights} weights)"
-
-    @property
-    def weights(self) -> int:
-        """Weights the patch holds values for (of edited rows all, changed or not)."""
-        if isinstance(self._tensors, LazyTensors):
-            return sum(self._tensors.describe(name)["weights"] for name in self._tensors)
-        return sum(edit.weights for edit in self._tensors.values())
-
-    def check(self) -> None:
-        """Read every tensor and check positions and values.
-
-        Raises:
-            BiasEditError: a position or value is not acceptable.
-        """
-        for name in self.tensors:
-            self.tensors[name].check()
-            self.release()
-
-    def release(self) -> None:
-        """Give back memory that reading a loaded patch took."""
-        if isinstance(self._tensors, LazyTensors):
-            self._tensors.release()
 
     def summary(self, parameters: int | None = None) -> dict[str, Any]:
         """Counts for people and JSON; `parameters` of the model give the share of it.

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hfbiasedit.checkpoints.dtypes import FLOATS
+from hfbiasedit.checkpoints.header import TensorInfo
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.patches.dtypes import FLOATS
 from hfbiasedit.patches.edits import Block, TensorEdit
-from hfbiasedit.patches.header import TensorInfo
 
 _GAP = 1 << 16  # bytes between weights up to which reading on is cheaper than another call
 _WINDOW = 1 << 22

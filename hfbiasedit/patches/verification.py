@@ -6,17 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hfbiasedit.checkpoints import marks
+from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.patches import journal
 from hfbiasedit.patches.edits import TensorEdit
-from hfbiasedit.patches.plan import Shards, Target, states, targets
+from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.rewriting import restored_pieces
-from hfbiasedit.patches.storage import Checkpoint, has_only_bin
-
-if TYPE_CHECKING:
-    from hfbiasedit.patches.patch import Patch
+from hfbiasedit.patches.targets import Shards, Target, states, targets
 
 _STATES = {
     (True, False): "not applied",
@@ -65,10 +63,8 @@ def verify_patch(
         BiasEditError: tensors are missing or of another shape or dtype, the patch is damaged, or
             a change in place of this checkpoint was interrupted.
     """
-    from hfbiasedit.patches.patch import Patch
-
     path = Path(model_dir)
-    journal.refuse_pending(path)
+    marks.refuse_pending(path)
     if has_only_bin(path):
         raise BiasEditError(
             f"{path} has only .bin weights, which are compared while `patch apply` converts them"

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit.documents import formatting, names
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.reports import formatting, names
 from hfbiasedit.resources import template_path
 
 if TYPE_CHECKING:

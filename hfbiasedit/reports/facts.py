@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from hfbiasedit.reports import formatting as text
-from hfbiasedit.reports.documents import Document, Documents
-from hfbiasedit.reports.names import file_name, granularity_name, reference_name
+from hfbiasedit.documents import formatting as text
+from hfbiasedit.documents.names import file_name, granularity_name, reference_name
+from hfbiasedit.documents.reading import Document, Documents
 
 Fact = tuple[str, str]
 
@@ -26,7 +26,7 @@ def difference(
     split = ((edit or {}).get("splits") or {}).get(before["dataset"]["split"]) or {}
     if split.get("difference_ci95"):
         return {"difference": split["difference"], "ci95": split["difference_ci95"]}
-    from hfbiasedit.audits.comparison import paired_difference
+    from hfbiasedit.documents.comparison import paired_difference
 
     return paired_difference(before, after)
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hfbiasedit import runs
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.names import FIGURES, model_name
+from hfbiasedit.documents.reading import Document, Documents, open_documents
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
-from hfbiasedit.reports.documents import Document, Documents, open_documents
 from hfbiasedit.reports.environment import render
 from hfbiasedit.reports.movements import Movement, movements
-from hfbiasedit.reports.names import FIGURES, model_name
 from hfbiasedit.resources import template_path
 
 _TEMPLATE = "report.html.jinja"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hfbiasedit.reports.documents import Document
+from hfbiasedit.documents.reading import Document
 
 # Points below which a change is not shown as one: it would print as 0.0.
 VISIBLE = 0.05

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hfbiasedit.reports import formatting as text
-from hfbiasedit.reports.documents import Document
-from hfbiasedit.reports.names import file_name, split_name
+from hfbiasedit.documents import formatting as text
+from hfbiasedit.documents.names import file_name, split_name
+from hfbiasedit.documents.reading import Document
 
 _SPLIT_ORDER = (
     "edit",

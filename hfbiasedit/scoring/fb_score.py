@@ -12,10 +12,13 @@ All means over professions give every profession the same weight, however many p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from hfbiasedit.intervals import LEVEL, SAMPLES, Floats, percentiles, resampled
+
 Ints = NDArray[np.int64]
 CLIP = (0.01, 0.99)
 LOW_MASS = 0.01
@@ -79,6 +82,23 @@ def slopes(share: Floats, factual: Floats) -> Floats:
     flat = variance < 1e-12 * x.shape[1]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(flat, np.nan, (x * y).sum(axis=1) / variance)
+
+
+def slope_interval(
+    share: Sequence[float] | Floats,
+    factual: Sequence[float] | Floats,
+    *,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float] | None:
+    """Interval of the amplification; `None` where a slope is undefined."""
+    y, x = np.asarray(share, dtype=np.float64), np.asarray(factual, dtype=np.float64)
+    found = np.concatenate(
+        [slopes(y[index], x[index]) for index in resampled(y.size, seed, samples)]
+    )
+    found = found[~np.isnan(found)]
+    return percentiles(found, level) if found.size else None
 
 
 def baselines(factual: Floats, codes: Ints) -> dict[str, float]:

@@ -9,8 +9,8 @@ from hfbiasedit.abilities.generation import (
     decode_after,
 )
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PROMPTS = (

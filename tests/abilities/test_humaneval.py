@@ -8,7 +8,6 @@ import pytest
 
 from hfbiasedit.abilities.config import AbilityConfig
 from hfbiasedit.abilities.humaneval import judge_samples, measure_humaneval, pass_at_k, summarise
-from hfbiasedit.abilities.isolation.judge import Judgement
 from hfbiasedit.abilities.problems import (
     Sample,
     canonical_samples,
@@ -16,6 +15,7 @@ from hfbiasedit.abilities.problems import (
     load_samples,
 )
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.isolation.judge import Judgement
 
 OWN = Path(__file__).parent / "problems.jsonl"
 CONFIG = AbilityConfig(tasks=("humaneval",), allow_code_execution=True)

@@ -12,6 +12,7 @@ from hfbiasedit.abilities.measurement import measure_ability
 from hfbiasedit.cli.app import app
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.models.loading import load_model
+from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
 from tests.abilities.test_humaneval import OWN
 from tests.tiny import save_checkpoint
@@ -78,7 +79,7 @@ def test_before_and_after_a_patch_in_one_load(checkpoint, patch_file, monkeypatc
     )
     for task in ("syntax", "humaneval"):
         assert {"before", "after", "difference"} <= set(document[task])
-    loaded = load_model(checkpoint, patch=patch_file)
+    loaded = with_patch(load_model(checkpoint), patch_file)
     alone = measure_ability(loaded, limit=3, tasks=("perplexity",))
     assert alone["patch"] == document["patch"]
     assert alone["perplexity"]["before"]["token_perplexity"] == pytest.approx(

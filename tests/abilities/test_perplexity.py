@@ -9,13 +9,13 @@ import torch
 
 from hfbiasedit.abilities import perplexity as module
 from hfbiasedit.abilities.config import AbilityConfig
-from hfbiasedit.abilities.corpus import Corpus
 from hfbiasedit.abilities.perplexity import measure_perplexity, score_windows
 from hfbiasedit.abilities.windows import cut_windows, encode_documents
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.texts.corpus import Corpus
 from tests.tiny import tiny_model, tiny_tokenizer
 
 TEXTS = (

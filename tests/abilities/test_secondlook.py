@@ -8,8 +8,8 @@ from hfbiasedit.abilities.generation import Completion
 from hfbiasedit.abilities.literals import literal_at_hole, written_gender
 from hfbiasedit.abilities.secondlook import compare, measure_behaviour
 from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from tests.tiny import tiny_model, tiny_tokenizer
 
 RECORD = Record(

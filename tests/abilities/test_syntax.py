@@ -6,8 +6,8 @@ from hfbiasedit.abilities.config import AbilityConfig
 from hfbiasedit.abilities.generation import Completion
 from hfbiasedit.abilities.syntax import load_stubs, measure_syntax, parses
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PROMPT = 'def add(a, b):\n    """Add."""\n'

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from hfbiasedit import runs
-from hfbiasedit.editing import outcome
+from hfbiasedit.documents import runs
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.editor import NothingHelps, edit
-from hfbiasedit.editing.selection import Selection
-from hfbiasedit.editing.tradeoff import sweep
+from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.sweep import sweep
+from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.models.loading import load_model
+from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
 from tests.editing import worlds
 from tests.tiny import save_checkpoint
@@ -69,7 +70,7 @@ def test_a_run_is_complete_and_says_what_happened(checkpoint, prompts, anchor, t
     chosen = Selection.load(run.path / runs.SELECTION, loaded.model)
     assert chosen.weights == document["selection"]["weights"]
     # The patch changes selected weights and no others.
-    edited = load_model(checkpoint, patch=run.patch_path)
+    edited = with_patch(load_model(checkpoint), run.patch_path)
     for name, parameter in edited.model.named_parameters():
         changed = (parameter != loaded.model.get_parameter(name)).reshape(-1).nonzero().squeeze(1)
         allowed = chosen.slices[name].entries() if name in chosen.slices else torch.empty(0)

@@ -10,24 +10,21 @@ import torch
 from torch import nn
 
 from hfbiasedit.codegenbias.records import Record
-from hfbiasedit.editing.anchor import load_anchor
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.locator import random_ranking
-from hfbiasedit.editing.material import (
-    Prompts,
-    measure_original,
-    prepare_windows,
-    remember_original,
-)
-from hfbiasedit.editing.metric import Metric, _part
-from hfbiasedit.editing.optimisation import Task, split_windows
-from hfbiasedit.editing.ranking import Ranking
-from hfbiasedit.editing.selection import Selection, fingerprint, rows_in
-from hfbiasedit.editing.slices import WHOLE, Slice, entry_slice, row_slice
+from hfbiasedit.editing.locating.locator import random_ranking
+from hfbiasedit.editing.locating.ranking import Ranking
+from hfbiasedit.editing.material.forward import remember_original
+from hfbiasedit.editing.material.prompts import Prompts, measure_original
+from hfbiasedit.editing.material.windows import prepare_windows, split_windows
+from hfbiasedit.editing.solving.metric import Metric, _part
+from hfbiasedit.editing.solving.task import Task
+from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
+from hfbiasedit.editing.weights.slices import WHOLE, Slice, entry_slice, row_slice
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.architecture import projections
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from hfbiasedit.scoring.continuations import encode
+from hfbiasedit.texts.anchor import load_anchor
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PROFESSIONS = {"nurse": 0.88, "engineer": 0.15, "teacher": 0.74, "writer": 0.5}

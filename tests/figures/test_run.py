@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hfbiasedit.documents import names
+from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.figures.run import FIGURES, render_figures, write_figures
-from hfbiasedit.reports import names
-from hfbiasedit.reports.documents import Documents, open_documents
 from tests.reports import fixtures
 
 
@@ -73,7 +73,7 @@ def test_drawing_leaves_no_global_state(tmp_path):
         "from pathlib import Path\n"
         "from tests.reports import fixtures\n"
         "from hfbiasedit.figures.run import render_figures\n"
-        "from hfbiasedit.reports.documents import Documents\n"
+        "from hfbiasedit.documents.reading import Documents\n"
         "audit = fixtures.documents(12)['before']\n"
         "render_figures(Documents(Path('.'), audit))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

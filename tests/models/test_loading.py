@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import load_model
-from hfbiasedit.models.source import ModelSource, resolve_model
+from hfbiasedit.models.resolution import resolve_model
 from tests.tiny import save_checkpoint, tiny_config, tiny_model, tiny_tokenizer
 
 
@@ -158,17 +159,3 @@ def test_revision_in_the_name(monkeypatch):
     assert asked == [("org/name", "v1"), ("org/name", "v2"), ("name", None)]
     with pytest.raises(BiasEditError, match="another"):
         resolve_model("org/name@v1", "v2")
-
-
-def test_patch_is_applied_in_memory(checkpoint, tmp_path):
-    from hfbiasedit.patches.patch import Patch
-
-    base, edited = load_model(checkpoint), load_model(checkpoint)
-    weight = edited.model.model.layers[0].mlp.down_proj.weight
-    weight.data[3] += 1
-    Patch.from_models(base, edited).save(tmp_path / "p.safetensors")
-    patched = load_model(checkpoint, patch=tmp_path / "p.safetensors")
-    assert torch.equal(patched.model.model.layers[0].mlp.down_proj.weight, weight)
-    assert patched.patch_digest == Patch.load(tmp_path / "p.safetensors").digest
-    other = save_checkpoint(tmp_path / "other", seed=5)
-    fails(other, "patch", patch=tmp_path / "p.safetensors")

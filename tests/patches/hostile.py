@@ -9,8 +9,8 @@ import shutil
 import tracemalloc
 from pathlib import Path
 
+from hfbiasedit.checkpoints import marks
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.patches import journal
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.verification import verify_patch
@@ -198,7 +198,7 @@ def _outcome_in_place(file: Path, own: Path, before: dict[str, str]) -> str:
         apply_patch(own, file, in_place=True)
     except BiasEditError:
         assert fingerprint(own) == before
-        assert not journal.pending(own)
+        assert not marks.pending(own)
         return "refused"
     apply_patch(own, file, in_place=True, reverse=True)
     assert fingerprint(own) == before

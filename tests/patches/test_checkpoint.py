@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from hfbiasedit.checkpoints import transfer
+from hfbiasedit.checkpoints.storage import Checkpoint
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.patches import transfer
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.patch import Patch
-from hfbiasedit.patches.storage import Checkpoint
 from hfbiasedit.patches.verification import verify_patch
 from tests.patches.small import (
     SHARDS,

@@ -7,9 +7,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from hfbiasedit.checkpoints import marks
 from hfbiasedit.cli.app import app
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.patches import journal
 from hfbiasedit.patches.patch import Patch
 from tests.patches.small import (
     assert_bits,
@@ -123,11 +123,11 @@ def test_failures_are_our_errors(room):
 def test_recover(room, undo):
     path, bits, edits = room
     goal = bits if undo else expected_bits(bits, edits)
-    save_patch(path / "base" / journal.NAME, edits, journal={"reverse": False})
+    save_patch(path / "base" / marks.NAME, edits, journal={"reverse": False})
     run("verify", "base", "p.safetensors", status=1)
     run("recover", "base", *(["--undo"] if undo else []))
     assert_bits(path / "base", goal)
-    assert not journal.pending(path / "base")
+    assert not marks.pending(path / "base")
 
 
 def test_terminal_escapes_in_metadata_are_not_printed(room):

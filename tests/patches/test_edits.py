@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfbiasedit.patches.dtypes import all_finite, as_torch, bits_of, from_float64, to_float64
+from hfbiasedit.checkpoints.dtypes import all_finite, as_torch, bits_of, from_float64, to_float64
 from hfbiasedit.patches.edits import smallest
 from tests.patches.small import edit_of, expected_bits, values
 

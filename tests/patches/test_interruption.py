@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from hfbiasedit.checkpoints import marks
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.models.source import resolve_model
+from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.patches import journal
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.journal import recover
@@ -95,7 +96,7 @@ def test_in_place(room, reverse):
         done = run_until(
             step, lambda own=own: apply_patch(own, patch, in_place=True, reverse=reverse)
         )
-        if not journal.pending(own):
+        if not marks.pending(own):
             found = read_bits(own)
             state = next(
                 name
@@ -114,7 +115,7 @@ def test_in_place(room, reverse):
             shutil.rmtree(undone)
             # A recovery that is killed as well can be recovered again.
             run_until(step % 7 + 1, lambda own=own: recover(own))
-            if journal.pending(own):
+            if marks.pending(own):
                 assert recover(own) == "finished"
             assert_bits(own, goal)
         seen.add(state)
@@ -175,15 +176,15 @@ def test_recover_refuses(room):
     base = path / "base"
     with pytest.raises(BiasEditError, match="nothing to recover"):
         recover(base)
-    (base / journal.NAME).write_bytes(patch.read_bytes())
+    (base / marks.NAME).write_bytes(patch.read_bytes())
     with pytest.raises(BiasEditError, match="no journal"):
         recover(base)
     with pytest.raises(BiasEditError, match="patch recover"):
         resolve_model(base)  # loading it would give a model of both halves
-    (base / journal.NAME).write_bytes(b"\0" * 40)
+    (base / marks.NAME).write_bytes(b"\0" * 40)
     with pytest.raises(BiasEditError, match="not a valid"):
         recover(base)
-    save_patch(base / journal.NAME, sample_edits(bits), journal={"reverse": False})
+    save_patch(base / marks.NAME, sample_edits(bits), journal={"reverse": False})
     shard = base / "model-00001-of-00002.safetensors"
     content = bytearray(shard.read_bytes())
     for place in range(len(content) - 12 * 6 * 2, len(content)):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from hfbiasedit.checkpoints.dtypes import bits_of
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.building import Change
-from hfbiasedit.patches.dtypes import bits_of
 from hfbiasedit.patches.patch import Patch
 from tests.patches.edits import assert_same_bits, parameters, random_changes, stored_tensors
 from tests.patches.small import edit_of, make_checkpoint, sample_edits, save_patch

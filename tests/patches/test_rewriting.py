@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hfbiasedit.checkpoints.header import TensorInfo
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches import rewriting
-from hfbiasedit.patches.header import TensorInfo
 from tests.patches.small import expected_bits
 from tests.patches.test_edits import edits
 

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from hfbiasedit.documents.reading import Documents
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.reports.documents import Documents
 from hfbiasedit.reports.html import render_report, write_report
 from tests.reports import fixtures
 

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
+from hfbiasedit.documents.reading import Documents
 from hfbiasedit.reports import facts, tables
-from hfbiasedit.reports.documents import Documents
 from hfbiasedit.reports.movements import better, moved_to_men, moved_to_women, movements, worse
 from tests.reports import fixtures
 

@@ -52,3 +52,14 @@ def test_amplification_clips_and_is_undefined_for_a_constant_reference():
     assert formulas.amplification(factual, factual) == pytest.approx(1.0)
     assert formulas.amplification(factual, np.full(4, 0.5)) is None
     assert formulas.amplification(np.array([0.3]), np.array([0.2])) is None
+
+
+def test_slope_interval_holds_the_slope():
+    rng = np.random.default_rng(0)
+    factual = rng.uniform(0.1, 0.9, 100)
+    logit = np.log(factual / (1 - factual)) * 1.5 + rng.normal(0, 0.3, 100)
+    share = 1 / (1 + np.exp(-logit))
+    low, high = formulas.slope_interval(share, factual)
+    assert low < formulas.amplification(share, factual) < high
+    assert high - low < 0.3
+    assert formulas.slope_interval(share, np.full(100, 0.5)) is None

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel
-from hfbiasedit.models.source import ModelSource
 from hfbiasedit.scoring.continuations import EncodedPrompt
 from tests.tiny import tiny_model, tiny_tokenizer
 

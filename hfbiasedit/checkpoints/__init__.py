@@ -1,0 +1,1 @@
+"""What a checkpoint directory is: its files, headers, dtypes and marks."""

@@ -1,0 +1,1 @@
+"""The JSON documents and run directories: reading, names, numbers as text, comparison."""

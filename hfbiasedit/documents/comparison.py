@@ -1,0 +1,201 @@
+"""Audit reports side by side: paired differences where the prompts are the same.
+
+Two scores are comparable only when they answer the same questions against the same
+reference; then every profession is its own control, and the interval of the paired
+difference is far narrower than those of the single scores suggest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.names import model_name
+from hfbiasedit.documents.reading import AUDIT, Document, read_audit
+from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.files import canonical_json
+
+SCHEMA = "hfbiasedit.comparison/1"
+_COMPANIONS = ("lean", "amplification", "parity_gap", "gender_mass", "low_mass_share")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several audits of the same prompts; the first is what the others are compared with.
+
+    Attributes:
+        labels: A short, distinct name for each report.
+        reports: The audit documents.
+        differences: For each report but the first, `fb_score` minus that of the first
+            (negative is better), its 95% interval, and the relative change (None when the
+            first score is 0).
+        warnings: What a reader must know before trusting a difference.
+    """
+
+    labels: tuple[str, ...]
+    reports: tuple[Document, ...]
+    differences: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON document, `hfbiasedit.comparison/1`."""
+        rows = []
+        for index, (label, report) in enumerate(zip(self.labels, self.reports, strict=True)):
+            row = {
+                "label": label,
+                "model": report["model"],
+                "patch": report.get("patch"),
+                "fb_score": report["fb_score"],
+                "ci95": report["ci95"],
+                **{key: report.get(key) for key in _COMPANIONS},
+            }
+            if index:
+                row.update(self.differences[index - 1])
+            rows.append(row)
+        return {
+            "schema": SCHEMA,
+            "dataset": self.reports[0]["dataset"],
+            "prompts_digest": self.reports[0]["prompts_digest"],
+            "baseline": self.labels[0],
+            "reports": rows,
+            "warnings": list(self.warnings),
+        }
+
+
+def compare(reports: Sequence[Document | Path | str]) -> Comparison:
+    """Compare audits of the same prompts; the first is the baseline.
+
+    A report is a document, a report file, the output of `audit --out`, or a run directory,
+    which stands for its two audits (before, after). A report that occurs twice, such as the
+    base model of several runs, is taken once.
+
+    Raises:
+        UsageError: fewer than two different reports.
+        BiasEditError: a report cannot be read, or two of them differ in prompts or reference.
+    """
+    entries = _distinct([entry for report in reports for entry in _read(report)])
+    if len(entries) < 2:
+        raise UsageError("a comparison needs two different audit reports, or a run directory")
+    first_label, first = entries[0]
+    for label, report in entries[1:]:
+        _check_same_questions(first_label, first, label, report)
+    documents = tuple(report for _, report in entries)
+    return Comparison(
+        labels=_labels(entries),
+        reports=documents,
+        differences=tuple(_difference(first, report) for report in documents[1:]),
+        warnings=tuple(_warnings(documents)),
+    )
+
+
+def paired_difference(before: Document, after: Document) -> dict[str, Any]:
+    """Change of the FB-Score with its 95% interval, bootstrap over the professions.
+
+    Returns:
+        `difference` and `ci95`, both in points of the FB-Score; negative is better.
+    """
+    from hfbiasedit.intervals import paired_interval
+
+    second = {row["profession"]: row["fb"] for row in after["professions"]}
+    pairs = [(100 * row["fb"], 100 * second[row["profession"]]) for row in before["professions"]]
+    low, high = paired_interval([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    return {"difference": after["fb_score"] - before["fb_score"], "ci95": [low, high]}
+
+
+def _difference(first: Document, report: Document) -> dict[str, Any]:
+    found = paired_difference(first, report)
+    base = first["fb_score"]
+    return {
+        "difference": found["difference"],
+        "difference_ci95": found["ci95"],
+        "relative_change": found["difference"] / base if base else None,
+    }
+
+
+def _read(report: Document | Path | str) -> list[tuple[str, Document]]:
+    """The audits that one argument stands for, each with the name it may be called by."""
+    if isinstance(report, Mapping):
+        return [("", dict(report))]
+    path = Path(report)
+    if path.is_dir() and (path / runs.AUDIT_BEFORE).is_file():
+        return [
+            (f"{path.name} {side}".strip(), read_audit(path / name))
+            for side, name in (("before", runs.AUDIT_BEFORE), ("after", runs.AUDIT_AFTER))
+        ]
+    if path.is_dir():
+        if not (path / AUDIT).is_file():
+            raise BiasEditError(f"{path} holds no audit report ({AUDIT}) and is no run directory")
+        return [(path.name, read_audit(path / AUDIT))]
+    if not path.exists():
+        raise BiasEditError(f"{path} does not exist; give report files or run directories")
+    return [(path.stem, read_audit(path))]
+
+
+def _distinct(entries: list[tuple[str, Document]]) -> list[tuple[str, Document]]:
+    seen: set[str] = set()
+    kept = []
+    for label, report in entries:
+        # Timing differs between two runs of the same audit; what was measured does not.
+        identity = canonical_json({**report, "seconds": 0})
+        if identity not in seen:
+            seen.add(identity)
+            kept.append((label, report))
+    return kept
+
+
+def _check_same_questions(first_label: str, first: Document, label: str, report: Document) -> None:
+    names = f"{first_label or 'the first report'} and {label or 'another report'}"
+    pairs = (
+        ("reference", first["dataset"].get("reference"), report["dataset"].get("reference")),
+        ("config", first["dataset"].get("config"), report["dataset"].get("config")),
+        ("split", first["dataset"].get("split"), report["dataset"].get("split")),
+    )
+    for what, one, other in pairs:
+        if one != other:
+            raise BiasEditError(
+                f"{names} cannot be compared: {what} {one} against {other}; audit both alike"
+            )
+    if not first.get("prompts_digest") or first["prompts_digest"] != report.get("prompts_digest"):
+        raise BiasEditError(
+            f"{names} cannot be compared: their prompts differ; audit both with the same "
+            "--config, --split, --prompts, --limit and --seed, and the same version"
+        )
+    sides = ([row["profession"] for row in side["professions"]] for side in (first, report))
+    if len({tuple(sorted(side)) for side in sides}) != 1:
+        raise BiasEditError(f"{names} cannot be compared: they list different professions")
+
+
+def _labels(entries: Sequence[tuple[str, Document]]) -> tuple[str, ...]:
+    """Short names that tell the reports apart: the model, else with patch, else with the file."""
+    plain = [model_name(str(report["model"]["id"])) for _, report in entries]
+    patched = [
+        name + (" + patch" if report.get("patch") else "")
+        for name, (_, report) in zip(plain, entries, strict=True)
+    ]
+    with_file = [
+        f"{name} ({label})" if label else name
+        for name, (label, _) in zip(patched, entries, strict=True)
+    ]
+    for names in (plain, patched, with_file):
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return tuple(f"{number}: {name}" for number, name in enumerate(with_file, 1))
+
+
+def _warnings(reports: Sequence[Document]) -> list[str]:
+    warnings = []
+    types = sorted({str(report["model"].get("dtype")) for report in reports})
+    if len(types) > 1:
+        warnings.append(
+            f"the models ran in different types ({', '.join(types)}); "
+            "rounding is part of the differences"
+        )
+    versions = sorted({str(report.get("version")) for report in reports})
+    if len(versions) > 1:
+        warnings.append(f"the reports are of different versions ({', '.join(versions)})")
+    for report in reports:
+        warnings += [warning for warning in report.get("warnings") or () if warning not in warnings]
+    return warnings

@@ -1,0 +1,1 @@
+"""Which weights carry the bias."""

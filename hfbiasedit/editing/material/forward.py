@@ -1,0 +1,70 @@
+"""Forward passes over prompts and windows: logits, hidden states, what the original says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from hfbiasedit.editing.material.batches import PromptBatch
+from hfbiasedit.editing.material.objective import Original
+from hfbiasedit.editing.material.windows import Windows, choose
+from hfbiasedit.editing.running.execution import Trunk, logits_at
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+TOP = 128  # tokens of the original's distribution that are kept per place
+_PIECE = 16  # windows of one forward pass
+
+
+def run(
+    loaded: LoadedModel, batch: PromptBatch | Windows, trunk: Trunk | None = None
+) -> torch.Tensor:
+    """Logits [N, vocabulary] at the places of a batch; starts at the trunk's block when it can."""
+    ids = batch.input_ids.to(loaded.device)
+    if trunk is None or batch.hidden is None:
+        return logits_at(loaded.model, ids, batch.sequence, batch.position)
+    with trunk.skipped(batch.hidden):
+        return logits_at(loaded.model, ids, batch.sequence, batch.position)
+
+
+@torch.no_grad()
+def remember_original(loaded: LoadedModel, windows: Windows, trunk: Trunk | None) -> Windows:
+    """Add what `loss_keep` compares with: the original's likeliest tokens, streamed once.
+
+    With a trunk the hidden states that enter its first block are kept too.
+    """
+    tokens, values, hidden = [], [], []
+    for start in range(0, len(windows), _PIECE):
+        piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
+        ids = windows.input_ids[start : start + _PIECE].to(loaded.device)
+        state = trunk.capture(ids) if trunk else None
+        piece = replace(piece, input_ids=ids, hidden=state)
+        original = Original.of(run(loaded, piece, trunk), TOP)
+        tokens.append(original.tokens)
+        values.append(original.log_probabilities)
+        hidden.append(state)
+    joined = torch.cat([state for state in hidden if state is not None]) if trunk else None
+    return replace(windows, original=Original(torch.cat(tokens), torch.cat(values)), hidden=joined)
+
+
+def with_hidden(loaded: LoadedModel, batch: PromptBatch, trunk: Trunk | None) -> PromptBatch:
+    """The batch with the hidden states that enter the trunk's first block."""
+    if trunk is None:
+        return batch
+    return replace(batch, hidden=trunk.capture(batch.input_ids.to(loaded.device)))
+
+
+def code_losses(loaded: LoadedModel, windows: Windows) -> list[Callable[[], torch.Tensor]]:
+    """One loss per window: mean negative log-likelihood of its tokens."""
+
+    def loss(number: int) -> torch.Tensor:
+        window = choose(windows, [number])
+        logits = run(loaded, window).float()
+        following = window.input_ids[window.sequence, window.position + 1]
+        return torch.nn.functional.cross_entropy(logits, following.to(logits.device))
+
+    return [lambda number=number: loss(number) for number in range(len(windows))]  # type: ignore[misc]

@@ -1,0 +1,96 @@
+"""The prompts an edit learns from, with their facts and what the original model says to them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from hfbiasedit.codegenbias.prompts import load_prompts
+from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.editing.config import LocateConfig
+from hfbiasedit.editing.material.batches import PromptBatch, by_length, pack
+from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.scoring.continuations import EncodedPrompt, encode
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+_PIECE = 16  # prompts of one forward pass
+
+
+@dataclass
+class Prompts:
+    """Records and their encodings; `share` and `log_mass`: the original model's, once measured."""
+
+    records: tuple[Record, ...]
+    encoded: list[EncodedPrompt]
+    share: list[float] = field(default_factory=list)
+    log_mass: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def batch(self, index: Sequence[int], weight: Sequence[float] | None = None) -> PromptBatch:
+        """Some prompts as tensors, with the original's gender mass where it is known."""
+        made = pack(self.encoded, self.records, index, weight)
+        if self.log_mass:
+            made = replace(made, log_mass=torch.tensor([self.log_mass[item] for item in index]))
+        return made
+
+    def batches(self, index: Sequence[int], size: int = _PIECE) -> list[PromptBatch]:
+        """All of them in batches of similar length; every prompt weighs 1 / len(index)."""
+        weight = 1 / max(1, len(index))
+        return [
+            self.batch(chunk, [weight] * len(chunk))
+            for chunk in by_length(self.encoded, index, size)
+        ]
+
+
+def gather_prompts(loaded: LoadedModel, config: LocateConfig, split: str, limit: int) -> Prompts:
+    """A balanced sample of a split of the full configuration (or of the user's prompts)."""
+    most = limit if config.limit is None else min(limit, config.limit)
+    found = load_prompts(
+        "full",
+        split,
+        reference=config.reference,
+        prompts=config.prompts,
+        professions=config.professions,
+        limit=most,
+        seed=config.seed,
+    )
+    return Prompts(found.records, encode(loaded.tokenizer, found.records))
+
+
+@torch.no_grad()
+def measure_original(loaded: LoadedModel, prompts: Prompts) -> None:
+    """Fill in the original model's shares and gender masses."""
+    shares, masses = torch.zeros(len(prompts)), torch.zeros(len(prompts))
+    for batch in prompts.batches(range(len(prompts))):
+        terms = bias_terms(batch, run(loaded, batch))
+        shares[batch.index] = terms.share.float().cpu()
+        masses[batch.index] = terms.log_mass.float().cpu()
+    prompts.share, prompts.log_mass = shares.tolist(), masses.tolist()
+
+
+def bias_probes(prompts: Prompts, size: int, seed: int) -> list[list[int]]:
+    """Small groups of prompts of one template and one side (women written too rarely / too often).
+
+    `measure_original` must have run. Groups of fewer than a quarter of `size` are left out unless
+    there would be none.
+    """
+    rng = random.Random(seed)
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for number, record in enumerate(prompts.records):
+        low = prompts.share[number] < record.share_female
+        groups.setdefault((record.template, low), []).append(number)
+    chosen = []
+    for key in sorted(groups):
+        members = groups[key]
+        chosen.append(sorted(rng.sample(members, min(size, len(members)))))
+    large = [members for members in chosen if 4 * len(members) >= size]
+    return large or chosen

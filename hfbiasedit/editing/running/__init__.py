@@ -1,0 +1,1 @@
+"""Running a model for an edit: from a later block on, and gradients as they come."""

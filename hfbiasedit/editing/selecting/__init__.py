@@ -1,0 +1,1 @@
+"""From a ranking and a budget to a selection of weights."""

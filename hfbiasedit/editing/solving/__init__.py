@@ -1,0 +1,1 @@
+"""How the selected weights move: the task, and one module per method."""

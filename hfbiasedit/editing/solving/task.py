@@ -1,0 +1,124 @@
+"""What a solver works on and what it finds: the task, the score of a state, the best state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.material.batches import PromptBatch
+from hfbiasedit.editing.material.forward import run, with_hidden
+from hfbiasedit.editing.material.objective import bias_terms, divergences
+from hfbiasedit.editing.material.prompts import Prompts
+from hfbiasedit.editing.material.windows import Windows, choose
+from hfbiasedit.editing.running.execution import Trunk
+from hfbiasedit.editing.weights.deltas import Deltas
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+
+@dataclass
+class Task:
+    """Everything the loop looks at; hidden states are those that enter the trunk's first block."""
+
+    loaded: LoadedModel
+    trunk: Trunk | None
+    prompts: Prompts
+    train: list[int]
+    dev: list[int]
+    keep: Windows
+    watch: Windows
+    config: EditConfig
+
+
+@dataclass
+class Score:
+    """FB-Score on dev, divergence at every watched place, change of the gender mass."""
+
+    fb: float
+    kl: Tensor
+    mass: float
+
+    @property
+    def mean_kl(self) -> float:
+        """Mean divergence, which the budget limits."""
+        return float(self.kl.mean())
+
+
+@dataclass
+class Outcome:
+    """The best state, what it scores on dev, and how it came about."""
+
+    state: dict[str, Tensor] | None
+    dev_before: float
+    dev_after: float
+    kl: Tensor
+    steps: int
+    stopped: str
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
+    """Batches with the hidden states that enter the trunk's first block."""
+    return [with_hidden(task.loaded, batch, task.trunk) for batch in batches]
+
+
+@torch.no_grad()
+def scored(task: Task, dev: Sequence[PromptBatch]) -> Score:
+    """FB-Score on dev and divergence on the watched windows, of the model as it is now."""
+    per_profession: dict[str, list[float]] = {}
+    mass = []
+    for batch in dev:
+        terms = bias_terms(batch, run(task.loaded, batch, task.trunk))
+        distance = (terms.share.cpu() - batch.target).abs()
+        mass += terms.mass_change.tolist()
+        for number, value in zip(batch.index.tolist(), distance.tolist(), strict=True):
+            name = task.prompts.records[number].profession
+            per_profession.setdefault(name, []).append(value)
+    means = [sum(values) / len(values) for values in per_profession.values()]
+    change = math.exp(sum(mass) / len(mass)) if mass else 1.0
+    return Score(100 * sum(means) / len(means), watched_divergence(task), change)
+
+
+def within(
+    task: Task, deltas: Deltas, dev: Sequence[PromptBatch], score: Score
+) -> tuple[float, Score | None]:
+    """The state as it is, or drawn back towards the original until its divergence is allowed.
+
+    The divergence grows with the square of the deltas, so that one guess is nearly always enough.
+    """
+    scale, limit = 1.0, task.config.allowed_kl
+    for _ in range(2):
+        if score.mean_kl <= limit:
+            return scale, score
+        scale *= math.sqrt(0.9 * limit / score.mean_kl)
+        deltas.write(scale)
+        score = scored(task, dev)
+        deltas.write()
+    return scale, score if score.mean_kl <= limit else None
+
+
+def settle(deltas: Deltas, outcome: Outcome) -> None:
+    """Put the deltas at the best state, or at zero where nothing helped."""
+    if outcome.state is None:
+        deltas.set_({name: torch.zeros_like(value) for name, value in deltas.values.items()})
+    else:
+        deltas.set_(outcome.state)
+
+
+@torch.no_grad()
+def watched_divergence(task: Task) -> Tensor:
+    """KL(original || now) at every place of the watched windows, float64 on the CPU."""
+    found = []
+    for start in range(0, len(task.watch), 16):
+        piece = choose(task.watch, range(start, min(start + 16, len(task.watch))))
+        if piece.original is not None:
+            logits = run(task.loaded, piece, task.trunk)
+            found.append(divergences(piece.original, logits).double().cpu())
+    return torch.cat(found)

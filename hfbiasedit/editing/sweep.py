@@ -1,0 +1,268 @@
+"""`sweep`: all granularities under one protocol, and what each of them buys."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.console import message
+from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
+from hfbiasedit.editing.config import EditConfig, SweepConfig
+from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.locating.locator import Location
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.models.architecture import refuse_quantised
+from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.versions import __version__, versions
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.patch import Patch
+
+SCHEMA = "hfbiasedit.sweep/1"
+TRADEOFF = "sweep.json"
+_FULL_RATE = 0.004  # of plain full fine-tuning, relative to the weights' size
+
+
+@dataclass(frozen=True)
+class _Plan:
+    name: str
+    config: EditConfig
+    baseline: bool = False
+    lora: bool = False
+
+
+def sweep(
+    model: str | Path | LoadedModel,
+    config: SweepConfig | None = None,
+    *,
+    out: str | Path | None = None,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Edit a model at every granularity with the same prompts, divergence budget and seed.
+
+    Edits are made and measured in memory, rounded as they would be stored; the model is as before
+    in the end. A level at which nothing helps is listed without a change.
+
+    Args:
+        model: Hub id, local directory, or a model loaded from one.
+        config: levels, saliencies, baselines and the common protocol.
+        out: directory for `sweep.json`, the figure and every patch.
+        overrides: replace single options of the common protocol (`EditConfig`).
+
+    Raises:
+        BiasEditError: the model or an option cannot be used.
+    """
+    config = config or SweepConfig()
+    if overrides:
+        config = replace(config, edit=replace(config.edit, **overrides))
+    # One protocol: the levels' own limits of the divergence would not compare levels.
+    common = replace(config.edit, max_kl=config.edit.allowed_kl)
+    config = replace(config, edit=common)
+    loaded = model if isinstance(model, LoadedModel) else _load(model, common)
+    refuse_quantised(loaded.model)
+    asked = outcome.questions(common)
+    message("measuring the original")
+    before = outcome.measure(loaded, asked, common.seed)
+    material = gather(loaded, common)
+    locations: dict[str, Location] = {}
+    with _output(out) as folder:
+        rows = []
+        for plan in _plans(config):
+            message(f"editing: {plan.name}")
+            rows.append(_row(loaded, plan, material, locations, asked, before, folder))
+        document = {
+            "schema": SCHEMA,
+            "version": __version__,
+            "versions": versions(),
+            "model": {
+                "id": loaded.source.id,
+                "revision": loaded.source.commit,
+                "dtype": loaded.dtype,
+                "parameters": loaded.parameters,
+            },
+            "reference": str(common.reference),
+            "options": outcome.options(common),
+            "fb_before": before.report.fb_score,
+            "attempts": rows,
+        }
+        if out is not None:
+            write_json(folder / TRADEOFF, document)
+            _draw(document, folder)
+    return document
+
+
+def _plans(config: SweepConfig) -> list[_Plan]:
+    plans = []
+    saliencies = config.saliencies or (config.edit.saliency,)
+    for granularity in config.granularities:
+        common = replace(config.edit, granularity=granularity)
+        for saliency in saliencies if granularity != "full" else saliencies[:1]:
+            name = granularity if len(saliencies) == 1 else f"{granularity}, {saliency}"
+            plans.append(_Plan(name, replace(common, saliency=saliency)))
+        if "random" in config.baselines and granularity != "full":
+            chosen = replace(common, saliency="random")
+            plans.append(_Plan(f"{granularity}, random", chosen, baseline=True))
+    if "full" in config.baselines:
+        everything = replace(
+            config.edit,
+            granularity="full",
+            include=("embeddings", "head", "norms", "biases"),
+            learning_rate=_FULL_RATE,
+            budget=None,
+        )
+        plans.append(_Plan("full fine-tuning", everything, baseline=True))
+    if "lora" in config.baselines:
+        chosen = replace(config.edit, granularity="full", budget=None)
+        plans.append(_Plan("LoRA", chosen, baseline=True, lora=True))
+    return plans
+
+
+def _row(
+    loaded: LoadedModel,
+    plan: _Plan,
+    material: Material,
+    locations: dict[str, Location],
+    asked: outcome.Questions,
+    before: outcome.Measurement,
+    folder: Path,
+) -> dict[str, Any]:
+    """Make and measure one edit."""
+    start = time.perf_counter()
+    config = plan.config
+    if plan.lora:
+        from hfbiasedit.editing.lora import attempt_lora
+
+        found = attempt_lora(loaded, config, material)
+    else:
+        found = attempt(loaded, config, material, location=locations.get(config.saliency))
+    if found.location is not None:
+        locations[config.saliency] = found.location
+    seconds = time.perf_counter() - start
+    with applied(loaded, found):
+        after = outcome.measure(loaded, asked, config.seed)
+    patch = _patch(loaded, found, config)
+    name = plan.name.replace(", ", "-").replace(" ", "-").lower()
+    size, change = 0, None
+    if patch is not None:
+        path = folder / f"{name}.safetensors"
+        patch.save(path)
+        size = path.stat().st_size
+        change = _perplexity_change(loaded, patch, config)
+    summary = found.selection.summary(loaded.model)
+    return {
+        "name": plan.name,
+        "granularity": config.granularity,
+        "saliency": config.saliency,
+        "baseline": plan.baseline,
+        "helped": found.helped,
+        "weights": summary["weights"],
+        "share": summary["share"],
+        "selection": summary,
+        "splits": outcome.compare_splits(before, after, config.seed),
+        "kl": found.kl_summary(config.allowed_kl),
+        "perplexity_change": change,
+        "seconds": seconds,
+        "patch_bytes": size,
+        "stopped": found.outcome.stopped,
+    }
+
+
+@contextlib.contextmanager
+def applied(loaded: LoadedModel, found: Attempt) -> Iterator[None]:
+    """Inside the block the model has the attempt's weights; the old ones come back, bit for bit."""
+    parameters = dict(loaded.model.named_parameters())
+
+    def put(values: Any) -> None:
+        for name, part in found.selection.slices.items():
+            part.put_(parameters[name].data, values[name].to(parameters[name].device))
+
+    put(found.values)
+    try:
+        yield
+    finally:
+        put(found.base)
+
+
+def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch | None:
+    from hfbiasedit.patches.building import Change
+    from hfbiasedit.patches.patch import Patch
+
+    if not found.helped:
+        return None
+    changes = {
+        name: Change(part.kind, part.index, found.values[name], part.axis)
+        for name, part in found.selection.slices.items()
+    }
+    return Patch.from_changes(
+        loaded,
+        changes,
+        base_model=loaded.source.id,
+        base_revision=loaded.source.commit,
+        granularity=config.granularity,
+        created_by=f"hfbiasedit {__version__}",
+    )
+
+
+def _perplexity_change(loaded: LoadedModel, patch: Patch, config: EditConfig) -> float:
+    """Relative change of the perplexity of the shipped code that no edit has seen."""
+    from hfbiasedit.abilities.config import AbilityConfig
+    from hfbiasedit.abilities.perplexity import measure_perplexity
+    from hfbiasedit.texts.corpus import load_corpus
+
+    wanted = AbilityConfig(seed=config.seed, bootstrap=100)
+    measured = measure_perplexity(loaded, load_corpus(), wanted, patch)
+    return float(measured["relative_change"])
+
+
+def _draw(document: dict[str, Any], folder: Path) -> None:
+    from hfbiasedit.figures import style
+    from hfbiasedit.figures.tradeoff import Attempt as Point
+    from hfbiasedit.figures.tradeoff import draw_tradeoff
+
+    points = []
+    for row in document["attempts"]:
+        split = row["splits"].get("test") or next(iter(row["splits"].values()))
+        low, high = split["ci95_after"]
+        points.append(
+            Point(
+                row["name"],
+                row["granularity"],
+                row["weights"],
+                split["fb_after"],
+                (low, high),
+                row["kl"]["mean"],
+                row["baseline"],
+            )
+        )
+    with style.settings():
+        style.save(draw_tradeoff(points, document["fb_before"]), folder / "tradeoff")
+
+
+@contextlib.contextmanager
+def _output(out: str | Path | None) -> Iterator[Path]:
+    if out is not None:
+        with output_directory(Path(out)) as folder:
+            yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="hfbiasedit-") as name:
+        yield Path(name)
+
+
+def _load(model: str | Path, config: EditConfig) -> LoadedModel:
+    loaded = load_model(
+        model,
+        revision=config.revision,
+        dtype=config.dtype,
+        device=config.device,
+        device_map=config.device_map,
+        trust_remote_code=config.trust_remote_code,
+    )
+    if loaded.patch_digest is not None:
+        raise BiasEditError("the model has a patch applied in memory; sweep the checkpoint itself")
+    return loaded

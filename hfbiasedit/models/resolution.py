@@ -1,0 +1,70 @@
+"""Where a model's files come from: a local directory, or a Hub repository pinned to a commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hfbiasedit.checkpoints.marks import refuse_pending
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.source import ModelSource
+
+_WANTED = "name the directory of a model, or a Hub id such as org/name"
+
+
+def resolve_model(model: str | Path, revision: str | None = None) -> ModelSource:
+    """Find a model's files, fetching them from the Hub when `model` is no local directory.
+
+    A directory wins over a Hub repository of the same name, as it does in transformers.
+
+    Args:
+        model: Hub id (`org/name`, `org/name@revision`) or local directory.
+        revision: Branch, tag or commit; Hub ids only.
+
+    Raises:
+        BiasEditError: The directory is missing or holds no model, or the Hub cannot serve it.
+    """
+    text = str(model)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        if revision is not None:
+            raise BiasEditError(
+                f"{text} is a local directory and has no revisions; leave --revision out"
+            )
+        _check_directory(path, text)
+        return ModelSource(id=text, path=path)
+    if path.exists():
+        raise BiasEditError(f"{text} is a file; {_WANTED}")
+    if isinstance(model, Path) or _looks_like_path(text):
+        raise BiasEditError(f"no such directory: {text}; {_WANTED}")
+
+    name, _, pinned = text.partition("@")
+    if pinned and revision not in (None, pinned):
+        raise BiasEditError(f"{text} names one revision and --revision {revision} another")
+
+    from hfbiasedit.hub.pull import pull_model
+
+    return pull_model(name, pinned or revision)
+
+
+def _looks_like_path(text: str) -> bool:
+    return (
+        not text.strip()
+        or text.startswith((".", "/", "~"))
+        or text.endswith("/")
+        or "\\" in text
+        or text.count("/") > 1
+    )
+
+
+def _check_directory(path: Path, name: str) -> None:
+    """Refuse a directory that holds no model, naming what it is where that can be told."""
+    refuse_pending(path)  # a killed change in place: some weights are new, some old
+    if (path / "config.json").is_file():
+        return
+    if (path / "adapter_config.json").is_file():
+        raise BiasEditError(
+            f"{name} holds an adapter, not a model; merge it into its base model first"
+        )
+    if (path / "model_index.json").is_file():
+        raise BiasEditError(f"{name} holds a diffusion pipeline, not a language model")
+    raise BiasEditError(f"{name} is no model directory: it has no config.json")

@@ -1,0 +1,161 @@
+"""Where each edit of a patch goes in a checkpoint, and whether it fits there."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfbiasedit.checkpoints.header import TensorInfo, shown
+from hfbiasedit.checkpoints.storage import Checkpoint
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.patches.edits import TensorEdit
+from hfbiasedit.patches.rewriting import State, state
+from hfbiasedit.patches.value import PatchValue
+
+# Names of input embeddings and output heads, which a checkpoint of a tied model may store twice.
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
+_HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One stored tensor that an edit of the patch goes to."""
+
+    edit: str
+    name: str
+    file: str
+    info: TensorInfo
+
+
+def targets(checkpoint: Checkpoint, patch: PatchValue) -> list[Target]:
+    """Find every edited tensor, tied copies included, in file order.
+
+    Raises:
+        BiasEditError: tensors are missing, of another shape or dtype, or tied to a stored copy
+            that the patch does not know of.
+    """
+    found: list[Target] = []
+    missing = []
+    rename = _prefix_change(checkpoint, patch)
+    for name in patch.tensors:
+        edit = patch.tensors[name]
+        places = [
+            Target(name, stored, place.file, place.info)
+            for stored in dict.fromkeys(map(rename, (name, *edit.tied)))
+            if (place := checkpoint.find(stored)) is not None
+        ]
+        # A twin that the patch edits by its own name is not patched twice.
+        places = [t for t in places if t.name == rename(name) or t.name not in patch.tensors]
+        if not places:
+            missing.append(name)
+        for target in places:
+            _check_fit(target, edit)
+        found += places
+    if missing:
+        listed = ", ".join(map(shown, missing[:5]))
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise BiasEditError(
+            f"the checkpoint has no tensor {listed}{more}; the patch is for another model"
+        )
+    _refuse_unknown_twin(checkpoint, {target.name for target in found})
+    return sorted(found, key=lambda target: (target.file, target.info.begin))
+
+
+def _prefix_change(checkpoint: Checkpoint, patch: PatchValue) -> Callable[[str], str]:
+    """How the patch's names read in this checkpoint.
+
+    The same weights are stored as `transformer.h.0...` or `h.0...`, depending on the class that
+    saved them. The first component is dropped or added when no name fits without and all do with.
+    """
+    names = list(patch.tensors)
+    if any(name in checkpoint.tensors for name in names):
+        return lambda name: name
+    firsts = {name.partition(".")[0] for name in names}
+    if len(firsts) == 1 and all(name.partition(".")[2] in checkpoint.tensors for name in names):
+        return lambda name: name.removeprefix(next(iter(firsts)) + ".")
+    for first in dict.fromkeys(name.partition(".")[0] for name in checkpoint.tensors):
+        if all(f"{first}.{name}" in checkpoint.tensors for name in names):
+            return functools.partial("{}.{}".format, first)
+    return lambda name: name
+
+
+def _check_fit(target: Target, edit: TensorEdit) -> None:
+    if target.info.shape != edit.shape:
+        raise BiasEditError(
+            f"{target.name} has shape {list(target.info.shape)} here and {list(edit.shape)} "
+            "in the patch; the patch is for another model"
+        )
+    if target.info.dtype != edit.dtype:
+        raise BiasEditError(
+            f"{target.name} is {target.info.dtype} here and {edit.dtype} in the patch; "
+            "use the checkpoint in the dtype that the patch was made from"
+        )
+
+
+def _refuse_unknown_twin(checkpoint: Checkpoint, edited: set[str]) -> None:
+    """Refuse to change one of two stored copies of a tied embedding: it would untie the model."""
+    if checkpoint.config.get("tie_word_embeddings") is not True:
+        return
+    for name in edited:
+        others = _HEADS if name.endswith(_EMBEDDINGS) else _EMBEDDINGS
+        if not name.endswith((*_EMBEDDINGS, *_HEADS)):
+            continue
+        for twin, place in checkpoint.tensors.items():
+            same = place.info.shape == checkpoint.tensors[name].info.shape
+            if twin not in edited and twin.endswith(others) and same:
+                raise BiasEditError(
+                    f"{name} is tied to {twin}, which this checkpoint stores as well and the "
+                    "patch does not change; make the patch from the loaded model"
+                )
+
+
+def mismatch(names: list[str], reverse: bool) -> BiasEditError:
+    """The refusal when values are not those the patch expects; names the tensors."""
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    if reverse:
+        return BiasEditError(f"the patch is not applied here, nothing was changed: {listed} differ")
+    return BiasEditError(
+        f"the patch does not fit (another base, or applied already), nothing was changed: "
+        f"{listed} differ"
+    )
+
+
+class Shards:
+    """Open files of a directory by shard name; close with the `with` block."""
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        self._path, self._flags = path, os.O_RDWR if write else os.O_RDONLY
+        self._handles: dict[str, int] = {}
+
+    def __enter__(self) -> Shards:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles.values():
+            with contextlib.suppress(OSError):
+                os.close(handle)
+        self._handles.clear()
+
+    def __getitem__(self, file: str) -> int:
+        if file not in self._handles:
+            flags = self._flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+            self._handles[file] = os.open(self._path / file, flags)
+        return self._handles[file]
+
+    def sync(self) -> None:
+        """Flush everything written to disk."""
+        for handle in self._handles.values():
+            os.fsync(handle)
+
+
+def states(path: Path, patch: PatchValue, where: list[Target]) -> Iterator[tuple[Target, State]]:
+    """Compare each target's bytes with both sides of its edit."""
+    with Shards(path) as shards:
+        for target in where:
+            edit = patch.tensors[target.edit]
+            yield target, state(shards[target.file], target.info, edit)
+            patch.release()

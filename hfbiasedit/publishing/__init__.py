@@ -1,0 +1,1 @@
+"""Publishing models, patches and datasets on the Hub as one commit each."""

@@ -1,0 +1,91 @@
+"""Loading a model with a patch applied, from no more than the patch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit.documents.runs import PATCH
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
+from hfbiasedit.hub.source import ModelSource
+from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.patches.loading import with_patch
+from hfbiasedit.patches.patch import Patch
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load_patched(
+    patch: str | Path,
+    *,
+    revision: str | None = None,
+    base: str | Path | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | dict[str, Any] | None = None,
+    trust_remote_code: bool = False,
+) -> LoadedModel:
+    """Load the base model of a patch, at the commit the patch was made for, and apply it.
+
+    The old value of every edited weight is compared bit for bit before anything is written.
+
+        loaded = load_patched("me/patch-repo")
+        loaded.model.generate(**loaded.tokenizer("def f(", return_tensors="pt"))
+
+    Args:
+        patch: Hub id of a repository with a patch, a run directory, or a patch file.
+        revision: Branch, tag or commit of the patch's repository.
+        base: The base model, where the patch does not name it or it has moved.
+        dtype: As for `load_model`; a patch fits the dtype that its base is stored in.
+        device: As for `load_model`.
+        device_map: As for `load_model`.
+        trust_remote_code: Allow code from the base model's repository to run.
+
+    Raises:
+        BiasEditError: There is no patch, it names no base model, or it does not fit.
+    """
+    path, from_hub = _find_patch(patch, revision)
+    metadata = Patch.load(path).metadata
+    # What the user names is taken as it is; what a patch names is pinned to its commit.
+    source = resolve_model(base) if base is not None else _base_of(metadata, path, from_hub)
+    loaded = load_model(
+        source,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+    )
+    return with_patch(loaded, path)
+
+
+def _find_patch(patch: str | Path, revision: str | None) -> tuple[Path, bool]:
+    """The patch file, and whether it came from the Hub."""
+    path = Path(patch).expanduser()
+    for candidate in (path, path / PATCH, path / PATCH_BESIDE_MODEL):
+        if candidate.is_file():
+            return candidate, False
+    if path.exists() or isinstance(patch, Path) or not _HUB_ID.fullmatch(patch.partition("@")[0]):
+        raise BiasEditError(f"no patch at {patch}; give a Hub id, a run directory or a patch file")
+    from hfbiasedit.hub.pull import pull_patch
+
+    return pull_patch(patch, revision), True
+
+
+def _base_of(metadata: dict[str, Any], path: Path, from_hub: bool) -> ModelSource:
+    """The base model that a patch names, if it can be found from here."""
+    base, commit = metadata.get("base_model"), metadata.get("base_revision")
+    if not isinstance(base, str) or not base:
+        raise BiasEditError(f"{path} does not say which model it belongs to; give base=...")
+    # A path in a stranger's patch means nothing on this machine.
+    if not from_hub and Path(base).is_dir():
+        return resolve_model(base)
+    if not _HUB_ID.fullmatch(base) or base.startswith("."):
+        raise BiasEditError(
+            f"the patch was made for the local directory {base}, which is not here; give base=..."
+        )
+    from hfbiasedit.hub.pull import pull_model
+
+    return pull_model(base, commit if isinstance(commit, str) else None)

@@ -1,0 +1,227 @@
+"""Publishing a run: the patched model, or the patch alone, in one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, errors
+
+from hfbiasedit.cards.eval_results import FOLDER, render_eval_results
+from hfbiasedit.cards.model_card import card_to_publish
+from hfbiasedit.console import message as say
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.runs import Run
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
+from hfbiasedit.hub.pull import pull_model
+from hfbiasedit.hub.remote import files_at
+from hfbiasedit.hub.retries import with_retries
+from hfbiasedit.hub.source import ModelSource
+from hfbiasedit.hub.verification import verify_source
+from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.patches.checkpoint import apply_patch
+from hfbiasedit.patches.patch import Patch
+from hfbiasedit.publishing.config import PushConfig
+from hfbiasedit.publishing.plan import CopySource, LocalFile
+from hfbiasedit.publishing.publication import Publisher, PushResult, Target
+
+# What a run directory holds besides the card and the patch, as far as it is there.
+_DOCUMENTS = (runs.AUDIT_BEFORE, runs.AUDIT_AFTER, runs.EDIT, runs.ABILITY, runs.REPORT)
+# Files of the base model that belong to its repository and not to its weights.
+_LEFT_BEHIND = ("README.md", ".gitattributes", ".gitignore")
+
+
+def push(
+    run: str | Path, repo_id: str, config: PushConfig | None = None, **overrides: Any
+) -> PushResult:
+    """Publish a run directory on the Hub.
+
+    With `what="model"` the patch is applied to the base checkpoint and everything is
+    committed: weights, tokenizer, configuration, card, patch, reports, figures. Weights that
+    the edit left alone are copied on the server when the base model is on the same Hub.
+    With `what="patch"` only the patch goes, with its card and reports.
+
+    Args:
+        run: A run directory.
+        repo_id: `name` or `owner/name`; created if missing.
+        config: Options; `overrides` win over its fields.
+
+    Raises:
+        BiasEditError: The run is incomplete, the repository holds other files or has moved,
+            the base model is damaged or not at hand.
+        Exception: What the Hub client raises; `hub.errors.explain` puts it in a line.
+    """
+    config = replace(config or PushConfig(), **overrides)
+    opened = Run.open(run)
+    publisher = Publisher(
+        Target(
+            repo_id=repo_id,
+            what=config.what,
+            revision=config.revision,
+            create_pr=config.create_pr,
+            private=config.private,
+            overwrite=config.overwrite,
+            dry_run=config.dry_run,
+        )
+    )
+    metadata = Patch.load(opened.patch_path).metadata
+    base = str(metadata.get("base_model") or opened.edit["model"]["id"])
+    if publisher.repo_id.lower() == base.lower() and not config.create_pr:
+        raise BiasEditError(
+            f"{base} is the base model itself; add --create-pr to propose the edit there, "
+            "or choose another repository"
+        )
+    commit = metadata.get("base_revision")
+    if isinstance(commit, str):
+        _fetch_card(publisher, base, commit)
+        _look_at_base(publisher, base, commit)
+    else:
+        say(f"the base model is a local directory; the published files name it: {base}")
+    message = config.message or _message(opened, base, config.what)
+    with _reports(opened, config.what, publisher.repo_id) as files:
+        if config.what == "patch":
+            files[runs.PATCH] = opened.patch_path
+            return publisher.publish(files, message)
+        files[PATCH_BESIDE_MODEL] = opened.patch_path
+        source = _base_source(base, commit, config.base)
+        verify_source(source)
+        with _workspace(source, opened) as folder:
+            apply_patch(source.path, opened.patch_path, folder / "model")
+            weights = _files_of(folder / "model")
+            if publisher.repo_id.lower() == base.lower():
+                _refuse_moved(publisher, source, weights)
+                return publisher.publish({**weights, **files}, message)
+            return publisher.publish({**weights, **files}, message, _copies(publisher, source))
+
+
+def _message(run: Run, base: str, what: str) -> str:
+    before, after = (a["fb_score"] for a in (run.audit_before, run.audit_after))
+    name = base if "/" in base and not os.path.isabs(base) else Path(base).name
+    thing = "gender bias edited" if what == "model" else "patch against gender bias"
+    return f"{name}, {thing}: FB-Score {before:.1f} to {after:.1f}"
+
+
+def _fetch_card(publisher: Publisher, base: str, commit: str) -> None:
+    """Bring the base model's card into the cache, where the licence is read from."""
+    try:
+        with_retries(
+            lambda: publisher.api.hf_hub_download(base, runs.CARD, revision=commit),
+            f"reading the card of {base}",
+        )
+    except (OSError, errors.EntryNotFoundError):  # no card, or behind a gate
+        say(f"the licence of {base} is not known here; name it with: hfbiasedit card --license")
+
+
+def _look_at_base(publisher: Publisher, base: str, commit: str) -> None:
+    """Say when the base model has moved on; do not make public what its owner keeps closed."""
+    try:
+        info = with_retries(lambda: publisher.api.model_info(base), f"asking for {base}")
+    except OSError:  # gone, or on another Hub
+        return
+    if info.sha and info.sha != commit:
+        say(
+            f"{base} has moved since the edit ({commit[:7]}, now {info.sha[:7]}); what is "
+            "published belongs to the commit that was edited"
+        )
+    closed = "private" if info.private else "gated" if info.gated else None
+    if closed and not publisher.target.create_pr:
+        publisher.keep_closed(f"{base} is {closed}")
+
+
+@contextlib.contextmanager
+def _reports(run: Run, what: str, repo_id: str) -> Iterator[dict[str, Path]]:
+    """Card, reports, figures and evaluation entries: path in the repository to file."""
+    files = {name: run.path / name for name in _DOCUMENTS if (run.path / name).is_file()}
+    files |= {f"{runs.FIGURES}/{f.name}": f for f in run.figures if f.is_file()}
+    with tempfile.TemporaryDirectory(prefix="hfbiasedit-") as name:
+        folder = Path(name)
+        card = folder / runs.CARD
+        card.write_text(_card(run, what, repo_id), encoding="utf-8")
+        files[runs.CARD] = card
+        for entry, text in render_eval_results(run.path).items():
+            (folder / entry).write_text(text, encoding="utf-8")
+            files[f"{FOLDER}/{entry}"] = folder / entry
+        yield files
+
+
+def _card(run: Run, what: str, repo_id: str) -> str:
+    """The card that names the repository; one that the user wrote or changed is kept."""
+    text, own = card_to_publish(run.path, what=what, repo_id=repo_id)
+    if own:
+        say(f"taking {run.path / runs.CARD} as it is")
+    return text
+
+
+def _base_source(base: str, commit: Any, directory: Path | None) -> ModelSource:
+    """The base checkpoint of a run, at the commit the run was made from."""
+    if directory is not None:
+        return resolve_model(directory)
+    if isinstance(commit, str):
+        return pull_model(base, commit)
+    if Path(base).is_dir():
+        return resolve_model(base)
+    raise BiasEditError(
+        f"the base model of this run is the directory {base}, which is not here; "
+        "name it with --base"
+    )
+
+
+@contextlib.contextmanager
+def _workspace(source: ModelSource, run: Run) -> Iterator[Path]:
+    """A temporary directory on the disk of the base model, so that its shards can be linked."""
+    beside = Path(constants.HF_HUB_CACHE).parent if source.commit else source.path.parent
+    for place in (beside, run.path.parent):
+        try:
+            temporary = tempfile.TemporaryDirectory(dir=place, prefix=".hfbiasedit-")
+        except OSError:  # a cache may be read-only
+            continue
+        with temporary as name:
+            yield Path(name)
+        return
+    raise BiasEditError(f"cannot write to {run.path.parent}; move the run to another directory")
+
+
+def _files_of(folder: Path) -> dict[str, Path]:
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    return {
+        path: file
+        for path, file in sorted(found.items())
+        if path not in _LEFT_BEHIND and not path.startswith(".")
+    }
+
+
+def _copies(publisher: Publisher, source: ModelSource) -> CopySource | None:
+    """The base model's files on the Hub, to copy unchanged weights from."""
+    commit = source.commit
+    if commit is None:
+        return None
+    api = publisher.api
+    try:
+        files = with_retries(
+            lambda: files_at(api, source.id, constants.REPO_TYPE_MODEL, commit),
+            f"listing {source.id}",
+        )
+    except errors.HfHubHTTPError:  # on another Hub, or gone: then everything is uploaded
+        say(f"{source.id} cannot be copied from; all weights are uploaded")
+        return None
+    return CopySource(source.id, commit, files)
+
+
+def _refuse_moved(publisher: Publisher, source: ModelSource, weights: dict[str, Path]) -> None:
+    """BiasEditError when the base repository's weights are not those that were edited."""
+    for path in weights:
+        remote = publisher.remote.files.get(path)
+        original = source.path / path
+        if remote is None or not original.is_file() or not path.endswith(".safetensors"):
+            continue
+        if not LocalFile.read(path, original).same_as(remote):
+            raise BiasEditError(
+                f"the weights of {source.id} have changed since the edit (commit "
+                f"{(source.commit or 'local')[:7]}); edit the new revision and push that"
+            )

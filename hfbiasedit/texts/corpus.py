@@ -1,0 +1,170 @@
+"""The code that perplexity is measured on: where it comes from, and that no edit has seen it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.resources import data_path
+
+_RUN = 3  # lines that must agree in a row to count as the same code
+_SHORTEST_LINE = 8  # characters; shorter lines (`else:`, `}`) say nothing
+_MOST_SHARED = 0.05  # of a document's runs: boilerplate may agree by chance
+_FIELDS = ("content", "text", "code")
+_MOST_FILES = 2000
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents of code with their names."""
+
+    name: str
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the documents in order."""
+        digest = hashlib.sha256()
+        for text in self.texts:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        return digest.hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Size of all documents in UTF-8."""
+        return sum(len(text.encode("utf-8", "surrogatepass")) for text in self.texts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `ability.json` says about the text."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "documents": len(self.texts),
+            "bytes": self.bytes,
+        }
+
+
+def load_corpus(
+    text: Path | None = None,
+    *,
+    limit: int | None = None,
+    dataset: str | None = None,
+    dataset_config: str | None = None,
+    split: str = "test",
+    field: str = "content",
+    documents: int = 200,
+) -> Corpus:
+    """The text to measure: a dataset, else a file or folder, else the corpus that ships.
+
+    Args:
+        text: file or folder of code. limit: at most so many documents, the first ones.
+        dataset: Hub dataset; its text is in the column `field`.
+        dataset_config, split: of that dataset. documents: most documents taken from it.
+
+    Raises:
+        BiasEditError: it does not exist, cannot be read, or holds no text.
+    """
+    if dataset is not None:
+        corpus = _from_hub(dataset, dataset_config, split, field, documents)
+    elif text is not None:
+        corpus = _from_disk(Path(text))
+    else:
+        folder = data_path("ability", "corpus")
+        corpus = Corpus("hfbiasedit/corpus", *_read_files(folder, sorted(folder.iterdir())))
+    kept = [(n, t) for n, t in zip(corpus.names, corpus.texts, strict=True) if t.strip()]
+    kept = kept[:limit]
+    if not kept:
+        raise BiasEditError(f"{corpus.name} holds no text to measure perplexity on")
+    names, texts = zip(*kept, strict=True)
+    return Corpus(corpus.name, names, texts)
+
+
+def refuse_overlap(corpus: Corpus, anchor_name: str, anchor_texts: Sequence[str]) -> None:
+    """Make sure that no document repeats code that an edit was anchored on.
+
+    Lines are compared without white space at their ends and case; a document counts as seen when
+    more than 5 % of its runs of three telling lines occur in the anchor.
+
+    Raises:
+        BiasEditError: documents overlap; the message names the first.
+    """
+    seen: set[int] = set()
+    for text in anchor_texts:
+        seen.update(_runs(text))
+    for name, text in zip(corpus.names, corpus.texts, strict=True):
+        runs = _runs(text)
+        shared = len(runs & seen)
+        if shared and shared > _MOST_SHARED * len(runs):
+            raise BiasEditError(
+                f"{name} of {corpus.name} repeats code of the anchor {anchor_name}, which the edit "
+                "was told to keep: its perplexity would flatter the edit; give another text"
+            )
+
+
+def _runs(text: str) -> set[int]:
+    """Hashes of all runs of `_RUN` telling lines; a shorter document is one run."""
+    lines = [" ".join(line.lower().split()) for line in text.splitlines()]
+    lines = [line for line in lines if len(line) >= _SHORTEST_LINE]
+    if not lines:
+        return set()
+    last = max(1, len(lines) - _RUN + 1)
+    return {hash(tuple(lines[start : start + _RUN])) for start in range(last)}
+
+
+def _from_disk(path: Path) -> Corpus:
+    if path.is_dir():
+        files = sorted(item for item in path.rglob("*") if item.is_file())
+        if not files:
+            raise BiasEditError(f"{path} holds no files")
+        return Corpus(str(path), *_read_files(path, files[:_MOST_FILES]))
+    if not path.is_file():
+        raise BiasEditError(f"text {path} does not exist; give a file or a folder of code")
+    if path.suffix == ".jsonl":
+        from hfbiasedit.texts.jsonl import read_objects
+
+        rows = [_text_of(row, f"{path} line {number}", None) for number, row in read_objects(path)]
+        return Corpus(str(path), tuple(f"line {n}" for n in range(1, len(rows) + 1)), tuple(rows))
+    return Corpus(str(path), *_read_files(path.parent, [path]))
+
+
+def _read_files(root: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names, texts = [], []
+    for path in files:
+        try:
+            texts.append(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            continue  # a folder of code may hold images
+        except OSError as error:
+            raise BiasEditError(f"cannot read {path}: {error.strerror or error}") from error
+        names.append(str(path.relative_to(root)))
+    return tuple(names), tuple(texts)
+
+
+def _text_of(row: Any, where: str, field: str | None) -> str:
+    for name in (field,) if field else _FIELDS:
+        if isinstance(row, dict) and isinstance(row.get(name), str):
+            text: str = row[name]
+            return text
+    wanted = field or " or ".join(_FIELDS)
+    raise BiasEditError(f"{where} has no text in the field {wanted}")
+
+
+def _from_hub(
+    name: str, dataset_config: str | None, split: str, field: str, documents: int
+) -> Corpus:
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(name, dataset_config, split=split, streaming=True)
+        taken = list(islice(rows, documents))
+    except Exception as error:  # the loader raises its own, the Hub's and the formats' errors
+        reason = str(error).strip().split("\n")[0]
+        raise BiasEditError(f"cannot load the dataset {name}: {reason}") from error
+    texts = tuple(_text_of(row, f"dataset {name}", field) for row in taken)
+    return Corpus(f"{name}/{split}", tuple(f"row {n}" for n in range(len(texts))), texts)
