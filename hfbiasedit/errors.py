@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BiasEditError(Exception):
     """A failure with a message for the user; the command line prints it and exits 1."""
@@ -19,3 +21,9 @@ class GateNotMet(BiasEditError):
     """A gate such as ``--fail-above`` was not met; exits 3."""
 
     exit_code = 3
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names for a message, `a, b and 7 more`: the first `most` of them."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hfbiasedit.errors import BiasEditError
 
@@ -26,8 +26,9 @@ def canonical_json(value: Any) -> str:
     )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically (temporary file, fsync, rename).
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that becomes `path` when the block ends without an error (fsync, rename).
 
     Raises:
         OSError: the folder cannot be written to or the disk is full; `path` is as it was.
@@ -37,7 +38,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
@@ -47,6 +48,12 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.unlink(name)
         raise
     sync_directory(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically; raises OSError as `replaced` does."""
+    with replaced(path) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from hfbiasedit import console
 from hfbiasedit.audits.identity import Identity, check_same
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import canonical_json
+from hfbiasedit.files import canonical_json, write_text
 
 SCHEMA = "hfbiasedit.audit.partial/1"
 Known = dict[int, tuple[float, float]]
@@ -121,9 +121,7 @@ class PartialFile:
 
     def _rewrite(self, lines: Sequence[str]) -> None:
         """Drop a line that was cut off, so that the next one starts on its own."""
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_text(self.path, "".join(line + "\n" for line in lines))
 
 
 def _parse(line: str) -> dict[str, Any] | None:

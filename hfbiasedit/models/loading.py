@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.configuration import check_causal, first_line, load_config
 from hfbiasedit.models.placement import parse_device, parse_dtype
@@ -170,11 +170,8 @@ def _load_weights(
         ) from error
     missing = sorted(info["missing_keys"])
     if missing:
-        shown = ", ".join(missing[:3]) + (
-            f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        )
         raise BiasEditError(
-            f"{source.id} lacks weights of a causal language model ({shown}); "
+            f"{source.id} lacks weights of a causal language model ({listed(missing, 3)}); "
             "they would be random numbers"
         )
     return model

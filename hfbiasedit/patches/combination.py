@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from hfbiasedit.checkpoints.dtypes import all_finite, from_float64, to_float64
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.patches.edits import Block, TensorEdit, smallest
 from hfbiasedit.patches.value import PatchValue, Value
 
@@ -78,9 +78,8 @@ def combined(patches: Sequence[Value]) -> Value:
             else:
                 merged[name] = both
     if conflicts:
-        names = sorted(set(conflicts))
-        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise BiasEditError(f"the patches want different values in {listed}; they do not combine")
+        where = listed(sorted(set(conflicts)), 5)
+        raise BiasEditError(f"the patches want different values in {where}; they do not combine")
     return type(patches[0])(merged, _agreed(patches), patches[0].warnings)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import mmap
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from hfbiasedit.checkpoints.header import (
     shown,
 )
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import canonical_json, sync_directory
+from hfbiasedit.files import canonical_json, replaced
 from hfbiasedit.patches.edits import KINDS, TensorEdit, payload_shape, slice_length
 
 FORMAT = "hfbiasedit.patch"
@@ -231,7 +229,10 @@ def write_patch(path: Path, tensors: Mapping[str, TensorEdit], metadata: dict[st
     raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     raw += b" " * (-len(raw) % 8)
     chunks = (piece for key, _, _, name in parts for piece in _payload(tensors[name], key))
-    _write_atomically(path, len(raw).to_bytes(8, "little") + raw, chunks)
+    with replaced(path) as file:
+        file.write(len(raw).to_bytes(8, "little") + raw)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk).view(np.uint8).data)
 
 
 # safetensors' order of dtypes, the largest first.
@@ -243,24 +244,3 @@ def _payload(edit: TensorEdit, key: str) -> Iterator[np.ndarray]:
     array = {"old": edit.old_bits, "new": edit.new_bits}.get(part, edit.positions)
     assert array is not None
     return edit.pieces(array)
-
-
-def _write_atomically(path: Path, head: bytes, chunks: Iterator[np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(head)
-            for chunk in chunks:
-                file.write(np.ascontiguousarray(chunk).view(np.uint8).data)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        if os.path.exists(name):
-            os.unlink(name)
-        raise
-    sync_directory(path.parent)

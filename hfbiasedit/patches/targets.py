@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hfbiasedit.checkpoints.header import TensorInfo, shown
 from hfbiasedit.checkpoints.storage import Checkpoint
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.rewriting import State, state
 from hfbiasedit.patches.value import PatchValue
@@ -56,11 +56,8 @@ def targets(checkpoint: Checkpoint, patch: PatchValue) -> list[Target]:
             _check_fit(target, edit)
         found += places
     if missing:
-        listed = ", ".join(map(shown, missing[:5]))
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise BiasEditError(
-            f"the checkpoint has no tensor {listed}{more}; the patch is for another model"
-        )
+        where = listed([shown(name) for name in missing], 5)
+        raise BiasEditError(f"the checkpoint has no tensor {where}; the patch is for another model")
     _refuse_unknown_twin(checkpoint, {target.name for target in found})
     return sorted(found, key=lambda target: (target.file, target.info.begin))
 
@@ -115,12 +112,12 @@ def _refuse_unknown_twin(checkpoint: Checkpoint, edited: set[str]) -> None:
 
 def mismatch(names: list[str], reverse: bool) -> BiasEditError:
     """The refusal when values are not those the patch expects; names the tensors."""
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    where = listed(names, 5)
     if reverse:
-        return BiasEditError(f"the patch is not applied here, nothing was changed: {listed} differ")
+        return BiasEditError(f"the patch is not applied here, nothing was changed: {where} differ")
     return BiasEditError(
         f"the patch does not fit (another base, or applied already), nothing was changed: "
-        f"{listed} differ"
+        f"{where} differ"
     )
 
 

@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hfbiasedit.console import message as say
 from hfbiasedit.console import progress, warn
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.errors import LOG_IN
 from hfbiasedit.hub.layout import MANIFEST
 from hfbiasedit.hub.remote import Remote, remote_state
@@ -221,10 +221,9 @@ class Publisher:
         if foreign == ["README.md"] and not _card_body(self._read("README.md")):
             return  # the Hub's own page asks for a licence and writes only that
         if foreign:
-            more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             raise BiasEditError(
                 f"{self.repo_id} holds files that hfbiasedit did not write or that have changed "
-                f"since ({', '.join(foreign[:3])}{more}); choose another repository, open a pull "
+                f"since ({listed(foreign, 3)}); choose another repository, open a pull "
                 "request with --create-pr, or replace them with --overwrite"
             )
         if manifest and manifest.what != self.target.what:

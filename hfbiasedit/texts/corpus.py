@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.resources import data_path
+from hfbiasedit.texts.sources import MOST_DOCUMENTS, first_rows, read_texts, text_of, texts_digest
 
 _RUN = 3  # lines that must agree in a row to count as the same code
 _SHORTEST_LINE = 8  # characters; shorter lines (`else:`, `}`) say nothing
 _MOST_SHARED = 0.05  # of a document's runs: boilerplate may agree by chance
 _FIELDS = ("content", "text", "code")
-_MOST_FILES = 2000
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,7 @@ class Corpus:
     @property
     def sha256(self) -> str:
         """Digest of the documents in order."""
-        digest = hashlib.sha256()
-        for text in self.texts:
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-        return digest.hexdigest()
+        return texts_digest(self.texts)
 
     @property
     def bytes(self) -> int:
@@ -122,13 +117,11 @@ def _from_disk(path: Path) -> Corpus:
         files = sorted(item for item in path.rglob("*") if item.is_file())
         if not files:
             raise BiasEditError(f"{path} holds no files")
-        return Corpus(str(path), *_read_files(path, files[:_MOST_FILES]))
+        return Corpus(str(path), *_read_files(path, files[:MOST_DOCUMENTS]))
     if not path.is_file():
         raise BiasEditError(f"text {path} does not exist; give a file or a folder of code")
     if path.suffix == ".jsonl":
-        from hfbiasedit.texts.jsonl import read_objects
-
-        rows = [_text_of(row, f"{path} line {number}", None) for number, row in read_objects(path)]
+        rows = read_texts(path, _FIELDS)
         return Corpus(str(path), tuple(f"line {n}" for n in range(1, len(rows) + 1)), tuple(rows))
     return Corpus(str(path), *_read_files(path.parent, [path]))
 
@@ -146,25 +139,9 @@ def _read_files(root: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], tup
     return tuple(names), tuple(texts)
 
 
-def _text_of(row: Any, where: str, field: str | None) -> str:
-    for name in (field,) if field else _FIELDS:
-        if isinstance(row, dict) and isinstance(row.get(name), str):
-            text: str = row[name]
-            return text
-    wanted = field or " or ".join(_FIELDS)
-    raise BiasEditError(f"{where} has no text in the field {wanted}")
-
-
 def _from_hub(
     name: str, dataset_config: str | None, split: str, field: str, documents: int
 ) -> Corpus:
-    from datasets import load_dataset
-
-    try:
-        rows = load_dataset(name, dataset_config, split=split, streaming=True)
-        taken = list(islice(rows, documents))
-    except Exception as error:  # the loader raises its own, the Hub's and the formats' errors
-        reason = str(error).strip().split("\n")[0]
-        raise BiasEditError(f"cannot load the dataset {name}: {reason}") from error
-    texts = tuple(_text_of(row, f"dataset {name}", field) for row in taken)
+    rows = first_rows(name, dataset_config, split, documents)
+    texts = tuple(text_of(row, f"dataset {name}", (field,)) for row in rows)
     return Corpus(f"{name}/{split}", tuple(f"row {n}" for n in range(len(texts))), texts)

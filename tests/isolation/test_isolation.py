@@ -411,7 +411,10 @@ def test_nothing_is_left_in_the_temporary_directory(tmp_path, monkeypatch):
 @LINUX
 def test_nothing_keeps_running(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    endless, limits = "import time\ndef f(x): time.sleep(1000)", Limits(cpu_seconds=1, wall_seconds=3)
+    endless, limits = (
+        "import time\ndef f(x): time.sleep(1000)",
+        Limits(cpu_seconds=1, wall_seconds=3),
+    )
     with ThreadPoolExecutor(1) as pool:
         judged = pool.submit(run, endless, limits=limits)
         while not (found := _inside(tmp_path)) and not judged.done():
