@@ -13,8 +13,8 @@ import numpy as np
 from hfbiasedit.checkpoints.dtypes import bits_of, name_of
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.naming import Naming, StoredTensor
-from hfbiasedit.patches.edits import TensorEdit, smallest
-from hfbiasedit.patches.slices import gather
+from hfbiasedit.models.slices import gather
+from hfbiasedit.patches.edits import TensorEdit, place, smallest
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +163,7 @@ def _edit(
         return None
     kind, axis, positions, values = part
     # Copies: the model's own memory changes when the patch is applied to it.
-    old = bits_of(gather(view, kind, axis, positions)).copy()
+    old = bits_of(gather(view, *place(kind, axis, stored.shape, positions))).copy()
     new = bits_of(values).copy()
     dtype = name_of(change.new.dtype)
     assert dtype is not None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 KINDS = ("rows", "entries", "whole")
+Place = tuple[str, int, "torch.Tensor | None"]
 BLOCK = 1 << 20  # weights handled at a time: a few dozen MB whatever the patch's size
 
 
@@ -61,6 +62,11 @@ class TensorEdit:
         import torch
 
         return None if self.positions is None else torch.from_numpy(self.positions.copy())
+
+    @property
+    def place(self) -> Place:
+        """Kind, axis and index in the convention of `models.slices`."""
+        return place(self.kind, self.axis, self.shape, self.positions)
 
     @property
     def old(self) -> torch.Tensor:
@@ -185,6 +191,17 @@ class TensorEdit:
                 old = self.old_bits[part, top : top + step].T
                 new = self.new_bits[part, top : top + step].T
                 yield Block(flat.reshape(-1), old.reshape(-1), new.reshape(-1))
+
+
+def place(
+    kind: str, axis: int | None, shape: tuple[int, ...], positions: np.ndarray | None
+) -> Place:
+    """Kind, axis among the last two and index, from an edit's own axis and positions."""
+    import torch
+
+    inner = 0 if axis is None else axis - len(shape) + 2
+    # A copy: the positions of a loaded patch are a map of its file.
+    return kind, inner, None if positions is None else torch.from_numpy(positions.copy())
 
 
 def slice_length(shape: tuple[int, ...], axis: int | None) -> int:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from hfbiasedit.checkpoints.dtypes import name_of, torch_dtype
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.naming import Naming, StoredTensor
+from hfbiasedit.models.slices import gather, scatter
 from hfbiasedit.patches.building import unwrapped
 from hfbiasedit.patches.edits import TensorEdit
-from hfbiasedit.patches.slices import gather, scatter
 from hfbiasedit.patches.targets import mismatch
 from hfbiasedit.patches.value import PatchValue
 
@@ -88,7 +88,7 @@ def _promoted(one: torch.dtype, other: torch.dtype) -> torch.dtype:
 
 
 def _holds(view: torch.Tensor, edit: TensorEdit, expected: torch.Tensor) -> bool:
-    found = gather(view, edit.kind, edit.axis, edit.positions)
+    found = gather(view, *edit.place)
     return same_bits(found, expected.to(device=view.device, dtype=view.dtype))
 
 
@@ -103,4 +103,4 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 def _write(views: list[torch.Tensor], edit: TensorEdit, *, new: bool) -> None:
     values = edit.new if new else edit.old
     for view in views:
-        scatter(view, edit.kind, edit.axis, edit.positions, values.to(view.dtype))
+        scatter(view, values, *edit.place)

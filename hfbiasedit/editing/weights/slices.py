@@ -9,17 +9,18 @@ from math import prod
 import torch
 from torch import Tensor
 
-WHOLE, ROWS, ENTRIES = "whole", "rows", "entries"
+from hfbiasedit.models.slices import ENTRIES, ROWS, WHOLE, gather, scatter
+
+__all__ = ["ENTRIES", "ROWS", "WHOLE", "Slice", "entry_slice", "row_slice"]
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
     """Which values of the tensor `name` are meant.
 
-    `rows` means the slices `index` along `axis` (0 or 1) of the last two axes; in stacked matrices
-    (experts) slice `e * n + r` is slice `r` of matrix `e`, n being the slices of one matrix.
-    `entries` means the positions `index` in the flattened tensor, `whole` everything (`index` is
-    None). Indices are int64, ascending and unique.
+    `kind`, `axis` and `index` are those of `models.slices`; of the stacked matrices of experts
+    slice `e * n + r` is slice `r` of matrix `e`. `index` is None for `whole`, else int64,
+    ascending and unique.
     """
 
     name: str
@@ -39,42 +40,17 @@ class Slice:
 
     def take(self, tensor: Tensor) -> Tensor:
         """A copy of the slice's values: k slices first for rows, [n] for entries."""
-        if self.index is None:
-            return tensor.clone()
-        if self.kind == ENTRIES:
-            return tensor.reshape(-1)[self.index.to(tensor.device)]
-        taken = tensor[self._place(tensor.device)]
-        return taken.T if self._is_transposed else taken
+        taken = gather(tensor, self.kind, self.axis, self.index)
+        return taken.clone() if self.index is None else taken
 
     def put_(self, tensor: Tensor, values: Tensor) -> None:
-        """Write values (in the layout of `take`) into a contiguous tensor."""
-        if self.index is None:
-            tensor.copy_(values)
-        elif self.kind == ENTRIES:
-            tensor.view(-1)[self.index.to(tensor.device)] = values.to(tensor.dtype)
-        else:
-            values = values.T if self._is_transposed else values
-            tensor[self._place(tensor.device)] = values.to(tensor.dtype)
+        """Write values (in the layout of `take`) into a tensor."""
+        scatter(tensor, values, self.kind, self.axis, self.index)
 
     def entries(self) -> Tensor:
         """Positions of all weights of the slice in the flattened tensor, ascending."""
         places = torch.arange(prod(self.shape)).view(self.shape)
         return self.take(places).reshape(-1).sort().values
-
-    @property
-    def _is_transposed(self) -> bool:
-        """Whether indexing gives the slices last: columns of a single matrix."""
-        return len(self.shape) == 2 and self.axis == 1
-
-    def _place(self, device: torch.device) -> tuple[Tensor | slice, ...]:
-        """What to index a tensor with to get the k slices first."""
-        assert self.index is not None
-        index = self.index.to(device)
-        if len(self.shape) < 3:
-            return (slice(None), index) if self.axis else (index,)
-        size = self.shape[-2 + self.axis]
-        matrix, within = index // size, index % size
-        return (matrix, slice(None), within) if self.axis else (matrix, within)
 
     def intersect(self, other: Slice) -> Slice | None:
         """What both have in common; None when that is nothing."""
