@@ -7,6 +7,7 @@ from pathlib import Path
 from hfbiasedit.errors import BiasEditError
 
 NAME = ".hfbiasedit-journal"
+LOCK = ".hfbiasedit-lock"  # held while the directory is changed; a kill may leave it
 STRAY = ".hfbiasedit-tmp"
 ADVICE = "finish or undo it with: hfbiasedit patch recover"
 

@@ -21,7 +21,7 @@ from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.rewriting import write
 from hfbiasedit.patches.targets import Shards, Target, mismatch, states, targets
 
-_SKIPPED = {".git", ".cache", marks.NAME}
+_SKIPPED = {".git", ".cache", marks.NAME, marks.LOCK}
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hfbiasedit.checkpoints.marks import NAME, is_stray, pending
+from hfbiasedit.checkpoints.marks import LOCK, NAME, is_stray, pending
 from hfbiasedit.checkpoints.storage import Checkpoint
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import sync_directory
@@ -32,23 +31,23 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         BiasEditError: another one is at it.
     """
-    if sys.platform == "win32":  # no lock there, and no directory handles either
-        yield
-        return
-    import fcntl
+    from filelock import FileLock, Timeout
 
-    handle = os.open(path, os.O_RDONLY)
+    lock = FileLock(path / LOCK)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BiasEditError(f"another process is changing {path}; wait for it") from error
-        except OSError:
-            pass  # a file system without locks
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise BiasEditError(f"another process is changing {path}; wait for it") from error
+    except (OSError, NotImplementedError):
+        pass  # a file system without locks; where nothing can be written, the change will say so
+    try:
         remove_strays(path)
         yield
     finally:
-        os.close(handle)
+        if lock.is_locked:
+            with contextlib.suppress(OSError):  # who waits for a removed file starts over
+                os.unlink(path / LOCK)
+            lock.release()
 
 
 def remove_strays(path: Path) -> None:

@@ -200,3 +200,28 @@ def test_two_processes_cannot_change_one_directory(room):
     with journal.locked(path / "base"):
         with pytest.raises(BiasEditError, match="another process"):
             apply_patch(path / "base", patch, in_place=True)
+    assert not (path / "base" / marks.LOCK).exists()
+
+
+def test_a_lock_that_a_kill_left_holds_nobody_up_and_is_not_carried(room):
+    path, _, _, patch = room
+    (path / "base" / marks.LOCK).touch()
+    apply_patch(path / "base", patch, path / "out")
+    assert not (path / "out" / marks.LOCK).exists()
+    apply_patch(path / "base", patch, in_place=True)
+    assert not (path / "base" / marks.LOCK).exists()
+
+
+def test_the_lock_keeps_other_processes_out_after_it_was_given_back_once(room):
+    path = room[0] / "base"
+    with journal.locked(path):
+        pass
+    with journal.locked(path):
+        child = os.fork()
+        if child == 0:
+            try:
+                with journal.locked(path):
+                    os._exit(1)
+            except BiasEditError:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
