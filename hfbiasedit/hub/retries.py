@@ -14,6 +14,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from hfbiasedit.console import message
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.errors import chain
+from hfbiasedit.hub.session import patience
 
 T = TypeVar("T")
 
@@ -24,7 +25,9 @@ LONGEST_LIMIT = 600.0  # a rate limit that lasts longer is reported instead of w
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 
-def with_retries(call: Callable[[], T], what: str) -> T:
+def with_retries(
+    call: Callable[[], T], what: str, after: Callable[[Exception], T | None] | None = None
+) -> T:
     """Run `call` until it succeeds or fails for a reason that will not pass.
 
     Says what it waits for on standard error. The last error is raised as it came.
@@ -32,11 +35,16 @@ def with_retries(call: Callable[[], T], what: str) -> T:
     Args:
         call: Must be safe to run again.
         what: What is being done, for the message: "listing org/name".
+        after: Asked after every failure, before anything is tried again; what it returns
+            (other than None) stands for the answer that did not arrive.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return call()
+            with patience():
+                return call()
         except Exception as error:
+            if after is not None and (found := after(error)) is not None:
+                return found
             wait = waiting_time(error, attempt)
             if wait is None:
                 refuse_nonsense(error)

@@ -1,57 +1,65 @@
-"""The client of the Hub: one `HfApi`, with time-outs and downloads that survive a reset.
+"""The client of the Hub: one `HfApi`, and calls with time-outs and resumable downloads.
 
 `huggingface_hub` resumes a download when the server ends a connection too early, but not
-when it resets it, and its API calls wait for ever. Both are settled here, on the client
-objects that its own factory makes (so a proxy or a factory of the user's stays in use).
+when it resets it, and its API calls wait for ever. `patience` settles both for the calls
+inside it, on the session that the library shares (so a proxy or a factory of the user's
+stays in use), and leaves that session as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import httpx2
-from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.utils import _http
+from huggingface_hub import HfApi, get_session
 
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CONNECT_TIMEOUT = 15.0
-READ_TIMEOUT = 120.0  # a commit of thousands of files takes the Hub a while
+CONNECT_TIMEOUT = 15.0  # seconds
+READ_TIMEOUT = 120.0  # seconds; a commit of thousands of files takes the Hub a while
+_lock = threading.Lock()
+_inside: Counter[int] = Counter()  # blocks under way, by the id of their session
 
 
 def hub_api() -> HfApi:
     """A client for `HF_ENDPOINT` with the user's token (`HF_TOKEN` or `hf auth login`)."""
-    _harden_sessions()
     return HfApi(library_name="hfbiasedit", library_version=__version__)
 
 
-def _harden_sessions() -> None:
-    """Make every session from now on a patient one; does nothing the second time."""
-    current: Callable[[], httpx2.Client] = getattr(
-        _http, "_GLOBAL_CLIENT_FACTORY", _http.default_client_factory
-    )
-    if not isinstance(current, _PatientFactory):
-        set_client_factory(_PatientFactory(current))
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """Limit the time of the Hub's calls in the block, and make their downloads resumable.
 
-
-class _PatientFactory:
-    """Makes the sessions that another factory makes, with time-outs and resumable bodies."""
-
-    def __init__(self, factory: Callable[[], httpx2.Client]) -> None:
-        self._factory = factory
-
-    def __call__(self) -> httpx2.Client:
-        client = self._factory()
-        hooks = client.event_hooks
-        client.event_hooks = {
-            "request": [*hooks["request"], _limit_time],
-            "response": [*hooks["response"], _make_resumable],
-        }
-        return client
+    A session that the library opens anew in the middle of a call, after it could not connect,
+    is as the library makes it until the next block.
+    """
+    client = get_session()
+    with _lock:
+        _inside[id(client)] += 1
+        if _inside[id(client)] == 1:
+            hooks = client.event_hooks
+            client.event_hooks = {
+                "request": [*hooks["request"], _limit_time],
+                "response": [*hooks["response"], _make_resumable],
+            }
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside[id(client)] -= 1
+            if not _inside[id(client)]:
+                del _inside[id(client)]
+                client.event_hooks = {
+                    name: [hook for hook in hooks if hook not in (_limit_time, _make_resumable)]
+                    for name, hooks in client.event_hooks.items()
+                }
 
 
 def _limit_time(request: httpx2.Request) -> None:

@@ -6,7 +6,6 @@ after every failure the repository is looked at before anything is tried again.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,17 +19,11 @@ from huggingface_hub import (
     errors,
 )
 
-from hfbiasedit.console import message, warn
+from hfbiasedit.console import warn
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.errors import chain, status_of
 from hfbiasedit.hub.remote import RemoteFile, files_at
-from hfbiasedit.hub.retries import (
-    ATTEMPTS,
-    failure,
-    refuse_nonsense,
-    waiting_time,
-    with_retries,
-)
+from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.publishing.plan import Plan, PlannedFile
 
 _CONFLICTS = (409, 412)
@@ -57,28 +50,21 @@ def commit_plan(api: HfApi, plan: Plan, author: str) -> Outcome:
         BiasEditError: The branch has moved since the plan was made.
         Exception: Whatever failed for good; see `errors.explain`.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _send(api, plan)
-        except Exception as error:
-            if plan.copy_from and _is_copy_failure(error):
-                warn("the Hub does not copy the unchanged weights; they are uploaded instead")
-                return commit_plan(api, plan.without_copies(), author)
-            if (done := _find_commit(api, plan, author, error)) is not None:
-                return done
-            if status_of(error) in _CONFLICTS:
-                raise BiasEditError(
-                    f"{plan.repo_id} has changed while this was under way; run again, "
-                    "or add --create-pr"
-                ) from error
-            wait = waiting_time(error, attempt)
-            if wait is None:
-                refuse_nonsense(error)
-                raise
-            again = f"committing again in {wait:.0f} s (try {attempt + 1} of {ATTEMPTS})"
-            message(f"{failure(error)} and there is no commit yet; {again}")
-            time.sleep(wait)
-    raise AssertionError("unreachable")
+
+    def after(error: Exception) -> Outcome | None:
+        if plan.copy_from and _is_copy_failure(error):
+            warn("the Hub does not copy the unchanged weights; they are uploaded instead")
+            return commit_plan(api, plan.without_copies(), author)
+        if (done := _find_commit(api, plan, author, error)) is not None:
+            return done
+        if status_of(error) in _CONFLICTS:
+            raise BiasEditError(
+                f"{plan.repo_id} has changed while this was under way; run again, "
+                "or add --create-pr"
+            ) from error
+        return None
+
+    return with_retries(lambda: _send(api, plan), "there is no commit yet; committing", after=after)
 
 
 def find_pull_request(api: HfApi, plan: Plan, author: str) -> Outcome | None:

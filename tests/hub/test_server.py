@@ -10,11 +10,9 @@ from huggingface_hub import (
     HfApi,
     errors,
 )
-from huggingface_hub.utils import close_session
 
 from hfbiasedit.hub import retries, session
 from hfbiasedit.hub.pull import pull_model
-from hfbiasedit.hub.session import hub_api
 from tests.hub_server import ALICE_READ_TOKEN, ALICE_TOKEN, BOB_TOKEN
 
 
@@ -158,20 +156,18 @@ def test_a_renamed_repository_is_followed(hub_client):
 def test_calls_have_a_time_limit(hub_client, monkeypatch, capsys):
     monkeypatch.setattr(session, "READ_TIMEOUT", 0.3)
     monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
-    close_session()  # the next session has the new limit
     hub_client.create_repo("acme/model", {"config.json": b"{}", "model.safetensors": b"1"})
     hub_client.fault("/api/models/acme/model", method="GET", delay=1.5)
     assert pull_model("acme/model").commit
     assert "the Hub does not answer" in capsys.readouterr().err
-    close_session()
 
 
 def test_a_factory_of_the_users_stays_in_use(hub_client):
     import httpx2
     from huggingface_hub import get_session, set_client_factory
-    from huggingface_hub.utils import _http
+    from huggingface_hub.utils._http import default_client_factory
 
-    before = _http._GLOBAL_CLIENT_FACTORY
+    hub_client.create_repo("acme/model", {"config.json": b"{}", "model.safetensors": b"1"})
     made = []
 
     def factory():
@@ -180,8 +176,10 @@ def test_a_factory_of_the_users_stays_in_use(hub_client):
 
     try:
         set_client_factory(factory)
-        hub_api()
+        assert pull_model("acme/model").commit
         assert get_session() is made[0]
+        assert len(made) == 1
+        assert made[0].event_hooks == {"request": [], "response": []}
         assert get_session().timeout.read == 7.0  # a limit that is set is left alone
     finally:
-        set_client_factory(before)
+        set_client_factory(default_client_factory)
