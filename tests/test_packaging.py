@@ -1,16 +1,53 @@
 """The wheel, installed in an empty environment, is all a user needs."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = {"peft"}  # imported when asked for, by people who installed an extra
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+
+
+def _imports(file):
+    """Top-level names that a module imports, lazily or not."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module).partition(".")[0]
+
+
+def test_everything_that_is_imported_is_declared():
+    package = ROOT / "hfbiasedit"
+    files = [f for f in package.rglob("*.py") if "data" not in f.relative_to(package).parts]
+    imported = {name for file in files for name in _imports(file)}
+    imported -= {*sys.stdlib_module_names, "hfbiasedit"}
+    assert imported >= {"torch", "yaml"}
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    needed, optional = project.split("[project.scripts]")[0].split(
+        "[project.optional-dependencies]"
+    )
+    owners = metadata.packages_distributions()
+
+    def missing(names, declared):
+        declared = {normal(name) for name in re.findall(r'"([\w.-]+)[>=<~!]=', declared)}
+        return {name for name in names if not {*map(normal, owners[name])} & declared}
+
+    assert not missing(imported - EXTRAS, needed)
+    assert not missing(EXTRAS & imported, optional)
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _run(*command, **options):

@@ -15,7 +15,6 @@ from hfbiasedit.documents.names import is_hub_id
 from hfbiasedit.errors import UsageError
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
-_HEADER = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,9 @@ def _base_metadata(model: str, revision: str | None) -> dict[str, Any]:
 def read_header(path: Path) -> dict[str, Any]:
     """The metadata of a card; empty where there is no card or no readable header."""
     import yaml
+    from huggingface_hub import metadata_load
 
     try:
-        match = _HEADER.match(path.read_text(encoding="utf-8"))
-        header = yaml.safe_load(match.group(1)) if match else None
+        return metadata_load(path) or {}
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return header if isinstance(header, dict) else {}

@@ -35,6 +35,16 @@ def test_what_cannot_be_read_is_not_guessed(tmp_path, header):
     assert find_licence(base(tmp_path, header), None) is None
 
 
+def test_a_card_written_on_windows_is_read(tmp_path):
+    (tmp_path / "README.md").write_bytes(b"\xef\xbb\xbf---\r\nlicense: mit\r\n---\r\n# Base\r\n")
+    assert find_licence(str(tmp_path), None).identifier == "mit"
+
+
+def test_a_rule_further_down_is_no_header(tmp_path):
+    (tmp_path / "README.md").write_text("# Base\n---\nlicense: mit\n---\n")
+    assert find_licence(str(tmp_path), None) is None
+
+
 @pytest.mark.parametrize("given", ["", "two words", "-->", "a\nb"])
 def test_what_is_no_identifier_is_refused(given):
     with pytest.raises(UsageError, match="no licence identifier"):
