@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,10 @@ from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
 from hfbiasedit.editing.running.execution import Trunk
-from hfbiasedit.editing.selecting.budget import Budget, budget_of
+from hfbiasedit.editing.selecting.budget import budget_of
 from hfbiasedit.editing.selecting.choosing import select
-from hfbiasedit.editing.solving.adam import optimise
-from hfbiasedit.editing.solving.linear import Problem
-from hfbiasedit.editing.solving.newton import can_solve, solve, uses_newton
-from hfbiasedit.editing.solving.pruning import POOLS, items_of, prune
+from hfbiasedit.editing.solving.pruning import items_of
+from hfbiasedit.editing.solving.solver import Pruner, Solver, require_fit, solver_of
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
@@ -115,16 +113,17 @@ def attempt(
     """
     refuse_quantised(loaded.model)
     seed_everything(config.seed)
+    solver = solver_of(config.solver)
     start = time.perf_counter()
     if selection is None:
         location = location or locate_with(loaded, train_part(material), config)
-        selection, task, known = _selected(loaded, config, material, location)
+        selection, task = _selected(loaded, config, material, location, solver)
     else:
-        task, known = _task(loaded, config, material, selection), None
+        task = _task(loaded, config, material, selection)
     located = time.perf_counter()
     with Deltas(loaded.model, selection, stored_dtypes(loaded, selection)) as deltas:
-        newton = uses_newton(task, deltas.slices)
-        outcome = solve(task, deltas, known) if newton else optimise(task, deltas)
+        require_fit(solver, task, deltas.slices)
+        outcome = solver.solve(task, deltas)
         kl = watched_divergence(task)
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
     processes.wait()
@@ -141,12 +140,13 @@ def _task(
 
 
 def _selected(
-    loaded: LoadedModel, config: EditConfig, material: Material, location: Location
-) -> tuple[Selection, Task, Problem | None]:
-    """The budget's best by the ranking, or pruned from a wider pool if that works.
-
-    Pruning leaves the problem set up, and the solver goes on from it.
-    """
+    loaded: LoadedModel,
+    config: EditConfig,
+    material: Material,
+    location: Location,
+    solver: Solver,
+) -> tuple[Selection, Task]:
+    """The budget's best by the ranking, or pruned from a wider pool if the solver can do that."""
     level = config.granularity
     choose = partial(
         select,
@@ -157,32 +157,32 @@ def _selected(
         entry_scores=location.entry_scores,
     )
     budget = budget_of(loaded.model, location.ranking, level, config.chosen_budget)
-    for pool in _pools(config, location, budget, choose):
-        if not can_solve(loaded, pool.slices, len(material.train)):
+    for times in _pools(config, solver):
+        assert isinstance(solver, Pruner)
+        # Pruning sees for itself which blocks help, which saliency alone does not.
+        anywhere = None if config.blocks == "auto" else location.blocks
+        pool = choose(budget.times(times), blocks=anywhere)
+        if not solver.fits_pool(loaded, pool.slices, len(material.train)):
             continue
         task = _task(loaded, config, material, pool)
         with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
-            items = items_of(pool, location.ranking)
-            selection, known = prune(task, deltas, pool, items, budget)
+            selection = solver.prune(task, deltas, pool, items_of(pool, location.ranking), budget)
         # The pool's task will do, unless more blocks can be skipped now.
         if task.trunk is not None and selection.lowest_block(loaded.model) > task.trunk.first:
             task = _task(loaded, config, material, selection)
-        return selection, task, known
+        return selection, task
     selection = choose(budget, blocks=location.blocks if level != "full" else None)
-    return selection, _task(loaded, config, material, selection), None
+    return selection, _task(loaded, config, material, selection)
 
 
-def _pools(
-    config: EditConfig, location: Location, budget: Budget, choose: Callable[..., Selection]
-) -> Iterator[Selection]:
-    """Wider selections to prune, the widest first; none where pruning is not wanted."""
+def _pools(config: EditConfig, solver: Solver) -> tuple[float, ...]:
+    """How wide the selections to prune are, in times the budget; none where that is not wanted."""
     level = config.granularity
-    if level == "full" or config.saliency == "random" or config.include or config.solver == "adam":
-        return
-    # Pruning sees for itself which blocks help, which saliency alone does not.
-    anywhere = None if config.blocks == "auto" else location.blocks
-    for times in (math.inf,) if level in ("layer", "module") else POOLS:
-        yield choose(budget.times(times), blocks=anywhere)
+    if not isinstance(solver, Pruner) or config.include:
+        return ()
+    if level == "full" or config.saliency == "random":
+        return ()
+    return (math.inf,) if level in ("layer", "module") else solver.pools
 
 
 def train_part(material: Material) -> Prompts:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hfbiasedit.editing.extensions import SOLVERS
 from hfbiasedit.errors import UsageError
 
 GRANULARITIES = ("full", "layer", "module", "row", "neuron", "unit")
 SALIENCIES = ("taylor", "grad", "fisher", "contrastive", "random")
-SOLVERS = ("auto", "newton", "adam")
 INCLUDES = ("embeddings", "head", "norms", "biases")
 DEFAULT_BUDGETS = {
     "full": "100%",
@@ -82,8 +82,9 @@ class EditConfig(LocateConfig):
         steps: of the optimiser. batch_size: prompts per step, over all processes.
         learning_rate: step size relative to the edited weights' typical size; None: the level's.
         patience: evaluations on `dev` without gain before stopping.
-        solver: `newton` (see `newton`; ignores keep, steps, batch_size, learning_rate), `adam`, or
-            `auto`: newton wherever its linear model fits into memory.
+        solver: one of `SOLVERS`: `newton` (see `newton`; ignores keep, steps, batch_size,
+            learning_rate), `adam`, `auto` (newton wherever its linear model fits into memory), or
+            that of an installed package.
         audit: configuration of the prompts that the outcome is measured on.
         ability: measure coding ability too.
     """
@@ -105,7 +106,7 @@ class EditConfig(LocateConfig):
 
     def __post_init__(self) -> None:
         _one_of("granularity", self.granularity, GRANULARITIES)
-        _one_of("solver", self.solver, SOLVERS)
+        SOLVERS.check(self.solver)
         for name in self.include:
             _one_of("include", name, INCLUDES)
         check_locate(self)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -19,9 +19,7 @@ from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scored, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
-
-if TYPE_CHECKING:
-    pass
+from hfbiasedit.editing.weights.slices import Slice
 
 # Step sizes relative to the root mean square of a tensor's selected weights.
 LEARNING_RATES = {
@@ -36,6 +34,18 @@ _EVALUATIONS = 12  # on dev, spread over the steps
 _KEEP_WINDOWS = 8  # per step, over all processes
 _MOST_KEEP = 16  # times the weight of `loss_keep` at the start
 _PIECES = 3  # length groups of a step's prompts: little padding, all templates in every step
+
+
+class Adam:
+    """The solver of this module: it can edit any weights."""
+
+    def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
+        """None."""
+        return None
+
+    def solve(self, task: Task, deltas: Deltas) -> Outcome:
+        """Small steps until dev gets no better."""
+        return optimise(task, deltas)
 
 
 def optimise(task: Task, deltas: Deltas) -> Outcome:

@@ -11,7 +11,7 @@ weights rounded to the checkpoint's dtype, and the best state wins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from hfbiasedit.console import progress
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.running.gradients import checkpointing
+from hfbiasedit.editing.selecting.budget import Budget
 from hfbiasedit.editing.solving.jacobian import is_recordable, recorded
 from hfbiasedit.editing.solving.linear import (
     Linear,
@@ -34,10 +35,11 @@ from hfbiasedit.editing.solving.linear import (
     solved,
 )
 from hfbiasedit.editing.solving.proximal import Workbench, descend
+from hfbiasedit.editing.solving.pruning import POOLS, prune
 from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scored, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.editing.weights.slices import Slice
-from hfbiasedit.errors import BiasEditError
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -68,20 +70,36 @@ def can_solve(loaded: LoadedModel, slices: Mapping[str, Slice], prompts: int) ->
     return is_recordable(loaded.model, slices) and samples_that_fit(prompts, slices) > 0
 
 
-def uses_newton(task: Task, slices: Mapping[str, Slice]) -> bool:
-    """Whether an edit is solved here: wanted, of plain projections, and not too wide.
+class Newton:
+    """The solver of this module, with the pruning that goes before it."""
 
-    Raises:
-        BiasEditError: it was asked for and cannot be done.
-    """
-    if task.config.solver == "adam":
-        return False
-    fits = can_solve(task.loaded, slices, len(task.train))
-    if task.config.solver == "newton" and not fits:
+    pools = POOLS
+
+    def __init__(self) -> None:
+        self._known: Problem | None = None  # left by pruning, for the weights that were kept
+
+    def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
+        """Only weights of plain projections, and not too many."""
+        if can_solve(task.loaded, slices, len(task.train)):
+            return None
         plain = is_recordable(task.loaded.model, slices)
         reason = "too many weights" if plain else "other than weights of plain projections"
-        raise BiasEditError(f"the selection holds {reason} for --solver newton; use adam")
-    return fits
+        return f"the selection holds {reason} for --solver newton; use adam"
+
+    def fits_pool(self, loaded: LoadedModel, slices: Mapping[str, Slice], prompts: int) -> bool:
+        """Whether a linear model of the pool's weights can be made."""
+        return can_solve(loaded, slices, prompts)
+
+    def prune(
+        self, task: Task, deltas: Deltas, pool: Selection, items: Sequence[Tensor], budget: Budget
+    ) -> Selection:
+        """See `pruning`; `solve` goes on from the problem that is set up here."""
+        selection, self._known = prune(task, deltas, pool, list(items), budget)
+        return selection
+
+    def solve(self, task: Task, deltas: Deltas) -> Outcome:
+        """Gauss-Newton steps."""
+        return solve(task, deltas, self._known)
 
 
 def solve(task: Task, deltas: Deltas, known: Problem | None = None) -> Outcome:

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from hfbiasedit.editing.solving import linear, newton
+from hfbiasedit.editing.solving.adam import optimise
 from hfbiasedit.editing.solving.jacobian import is_recordable, recorded
-from hfbiasedit.editing.solving.newton import solve, uses_newton
+from hfbiasedit.editing.solving.newton import Newton, solve
+from hfbiasedit.editing.solving.solver import require_fit, solver_of
 from hfbiasedit.editing.solving.task import Score, scored
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
@@ -20,7 +22,7 @@ def test_solving_brings_shares_closer_within_the_divergence(mode):
     task = worlds.task(loaded, max_kl=0.05)
     selection = worlds.selection(loaded.model, mode, count=12)
     with Deltas(loaded.model, selection) as deltas:
-        assert uses_newton(task, deltas.slices)
+        assert Newton().fits(task, deltas.slices) is None
         outcome = solve(task, deltas)
         after = scored(task, task.prompts.batches(task.dev, 32))
     assert outcome.state is not None
@@ -57,9 +59,10 @@ def test_solver_is_refused_where_it_cannot_work():
         with Deltas(loaded.model, whole) as deltas:
             if error:
                 with pytest.raises(BiasEditError, match="use adam"):
-                    uses_newton(task, deltas.slices)
+                    require_fit(solver_of(solver), task, deltas.slices)
             else:
-                assert not uses_newton(task, deltas.slices)
+                require_fit(solver_of(solver), task, deltas.slices)
+                assert solver_of(solver).solve(task, deltas).history
 
 
 def test_too_many_weights_are_left_to_adam(monkeypatch):
@@ -67,9 +70,14 @@ def test_too_many_weights_are_left_to_adam(monkeypatch):
     selection = worlds.selection(loaded.model, "entries")
     monkeypatch.setattr(linear, "LIMIT", 1000)
     with Deltas(loaded.model, selection) as deltas:
-        assert not uses_newton(worlds.task(loaded), deltas.slices)
+        task = worlds.task(loaded, max_kl=0.05, steps=12)
         with pytest.raises(BiasEditError, match="too many weights"):
-            uses_newton(worlds.task(loaded, solver="newton"), deltas.slices)
+            require_fit(solver_of("newton"), task, deltas.slices)
+        solver = solver_of("auto")
+        require_fit(solver, task, deltas.slices)
+        found = solver.solve(task, deltas)
+    with Deltas(loaded.model, selection) as deltas:
+        assert found.history == optimise(task, deltas).history
 
 
 @pytest.mark.parametrize("level", ["layer", "module", "full"])

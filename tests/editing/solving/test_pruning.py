@@ -10,7 +10,7 @@ from hfbiasedit.editing import attempt as attempts
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.selecting.budget import Budget
 from hfbiasedit.editing.selecting.choosing import select, unit_slices
-from hfbiasedit.editing.solving import linear
+from hfbiasedit.editing.solving import linear, newton
 from hfbiasedit.editing.solving.jacobian import gradients_of_share, recorded
 from hfbiasedit.editing.solving.linear import LOGIT, solved
 from hfbiasedit.editing.solving.pruning import items_of, prune
@@ -139,7 +139,7 @@ def test_the_widest_pool_that_can_be_solved_is_pruned(pool_fits, expected, monke
     loaded = worlds.loaded("llama")
     config = EditConfig(granularity="row", budget="4", limit=24, solver="newton")
     material = attempts.gather(loaded, config)
-    sizes, whole = [], attempts.prune
+    sizes, whole = [], newton.prune
 
     def fits(model, slices, prompts):
         return sum(len(part.index) for part in slices.values()) <= pool_fits * 4
@@ -148,8 +148,8 @@ def test_the_widest_pool_that_can_be_solved_is_pruned(pool_fits, expected, monke
         sizes.append(pool.items)
         return whole(task, deltas, pool, items, budget)
 
-    monkeypatch.setattr(attempts, "can_solve", fits)
-    monkeypatch.setattr(attempts, "prune", noted)
+    monkeypatch.setattr(newton, "can_solve", fits)
+    monkeypatch.setattr(newton, "prune", noted)
     found = attempts.attempt(loaded, config, material)
     assert found.selection.items <= 4
     assert sizes == ([] if expected is None else [expected * 4])

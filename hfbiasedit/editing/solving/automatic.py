@@ -1,0 +1,25 @@
+"""Newton wherever its linear model fits into memory, Adam elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hfbiasedit.editing.solving.adam import Adam
+from hfbiasedit.editing.solving.newton import Newton
+from hfbiasedit.editing.solving.task import Outcome, Task
+from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.slices import Slice
+
+
+class Automatic(Newton):
+    """`Newton` that leaves to `Adam` what it cannot do."""
+
+    def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
+        """None: one of the two can always."""
+        return None
+
+    def solve(self, task: Task, deltas: Deltas) -> Outcome:
+        """Solve with the first that can."""
+        if super().fits(task, deltas.slices) is None:
+            return super().solve(task, deltas)
+        return Adam().solve(task, deltas)
