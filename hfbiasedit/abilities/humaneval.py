@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfbiasedit import console
 from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
+from hfbiasedit.abilities.screening import cannot_be_judged, case_of, judge_cases
 from hfbiasedit.intervals import mean_interval, rate_interval
-from hfbiasedit.isolation.judge import VERDICTS, Case, Judgement, Limits, judge, usable_guards
+from hfbiasedit.isolation.judge import VERDICTS, Judgement
 
 if TYPE_CHECKING:
     from hfbiasedit.abilities.config import AbilityConfig
@@ -46,37 +44,31 @@ def judge_samples(
         BiasEditError: not even a correct program passes on this system.
     """
     by_id = {problem.task_id: problem for problem in problems}
-    limits = Limits(cpu_seconds=config.timeout, memory_mib=config.memory_mib)
-    guards = usable_guards(limits)
-
-    def one(sample: Sample) -> Judgement:
-        problem = by_id[sample.task_id]
-        case = Case(
-            problem.prompt + sample.completion, problem.entry_point, problem.test, problem.prompt
-        )
-        result = judge(case, limits, guards)
-        bar.advance()
-        return result
-
     distinct = list(dict.fromkeys(samples))
-    with (
-        console.progress("judging", len(distinct)) as bar,
-        ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool,
-    ):
-        judged = dict(zip(distinct, pool.map(one, distinct), strict=True))
+    cases = [case_of(by_id[sample.task_id], sample.completion) for sample in distinct]
+    judged = dict(zip(distinct, judge_cases(cases, config, "judging"), strict=True))
     return [judged[sample] for sample in samples]
 
 
 def summarise(
-    samples: Sequence[Sample], judgements: Sequence[Judgement], config: AbilityConfig
+    samples: Sequence[Sample],
+    judgements: Sequence[Judgement],
+    config: AbilityConfig,
+    without: Collection[str] = (),
 ) -> dict[str, Any]:
     """pass@k with intervals, the count of each verdict, and the outcome of each problem.
 
-    A k is reported when every problem has at least k samples.
+    A k is reported when every problem has at least k samples. Samples of problems that count but
+    that could not be judged themselves count as not passed.
+
+    Args:
+        samples, judgements: pairs. config: which k, and how intervals are drawn.
+        without: ids of problems that do not count.
     """
     outcomes: dict[str, list[str]] = {}
     for sample, judgement in zip(samples, judgements, strict=True):
-        outcomes.setdefault(sample.task_id, []).append(judgement.verdict)
+        if sample.task_id not in without:
+            outcomes.setdefault(sample.task_id, []).append(judgement.verdict)
     counts = [(len(seen), seen.count("passed")) for seen in outcomes.values()]
     fewest = min(n for n, _ in counts)
     result: dict[str, Any] = {}
@@ -88,13 +80,13 @@ def summarise(
             intervals[f"pass@{k}"] = rate_interval(
                 values, max(n for n, _ in counts), resamples=config.bootstrap, seed=config.seed
             )
-    verdicts = Counter(judgement.verdict for judgement in judgements)
+    verdicts = Counter(verdict for seen in outcomes.values() for verdict in seen)
     return {
         **result,
         "ci95": intervals.get("pass@1"),
         "intervals": intervals,
         "n": len(outcomes),
-        "samples": len(samples),
+        "samples": sum(verdicts.values()),
         "verdicts": {name: verdicts[name] for name in VERDICTS},
         "results": [
             {"task_id": task, "passed": seen.count("passed"), "verdicts": dict(Counter(seen))}
@@ -119,19 +111,22 @@ def measure_humaneval(
 
     result: dict[str, Any] = {"problems": problems.to_dict()}
     if samples is not None:
-        judgements = judge_samples(problems.problems, samples, config)
-        result["before"] = summarise(samples, judgements, config)
-        return result, judgements
-    assert loaded is not None
-    result["generation"] = _settings(config)
-    written = {"before": generate_samples(loaded, problems, config, "before", patch)}
-    if patch is not None:
-        with patch.applied(loaded):
-            written["after"] = generate_samples(loaded, problems, config, "after", patch)
-    judged = {}
+        written = {"before": list(samples)}
+    else:
+        assert loaded is not None
+        result["generation"] = _settings(config)
+        written = {"before": generate_samples(loaded, problems, config, "before", patch)}
+        if patch is not None:
+            with patch.applied(loaded):
+                written["after"] = generate_samples(loaded, problems, config, "after", patch)
+    judged = {
+        side: judge_samples(problems.problems, found, config) for side, found in written.items()
+    }
+    pairs = [p for side in written for p in zip(written[side], judged[side], strict=True)]
+    out = cannot_be_judged(problems.problems, pairs, config)
+    result["unjudged"] = [{"task_id": task, "reason": reason} for task, reason in out.items()]
     for side, found in written.items():
-        judged[side] = judge_samples(problems.problems, found, config)
-        result[side] = summarise(found, judged[side], config)
+        result[side] = summarise(found, judged[side], config, out)
     if patch is not None:
         result["difference"] = _difference(result, config)
     return result, [judgement for side in judged.values() for judgement in side]

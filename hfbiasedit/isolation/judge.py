@@ -13,7 +13,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.isolation.folders import remove_left, working_folder
 
-VERDICTS = ("passed", "failed", "timeout", "memory", "crashed")
+VERDICTS = ("passed", "failed", "timeout", "memory", "crashed", "unjudged")
 _START = (
     "import importlib, sys; sys.path.insert(0, sys.argv[1]); "
     "main = importlib.import_module('guest.' + sys.argv[2]).main; del sys.path[0]; main()"
@@ -75,18 +75,24 @@ class Case:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict of `VERDICTS` with the reason, and what guarded the process."""
+    """A verdict of `VERDICTS` with the reason, and what guarded the process.
+
+    `clock` is true for a timeout on the clock, with processor time left: the program waited, or
+    others were in its way.
+    """
 
     verdict: str
     detail: str = ""
     guards: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    clock: bool = False
 
 
 def judge(
     case: Case,
     limits: Limits | None = None,
     guards: tuple[str, ...] = GUARDS,
+    stop: threading.Event | None = None,
 ) -> Judgement:
     """Judge `case` in fresh processes; never raises for anything that the program does.
 
@@ -94,10 +100,10 @@ def judge(
         case: what to run.
         limits: see `Limits`.
         guards: the guards to try; those that the platform lacks are left out (see `Judgement`).
+        stop: when it is set, the judgement ends at once and says nothing about the program.
     """
     limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="judged-", ignore_cleanup_errors=True) as folder:
-        root = Path(folder).resolve()
+    with working_folder() as root:
         for name in ("judged", "tests"):
             (root / name).mkdir()
         job = {
@@ -111,7 +117,7 @@ def judge(
         }
         run = _Run(job, root, limits)
         try:
-            return run.wait()
+            return run.wait(stop)
         finally:
             run.kill()
 
@@ -124,6 +130,7 @@ def usable_guards(limits: Limits | None = None) -> tuple[str, ...]:
     Raises:
         BiasEditError: a correct program does not pass under any of them.
     """
+    remove_left()
     case = Case(_HARMLESS, "double", "assert double([1, 2]) == [2, 4]")
     for guards in (GUARDS, ("seccomp", "hook"), ("hook",)):
         tried = judge(case, limits, guards)
@@ -153,8 +160,8 @@ class _Run:
         self._reader = threading.Thread(target=self._talk, daemon=True)
         self._reader.start()
 
-    def wait(self) -> Judgement:
-        """Wait for the verdict, the deadline or too much data on disk."""
+    def wait(self, stop: threading.Event | None = None) -> Judgement:
+        """Wait for the verdict, the deadline, too much data on disk or an order to stop."""
         end = time.monotonic() + self._limits.deadline
         while True:
             self._reader.join(_LOOK_EVERY)
@@ -163,7 +170,10 @@ class _Run:
             if _size(self._root) > self._limits.file_mib << 20:
                 return Judgement("failed", f"wrote more than {self._limits.file_mib} MiB of files")
             if time.monotonic() > end:
-                return Judgement("timeout", f"no end after {self._limits.deadline:g} s")
+                detail = f"no end after {self._limits.deadline:g} s on the clock"
+                return Judgement("timeout", detail, clock=True)
+            if stop is not None and stop.is_set():
+                return Judgement("unjudged", "interrupted")
 
     def kill(self) -> None:
         """Kill both sessions and whatever left them; no process of this run stays."""
@@ -179,8 +189,10 @@ class _Run:
         if not self._lines or "seccomp" not in self._judgement(self._lines[-1]).guards:
             _sweep(self._job["environment"][_MARK])
         self._reader.join(5)
-        assert self._tester.stdout is not None
-        self._tester.stdout.close()
+        for stream in (self._tester.stdin, self._tester.stdout):
+            assert stream is not None
+            with contextlib.suppress(OSError):
+                stream.close()
 
     def _talk(self) -> None:
         """Hand the job over and read the tester's lines until it ends."""
@@ -189,7 +201,7 @@ class _Run:
         assert outgoing is not None
         with contextlib.suppress(OSError):
             outgoing.write(json.dumps(self._job).encode("ascii") + b"\n")
-            outgoing.close()
+            outgoing.flush()  # it stays open: the tester ends itself when it ends
         total = 0
         for line in iter(lambda: incoming.readline(_MOST_OUTPUT), b""):
             total += len(line)

@@ -15,7 +15,7 @@ from hfbiasedit.abilities.problems import (
     load_samples,
 )
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.isolation.judge import Judgement
+from hfbiasedit.isolation.judge import VERDICTS, Judgement
 
 OWN = Path(__file__).parent / "problems.jsonl"
 CONFIG = AbilityConfig(tasks=("humaneval",), allow_code_execution=True)
@@ -53,11 +53,63 @@ def test_samples_are_judged_and_summed_up():
     assert [j.verdict for j in judgements] == ["passed", "failed", "failed", "failed"]
     part = document["before"]
     assert part["pass@1"] == pytest.approx(0.25)
-    assert part["verdicts"] == {"passed": 1, "failed": 3, "timeout": 0, "memory": 0, "crashed": 0}
+    assert part["verdicts"] == dict.fromkeys(VERDICTS, 0) | {"passed": 1, "failed": 3}
+    assert document["unjudged"] == []
     assert part["n"] == 2
     assert part["samples"] == 4
     assert "pass@10" not in part
     assert document["problems"]["count"] == 2
+
+
+def _problem(task, test, solution=None):
+    row = {"task_id": task, "prompt": "def f(x):\n", "entry_point": "f", "test": test}
+    return row if solution is None else row | {"canonical_solution": solution}
+
+
+RIGHT, WRONG = "    return x + 1\n", "    return x\n"
+GOOD = "def check(c):\n    assert c(1) == 2\n"
+DOUBTFUL = [
+    _problem("no check", "def check(c):\n    c(1)\n", RIGHT),
+    _problem("all is caught", "try:\n    assert f(1) == 2\nexcept BaseException:\n    pass\n"),
+    _problem("misspelt", "def chek(c):\n    assert c(1) == 2\n", RIGHT),
+    _problem("numpy", "import numpy\n" + GOOD, RIGHT),
+    _problem("numpy without a solution", "import numpy\n" + GOOD),
+    _problem("a wrong test", "def check(c):\n    assert c(1) == 3\n", RIGHT),
+]
+
+
+@pytest.mark.parametrize("completion", [RIGHT, WRONG])
+def test_problems_that_cannot_tell_right_from_wrong_do_not_count(tmp_path, capsys, completion):
+    rows = [_problem("good", GOOD, RIGHT), *DOUBTFUL, _problem("good too", GOOD)]
+    problems = load_problems(_write(tmp_path / "p.jsonl", *rows))
+    samples = [Sample(row["task_id"], completion) for row in rows]
+    document, _ = measure_humaneval(problems, CONFIG, samples=samples)
+    reasons = {one["task_id"]: one["reason"] for one in document["unjudged"]}
+    assert list(reasons) == [row["task_id"] for row in DOUBTFUL]
+    assert "nonsense" in reasons["all is caught"]
+    assert "never call" in reasons["misspelt"]
+    assert "numpy" in reasons["numpy"]
+    assert "own solution does not pass: failed" in reasons["a wrong test"]
+    part = document["before"]
+    assert (part["n"], part["samples"]) == (2, 2)
+    assert part["pass@1"] == (completion == RIGHT)
+    assert [one["task_id"] for one in part["results"]] == ["good", "good too"]
+    assert "6 of 8 problems cannot be judged" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_no_score_where_nothing_can_be_judged(tmp_path):
+    problems = load_problems(_write(tmp_path / "p.jsonl", _problem("misspelt", "def chek(c): 1\n")))
+    with pytest.raises(BiasEditError, match="1 of 1 problems cannot be judged.*never call"):
+        measure_humaneval(problems, CONFIG, samples=[Sample("misspelt", RIGHT)])
+
+
+def test_a_completion_that_cannot_be_judged_is_said_and_not_passed(tmp_path, capsys):
+    problems = load_problems(_write(tmp_path / "p.jsonl", _problem("good", GOOD, RIGHT)))
+    own = "    class Own: pass\n    return Own()\n"
+    document, _ = measure_humaneval(problems, CONFIG, samples=[Sample("good", own)])
+    assert document["before"]["verdicts"]["unjudged"] == 1
+    assert document["before"]["pass@1"] == 0
+    assert "1 completions could not be judged" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_intervals_hold_the_estimate_and_k_above_n_is_left_out():

@@ -192,7 +192,7 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_verdict_cannot_be_forged(name, guards):
     judgement = run(FORGERIES[name], guards=guards, limits=HASTY if "patched" in name else SMALL)
-    assert judgement.verdict in ("failed", "crashed", "timeout"), judgement
+    assert judgement.verdict in ("failed", "crashed", "timeout", "unjudged"), judgement
 
 
 def test_a_program_that_ends_early_does_not_pass_a_test_that_catches_everything():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import struct
 from typing import Any, BinaryIO
 
-from . import wire
+from .objects import overwrite
+from .wire import CannotCross, Wire
 
 _LARGEST = 32 << 20  # bytes of one message
 
@@ -19,14 +19,21 @@ class Closed(Exception):
 class Channel:
     """One end: calls functions of the peer and serves those that it has lent out.
 
-    After the first failure `broken` is true for good, whatever a test may catch.
+    Attributes:
+        broken: the peer has gone or spoke nonsense; true for good, whatever a test may catch.
+        cannot: why a value could not be passed on, for good; no verdict can be given then.
+        raised: the last exception that came from the peer.
+        calls: how often a function of the peer was called.
     """
 
     def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
         self._incoming, self._outgoing = incoming, outgoing
         self._lent: list[Any] = []
-        self._raisable: dict[str, Any] = {}
+        self._wire = Wire(self.lend, self.borrow)
         self.broken = False
+        self.cannot: str | None = None
+        self.raised: BaseException | None = None
+        self.calls = 0
 
     def lend(self, function: Any) -> int:
         """Keep a callable and return the number under which the peer may call it."""
@@ -41,26 +48,36 @@ class Channel:
 
         return borrowed
 
-    def know_exceptions(self, namespace: dict[str, Any]) -> None:
-        """Exceptions of the peer are raised as the class of the same name found here."""
-        for name, value in namespace.items():
-            if isinstance(value, type) and issubclass(value, Exception):
-                self._raisable[name] = value
+    def share(self, classes: dict[str, type]) -> None:
+        """Let objects of these classes cross; the peer has classes of the same names."""
+        self._wire.classes = classes
 
     def call(self, number: int, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Call the peer's function; arguments that it changed in place are changed here too.
 
         Raises:
-            Closed: the peer is gone. Otherwise the exception that the function raised.
+            Closed: the peer is gone.
+            CannotCross: an argument or the result is of a type that is not passed on.
+            BaseException: what the function raised.
         """
-        self._send(["call", number, self._pack(arguments), self._pack(named)])
-        kind, *rest = self._receive_answer()
+        self.calls += 1
+        self._send(["call", number, self._pack((arguments, named))])
+        kind, text = self._receive_answer()
+        if kind == "cannot":
+            raise self._cannot(str(text))
         if kind == "raised":
-            raise self._exception(str(rest[0]), str(rest[1]))
-        result, after = self._unpack(rest[0]), self._unpack(rest[1])
-        if isinstance(after, tuple):
-            for mine, theirs in zip(arguments, after, strict=False):
-                _overwrite(mine, theirs)
+            self.raised = self._unpack(text)
+            raise self.raised if isinstance(self.raised, BaseException) else self._fail()
+        try:
+            result, positional, others = self._unpack(text)
+            pairs = [*zip(arguments, positional, strict=True)]
+            pairs += [(named[name], theirs) for name, theirs in others.items()]
+        except (TypeError, ValueError, KeyError, AttributeError):
+            raise self._fail() from None
+        for mine, theirs in pairs:
+            overwrite(mine, theirs, self._wire.classes.values())
+            if result is theirs:
+                result = mine
         return result
 
     def serve(self) -> None:
@@ -79,47 +96,42 @@ class Channel:
     def _receive_answer(self) -> list[Any]:
         while True:
             message = self._receive()
-            if message[0] in ("returned", "raised") and len(message) == 3:
+            if message[0] in ("returned", "raised", "cannot") and len(message) == 2:
                 return message
             self._answer(message)
 
     def _answer(self, message: list[Any]) -> None:
-        if message[0] != "call" or len(message) != 4:
+        if message[0] != "call" or len(message) != 3:
             raise self._fail()
         try:
-            arguments, named = self._unpack(message[2]), self._unpack(message[3])
+            arguments, named = self._unpack(message[2])
             result = self._lent[message[1]](*arguments, **named)
-            answer = ["returned", self._pack(result), self._pack(arguments)]
+            answer: list[Any] = ["returned", self._pack((result, arguments, named))]
         except Closed:
             raise
         except BaseException as error:
-            try:
-                text = str(error)[:300]
-            except BaseException:
-                text = ""
-            answer = ["raised", type(error).__name__, text]
+            # A program that catches what it could not send has not been judged either.
+            if self.cannot is None:
+                answer = ["raised", self._pack(error)]
+            else:
+                answer = ["cannot", self.cannot]
         self._send(answer)
 
-    def _exception(self, name: str, text: str) -> BaseException:
-        kind = getattr(builtins, name, None) or self._raisable.get(name)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            try:
-                return kind(text)
-            except TypeError:  # UnicodeDecodeError and the like want more
-                pass
-        error: BaseException = type(name if name.isidentifier() else "Error", (Exception,), {})(
-            text
-        )
-        return error
-
     def _pack(self, value: Any) -> str:
-        return wire.dumps(value, self.lend).decode("ascii")
+        try:
+            return self._wire.dumps(value)
+        except CannotCross as error:
+            raise self._cannot(str(error)) from None
 
     def _unpack(self, text: Any) -> Any:
         try:
-            return wire.loads(str(text).encode(), self.borrow)
+            return self._wire.loads(str(text))
         except ValueError:
             raise self._fail() from None
+
+    def _cannot(self, text: str) -> CannotCross:
+        self.cannot = self.cannot or text
+        return CannotCross(text)
 
     def _fail(self) -> Closed:
         self.broken = True
@@ -145,12 +157,3 @@ class Channel:
         if not isinstance(message, list) or not message:
             raise self._fail()
         return message
-
-
-def _overwrite(mine: Any, theirs: Any) -> None:
-    """Give a list, dict, set or bytearray the content that the peer left in its copy."""
-    if isinstance(mine, list | bytearray) and isinstance(theirs, list | bytearray):
-        mine[:] = theirs
-    elif isinstance(mine, dict | set) and isinstance(theirs, dict | set):
-        mine.clear()
-        mine.update(theirs)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from typing import Any
 
 from .channel import Channel, Closed
 from .guards import guard
+from .life import end_with
 
 
 def main() -> None:
@@ -25,6 +27,7 @@ def main() -> None:
     try:
         (job,) = channel.receive()
         channel.send("guards", guard(job["limits"], os.getcwd(), tuple(job["guards"])))
+        end_with(incoming.fileno())
         _run(channel, job)
     except Closed:
         pass
@@ -33,7 +36,9 @@ def main() -> None:
 
 
 def _run(channel: Channel, job: dict[str, Any]) -> None:
-    namespace: dict[str, Any] = {"__name__": "solution", "__builtins__": __builtins__}
+    # A real module: dataclasses and enumerations look for the one they are defined in.
+    module = sys.modules["solution"] = types.ModuleType("solution")
+    namespace = vars(module)
     try:
         exec(compile(job["program"], "<solution>", "exec"), namespace)  # noqa: S102
         function = namespace[job["entry_point"]]
@@ -45,6 +50,7 @@ def _run(channel: Channel, job: dict[str, Any]) -> None:
     except BaseException as error:
         channel.send("broken", type(error).__name__, str(error)[:300])
         return
+    channel.share({name: namespace[name] for name in job["classes"] if name in namespace})
     sys.setrecursionlimit(max(1000, sys.getrecursionlimit()))
     channel.send("ready", channel.lend(function))
     channel.serve()

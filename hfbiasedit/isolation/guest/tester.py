@@ -6,19 +6,20 @@ and back. The verdict is written by this process alone, after the last test has 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import types
 from typing import Any
 
 from .channel import Channel
+from .checks import Failed, Unjudged, run_helpers, run_tests, shared_classes
 from .guards import guard
+from .life import end_with
 
 Verdict = tuple[str, str]
-_HELPERS_ONLY = "    pass\n"
 
 
 def main() -> None:
@@ -48,44 +49,47 @@ def main() -> None:
 
     say(pid=judged.pid)
     try:
-        channel.send({key: job[key] for key in ("program", "entry_point", "limits", "guards")})
+        shared = shared_classes(job["helpers"], job["program"])
+        handed = {key: job[key] for key in ("program", "entry_point", "limits", "guards")}
+        channel.send({**handed, "classes": shared})
         guards = channel.receive()[1]
         own = {**job["limits"], "cpu_seconds": 2 * job["limits"]["cpu_seconds"] + 1}
         guard(own, os.getcwd(), tuple(job["guards"]), private=True)
-        verdict = _test(channel, job)
+        end_with(0)
+        verdict = _test(channel, job, shared)
     except BaseException as error:
-        verdict = _name(error)
+        verdict = _name(error, channel)
     if channel.broken:
         verdict = _how_it_ended(judged, job["limits"]["cpu_seconds"])
+    elif channel.cannot is not None:
+        verdict = "unjudged", channel.cannot
     say(verdict=verdict[0], detail=verdict[1][:300], guards=guards)
     os._exit(0)
 
 
-def _test(channel: Channel, job: dict[str, Any]) -> Verdict:
+def _test(channel: Channel, job: dict[str, Any], shared: list[str]) -> Verdict:
     state, *rest = channel.receive()
     if state != "ready":
         return _classify(str(rest[0]), str(rest[1]))
-    namespace: dict[str, Any] = {"__name__": "tests"}
-    if job["helpers"]:  # definitions of the problem that the tests may use
-        _run(job["helpers"], namespace)
-    channel.know_exceptions(namespace)
+    # A real module: dataclasses, enumerations and unittest look for the one they are defined in.
+    module = sys.modules["tests"] = types.ModuleType("tests")
+    namespace = vars(module)
+    if job["helpers"]:
+        run_helpers(job["helpers"], namespace)
+    channel.share({name: namespace[name] for name in shared})
     candidate = channel.borrow(int(rest[0]))
     namespace[job["entry_point"]] = candidate
-    _run(job["test"], namespace)
-    if callable(namespace.get("check")):
-        namespace["check"](candidate)
+    run_tests(job["test"], namespace, candidate, lambda: channel.calls)
     return "passed", ""
 
 
-def _run(source: str, namespace: dict[str, Any]) -> None:
-    try:
-        code = compile(source, "<tests>", "exec")
-    except SyntaxError:  # a prompt that ends in the head of a function
-        code = compile(source.rstrip() + "\n" + _HELPERS_ONLY, "<tests>", "exec")
-    exec(code, namespace)  # noqa: S102
-
-
-def _name(error: BaseException) -> Verdict:
+def _name(error: BaseException, channel: Channel) -> Verdict:
+    if isinstance(error, Unjudged):
+        return "unjudged", str(error)
+    if isinstance(error, Failed):
+        return _classify(*error.args)
+    if isinstance(error, ModuleNotFoundError) and error is not channel.raised:
+        return "unjudged", f"the tests need {error.name}, which is no part of Python's library"
     return _classify(type(error).__name__, str(error))
 
 
@@ -97,9 +101,6 @@ def _classify(kind: str, text: str) -> Verdict:
 
 def _how_it_ended(judged: subprocess.Popen[bytes], cpu_seconds: int) -> Verdict:
     """Why the judged process stopped answering."""
-    assert judged.stdin is not None
-    with contextlib.suppress(OSError):
-        judged.stdin.close()
     try:
         code = judged.wait(timeout=1)
     except subprocess.TimeoutExpired:
