@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from hfbiasedit.abilities.generation import (
 from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import read_json, write_json
+from hfbiasedit.models.provenance import weights_identity
 from hfbiasedit.texts.jsonl import read_objects, text_field
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def generate_samples(
         BiasEditError: the file belongs to another run, or a prompt is longer than the context.
     """
     path = sample_path(config, side, patch is not None)
-    about = _about(loaded, problems, config, patch.digest if patch and side == "after" else None)
-    done = _resume(path, about) if path is not None else {}
+    done: dict[str, str] = {}
+    if path is not None:
+        applied = patch.digest if patch and side == "after" else None
+        done = _resume(path, _about(loaded, problems, config, applied))
     wanted = {
         f"{problem.task_id} sample {number}": (problem, number)
         for problem in problems.problems
@@ -91,7 +93,7 @@ def _about(
         "schema": "hfbiasedit.samples/1",
         "model": loaded.source.id,
         "commit": loaded.source.commit,
-        "weights": _weights(loaded),
+        "weights": weights_identity(loaded.source),
         "patch": patch or loaded.patch_digest,
         "dtype": loaded.dtype,
         "problems": problems.sha256,
@@ -102,16 +104,6 @@ def _about(
         "strip_prompt": config.strip_prompt,
         "seed": config.seed,
     }
-
-
-def _weights(loaded: LoadedModel) -> str:
-    """Digest of names, sizes and times of a local model's weight files."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(loaded.source.path).glob("*")):
-        if path.suffix in (".safetensors", ".bin"):
-            state = path.stat()
-            digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 def _resume(path: Path, about: dict[str, Any]) -> dict[str, str]:

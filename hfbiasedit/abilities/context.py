@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.configuration import stated_context
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-_NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
-_UNLIMITED = 1 << 20  # no limit is stated (ALiBi, recurrent models)
+_UNLIMITED = 1 << 20  # tokens, where no limit is stated; more than any text that is cut
 
 
 def context_length(loaded: LoadedModel) -> int:
-    """Most tokens that the model's configuration says it takes."""
-    config = loaded.model.config.get_text_config()
-    stated = [getattr(config, name, None) for name in _NAMES]
-    lengths = [value for value in stated if isinstance(value, int) and value > 0]
-    return min(lengths, default=_UNLIMITED)
+    """Most tokens that the model takes at once."""
+    return stated_context(loaded.model.config) or _UNLIMITED
 
 
 def window_length(loaded: LoadedModel, wanted: int, shortest: int = 16) -> int:

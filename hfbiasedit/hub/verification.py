@@ -17,7 +17,8 @@ from huggingface_hub.hf_api import RepoFile
 
 from hfbiasedit.console import progress, warn
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.hub.hashes import git_id_of, sha256_of
+from hfbiasedit.files import sha256_file
+from hfbiasedit.hub.hashes import git_id_of
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.session import hub_api
 from hfbiasedit.hub.source import ModelSource
@@ -102,7 +103,7 @@ def _hashes_from_hub(source: ModelSource, paths: list[str]) -> dict[str, str]:
 
 
 def _hash_like(expected: str, path: Path) -> str:
-    return sha256_of(path) if len(expected) == 64 else git_id_of(path)
+    return sha256_file(path) if len(expected) == 64 else git_id_of(path)
 
 
 def _all_files(folder: Path) -> list[str]:

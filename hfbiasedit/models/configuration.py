@@ -11,6 +11,16 @@ from hfbiasedit.hub.source import ModelSource
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+# What configurations call their longest input; models without a limit (ALiBi, recurrent ones)
+# have none of these.
+_CONTEXTS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+)
 _WANTED = "only decoder-only causal language models can be used"
 
 
@@ -66,6 +76,12 @@ def check_causal(source: ModelSource, config: PreTrainedConfig, trust_remote_cod
         raise BiasEditError(f"{source.id} is no causal language model ({kind}); {_WANTED}")
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
         raise BiasEditError(f"{source.id} is an encoder ({kind}); {_WANTED}")
+
+
+def stated_context(config: PreTrainedConfig) -> int | None:
+    """Most tokens that a configuration says its model takes at once; None for no limit."""
+    stated = [getattr(config.get_text_config(), name, None) for name in _CONTEXTS]
+    return min((value for value in stated if type(value) is int and value > 0), default=None)
 
 
 def _needs_code(source: ModelSource) -> BiasEditError:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hfbiasedit.files import canonical_json
-from hfbiasedit.hub.hashes import git_id_of, sha256_of
+from hfbiasedit.files import canonical_json, sha256_file
+from hfbiasedit.hub.hashes import git_id_of
 from hfbiasedit.hub.layout import MANIFEST
 from hfbiasedit.hub.remote import Remote, RemoteFile
 
@@ -34,7 +34,7 @@ class LocalFile:
         """Hash a file on disk; `path` is its place in the repository."""
         size = file.stat().st_size
         git_id = git_id_of(file) if size <= _GIT_SIZE else None
-        return cls(path, file, size, sha256_of(file), git_id)
+        return cls(path, file, size, sha256_file(file), git_id)
 
     def same_as(self, remote: RemoteFile | None) -> bool:
         """Whether the Hub holds the same content."""

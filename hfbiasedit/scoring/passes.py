@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.configuration import stated_context
 from hfbiasedit.scoring.batches import inner_paths
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens, common_prefix
 from hfbiasedit.scoring.logits import (
@@ -22,8 +23,6 @@ from hfbiasedit.scoring.logits import (
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
 
-# What a configuration may call its longest input. Models without a limit have none of these.
-_LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx")
 Node = tuple[int, Tokens]  # a prompt's number and a path after its context
 Table = dict[Node, dict[int, float]]  # what follows a node: token -> log-probability
 
@@ -43,9 +42,7 @@ class Passes:
 
     def check_fit(self, encoded: Sequence[EncodedPrompt]) -> None:
         """Refuse prompts that the model's context or vocabulary cannot hold."""
-        config = self.model.config.get_text_config()
-        limits = (getattr(config, name, None) for name in _LIMITS)
-        limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
+        limit = stated_context(self.model.config)
         vocabulary = self.model.get_input_embeddings().weight.shape[0]
         for prompt in encoded:
             length = len(prompt.context) + max(len(tail) for tail in prompt.tails) - 1
