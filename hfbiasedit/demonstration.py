@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hfbiasedit import console
 from hfbiasedit.errors import BiasEditError
@@ -18,6 +18,7 @@ from hfbiasedit.resources import demo_model_path
 
 if TYPE_CHECKING:
     from hfbiasedit.documents.runs import Run
+    from hfbiasedit.documents.structures.ability_document import Ability
 
 _PROMPTS = 512
 
@@ -44,7 +45,7 @@ def demo(out: Path | str, granularity: str | None = None) -> Run:
     return run
 
 
-def ability_lines(ability: dict[str, Any] | None) -> list[str]:
+def ability_lines(ability: Ability | None) -> list[str]:
     """What the edit did to coding ability, a sentence per task."""
     lines = []
     if ability and "perplexity" in ability:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
 from hfbiasedit.abilities.screening import cannot_be_judged, case_of, judge_cases
+from hfbiasedit.documents.structures.ability_document import (
+    Draws,
+    HumanEval,
+    PassedChange,
+    PassedSide,
+)
 from hfbiasedit.intervals import mean_interval, rate_interval
 from hfbiasedit.isolation.judge import VERDICTS, Judgement
 
@@ -55,7 +61,7 @@ def summarise(
     judgements: Sequence[Judgement],
     config: AbilityConfig,
     without: Collection[str] = (),
-) -> dict[str, Any]:
+) -> PassedSide:
     """pass@k with intervals, the count of each verdict, and the outcome of each problem.
 
     A k is reported when every problem has at least k samples. Samples of problems that count but
@@ -71,7 +77,7 @@ def summarise(
             outcomes.setdefault(sample.task_id, []).append(judgement.verdict)
     counts = [(len(seen), seen.count("passed")) for seen in outcomes.values()]
     fewest = min(n for n, _ in counts)
-    result: dict[str, Any] = {}
+    result: dict[str, float] = {}
     intervals = {}
     for k in sorted(set(config.k)):
         if k <= fewest:
@@ -81,7 +87,7 @@ def summarise(
                 values, max(n for n, _ in counts), resamples=config.bootstrap, seed=config.seed
             )
     verdicts = Counter(verdict for seen in outcomes.values() for verdict in seen)
-    return {
+    summary = {
         **result,
         "ci95": intervals.get("pass@1"),
         "intervals": intervals,
@@ -93,6 +99,7 @@ def summarise(
             for task, seen in outcomes.items()
         ],
     }
+    return cast(PassedSide, summary)  # pass@10 and the like are not all known beforehand
 
 
 def measure_humaneval(
@@ -102,19 +109,17 @@ def measure_humaneval(
     loaded: LoadedModel | None = None,
     samples: Sequence[Sample] | None = None,
     patch: Patch | None = None,
-) -> tuple[dict[str, Any], list[Judgement]]:
+) -> tuple[HumanEval, list[Judgement]]:
     """pass@k of ready-made samples, or of what a model writes before and after a patch.
 
     Returns the document's part and all judgements (for what guarded them).
     """
     from hfbiasedit.abilities.completions import generate_samples
 
-    result: dict[str, Any] = {"problems": problems.to_dict()}
     if samples is not None:
         written = {"before": list(samples)}
     else:
         assert loaded is not None
-        result["generation"] = _settings(config)
         written = {"before": generate_samples(loaded, problems, config, "before", patch)}
         if patch is not None:
             with patch.applied(loaded):
@@ -124,23 +129,29 @@ def measure_humaneval(
     }
     pairs = [p for side in written for p in zip(written[side], judged[side], strict=True)]
     out = cannot_be_judged(problems.problems, pairs, config)
-    result["unjudged"] = [{"task_id": task, "reason": reason} for task, reason in out.items()]
-    for side, found in written.items():
-        result[side] = summarise(found, judged[side], config, out)
+    sides = {side: summarise(found, judged[side], config, out) for side, found in written.items()}
+    result: HumanEval = {
+        "problems": problems.to_dict(),
+        "unjudged": [{"task_id": task, "reason": reason} for task, reason in out.items()],
+        "before": sides["before"],
+    }
+    if samples is None:
+        result["generation"] = _settings(config)
     if patch is not None:
-        result["difference"] = _difference(result, config)
+        result["after"] = sides["after"]
+        result["difference"] = _difference(sides["before"], sides["after"], config)
     return result, [judgement for side in judged.values() for judgement in side]
 
 
-def _difference(result: dict[str, Any], config: AbilityConfig) -> dict[str, Any]:
+def _difference(before: PassedSide, after: PassedSide, config: AbilityConfig) -> PassedChange:
     """Change of pass@1, paired over problems."""
-    pairs = zip(result["after"]["results"], result["before"]["results"], strict=True)
+    pairs = zip(after["results"], before["results"], strict=True)
     values = np.array([(new["passed"] - old["passed"]) / config.n for new, old in pairs])
     interval = mean_interval(values, resamples=config.bootstrap, seed=config.seed)
     return {"pass@1": float(values.mean()), "ci95": interval}
 
 
-def _settings(config: AbilityConfig) -> dict[str, Any]:
+def _settings(config: AbilityConfig) -> Draws:
     return {
         "n": config.n,
         "temperature": config.chosen_temperature,

@@ -5,10 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit import console
 from hfbiasedit.abilities.config import AbilityConfig
+from hfbiasedit.documents.structures.ability_document import (
+    Ability,
+    HumanEval,
+    Isolation,
+    Perplexity,
+    Syntax,
+    Written,
+)
+from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.versions import __version__
 
@@ -19,14 +28,12 @@ if TYPE_CHECKING:
     from hfbiasedit.texts.anchor import Anchor
     from hfbiasedit.texts.corpus import Corpus
 
-SCHEMA = "hfbiasedit.ability/1"
-
 
 def measure_ability(
     model: str | Path | LoadedModel | None,
     config: AbilityConfig | None = None,
     **overrides: Any,
-) -> dict[str, Any]:
+) -> Ability:
     """Measure how well a model codes; with `config.patch` before and after it, in one load.
 
     Args:
@@ -54,7 +61,7 @@ def measure_ability(
     prepared = _prepare(config, patch)
     loaded = None if ready_made else _load(model, config)
     document: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": "hfbiasedit.ability/1",
         "version": __version__,
         "model": _describe(loaded),
         "patch": patch.digest if patch is not None else getattr(loaded, "patch_digest", None),
@@ -62,7 +69,7 @@ def measure_ability(
     for task in config.tasks:
         document[task] = _TASKS[task](loaded, config, patch, prepared.get(task))
     document["seconds"] = round(time.monotonic() - started, 3)
-    return document
+    return cast(Ability, document)
 
 
 ability = measure_ability
@@ -145,7 +152,7 @@ def _patch(given: Any) -> Patch | None:
     return Patch.load(given) if isinstance(given, str | Path) else given
 
 
-def _describe(loaded: LoadedModel | None) -> dict[str, Any] | None:
+def _describe(loaded: LoadedModel | None) -> Model | None:
     if loaded is None:
         return None
     return {
@@ -156,19 +163,19 @@ def _describe(loaded: LoadedModel | None) -> dict[str, Any] | None:
     }
 
 
-def _perplexity(loaded: Any, config: AbilityConfig, patch: Any, corpus: Any) -> dict[str, Any]:
+def _perplexity(loaded: Any, config: AbilityConfig, patch: Any, corpus: Any) -> Perplexity:
     from hfbiasedit.abilities.perplexity import measure_perplexity
 
     return measure_perplexity(loaded, corpus, config, patch)
 
 
-def _syntax(loaded: Any, config: AbilityConfig, patch: Any, stubs: Any) -> dict[str, Any]:
+def _syntax(loaded: Any, config: AbilityConfig, patch: Any, stubs: Any) -> Syntax:
     from hfbiasedit.abilities.syntax import measure_syntax
 
     return measure_syntax(loaded, stubs, config, patch)
 
 
-def _humaneval(loaded: Any, config: AbilityConfig, patch: Any, prepared: Any) -> dict[str, Any]:
+def _humaneval(loaded: Any, config: AbilityConfig, patch: Any, prepared: Any) -> HumanEval:
     from hfbiasedit.abilities.humaneval import measure_humaneval
 
     problems, samples = prepared
@@ -179,7 +186,7 @@ def _humaneval(loaded: Any, config: AbilityConfig, patch: Any, prepared: Any) ->
     return result
 
 
-def _isolation(judgements: list[Judgement]) -> dict[str, Any]:
+def _isolation(judgements: list[Judgement]) -> Isolation:
     """Which guards were in force everywhere; what the platform lacks is said once."""
     known = [judgement for judgement in judgements if judgement.guards or judgement.missing]
     active = sorted(set.intersection(*(set(j.guards) for j in known))) if known else []
@@ -194,7 +201,7 @@ def _isolation(judgements: list[Judgement]) -> dict[str, Any]:
     return {"guards": active, "missing": missing}
 
 
-def _generation(loaded: Any, config: AbilityConfig, patch: Any, _: Any) -> dict[str, Any]:
+def _generation(loaded: Any, config: AbilityConfig, patch: Any, _: Any) -> Written:
     from hfbiasedit.abilities.secondlook import measure_behaviour
 
     return measure_behaviour(loaded, config, patch)

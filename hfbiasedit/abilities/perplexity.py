@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +12,11 @@ import torch
 from hfbiasedit import console
 from hfbiasedit.abilities.context import window_length
 from hfbiasedit.abilities.windows import Window, batches, cut_windows, encode_documents
+from hfbiasedit.documents.structures.ability_document import (
+    Perplexity,
+    PerplexityChange,
+    PerplexitySide,
+)
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import bootstrap
 from hfbiasedit.scoring.logits import selected_logits
@@ -48,7 +53,7 @@ def measure_perplexity(
     corpus: Corpus,
     config: AbilityConfig,
     patch: Patch | None = None,
-) -> dict[str, Any]:
+) -> Perplexity:
     """Token and byte perplexity on `corpus`; with a patch also after it, on the same positions.
 
     Token perplexity is exp(mean negative log-likelihood), byte perplexity
@@ -68,12 +73,17 @@ def measure_perplexity(
         positions = score_windows(loaded, windows, patch, bar)
     used = {window.document for window in windows}
     size = sum(sizes[document] for document in used)
-    result: dict[str, Any] = {
-        "text": corpus.to_dict(),
+    result: Perplexity = {
+        "text": {
+            "name": corpus.name,
+            "sha256": corpus.sha256,
+            "documents": len(corpus.texts),
+            "bytes": corpus.bytes,
+        },
         "window": length,
         "stride": stride,
+        "before": _summary(positions.nll, size, positions, config),
     }
-    result["before"] = _summary(positions.nll, size, positions, config)
     if positions.nll_after is not None:
         result["after"] = _summary(positions.nll_after, size, positions, config)
         result |= _comparison(positions, config)
@@ -208,7 +218,7 @@ def _units(positions: Positions) -> np.ndarray:
 
 def _summary(
     nll: np.ndarray, size: int, positions: Positions, config: AbilityConfig
-) -> dict[str, Any]:
+) -> PerplexitySide:
     unit = _units(positions)
     sums, counts = np.bincount(unit, nll), np.bincount(unit)
     interval = bootstrap(
@@ -226,7 +236,7 @@ def _summary(
     }
 
 
-def _comparison(positions: Positions, config: AbilityConfig) -> dict[str, Any]:
+def _comparison(positions: Positions, config: AbilityConfig) -> PerplexityChange:
     """Relative change of token perplexity, paired over units; KL and changed top tokens."""
     assert positions.nll_after is not None
     assert positions.kl is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hfbiasedit.abilities.config import HUMANEVAL
+from hfbiasedit.documents.structures.ability_document import Problems
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
 from hfbiasedit.texts.jsonl import read_objects, text_field
@@ -49,7 +50,7 @@ class ProblemSet:
         rows = [[p.task_id, p.prompt, p.entry_point, p.test] for p in self.problems]
         return hashlib.sha256(canonical_json(rows).encode("utf-8", "surrogatepass")).hexdigest()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Problems:
         """What `ability.json` says about the problems."""
         return {"name": self.name, "sha256": self.sha256, "count": len(self.problems)}
 

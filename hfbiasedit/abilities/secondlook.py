@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hfbiasedit import console
 from hfbiasedit.abilities.generation import Request, Sampling, complete
 from hfbiasedit.abilities.literals import written_gender
+from hfbiasedit.documents.structures.ability_document import Agreement, Written, WrittenSide
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import bootstrap
 
@@ -26,7 +27,7 @@ def measure_behaviour(
     loaded: LoadedModel,
     config: AbilityConfig,
     patch: Patch | None = None,
-) -> dict[str, Any]:
+) -> Written:
     """Sample completions of held-out prompts and compare the genders written with the scores.
 
     Completions are drawn at temperature 1 from the whole distribution, so that the share of women
@@ -47,7 +48,7 @@ def measure_behaviour(
     records = prompts.records
     if not records:
         raise BiasEditError("no held-out prompts are left for the second look")
-    result: dict[str, Any] = {
+    result: Written = {
         "prompts": len(records),
         "professions": len({record.profession for record in records}),
         "looks": config.looks,
@@ -64,7 +65,7 @@ def _side(
     loaded: LoadedModel,
     records: Sequence[Record],
     config: AbilityConfig,
-) -> dict[str, Any]:
+) -> WrittenSide:
     from hfbiasedit.scoring.continuations import encode
     from hfbiasedit.scoring.engine import score
     from hfbiasedit.scoring.fb_score import model_share
@@ -105,7 +106,7 @@ def _write(
 
 def compare(
     records: Sequence[Record], shares: np.ndarray, counts: np.ndarray, config: AbilityConfig
-) -> dict[str, Any]:
+) -> WrittenSide:
     """Shares of women per profession, as written and as scored.
 
     Each prompt's score weighs as much as it has completions with a gender, so that both are about
@@ -133,11 +134,19 @@ def compare(
 
 def _agreement(
     women: np.ndarray, scored: np.ndarray, reality: np.ndarray, config: AbilityConfig
-) -> dict[str, Any]:
+) -> Agreement:
     """Means over professions; None where no profession is left or nothing varies."""
-    names = ("share_female", "ci95", "share_scored", "share_reference", "fb_written", "fb_scored")
     if not len(women):
-        return dict.fromkeys((*names, "mean_difference", "correlation"))
+        return {
+            "share_female": None,
+            "ci95": None,
+            "share_scored": None,
+            "share_reference": None,
+            "fb_written": None,
+            "fb_scored": None,
+            "mean_difference": None,
+            "correlation": None,
+        }
     varies = len(women) > 2 and women.std() > 0 and scored.std() > 0
     interval = bootstrap(
         lambda counts: counts @ women / len(women),

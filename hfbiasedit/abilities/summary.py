@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def tables(document: dict[str, Any]) -> Iterator[Table]:
+def tables(document: Mapping[str, Any]) -> Iterator[Table]:
     """One table per measured task, with a column for before and, with a patch, after."""
     makers = {
         "perplexity": _perplexity,
@@ -22,7 +22,7 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
             yield make(document[task])
 
 
-def _table(title: str, part: dict[str, Any], change: str | None = "change") -> Table:
+def _table(title: str, part: Mapping[str, Any], change: str | None = "change") -> Table:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", min_width=len(title))
@@ -36,7 +36,7 @@ def _table(title: str, part: dict[str, Any], change: str | None = "change") -> T
     return table
 
 
-def _row(table: Table, part: dict[str, Any], name: str, value: Any, change: str = "") -> None:
+def _row(table: Table, part: Mapping[str, Any], name: str, value: Any, change: str = "") -> None:
     """Add a row; `value` formats one side."""
     if "after" in part:
         table.add_row(name, value(part["before"]), value(part["after"]), change)
@@ -44,7 +44,7 @@ def _row(table: Table, part: dict[str, Any], name: str, value: Any, change: str 
         table.add_row(name, value(part["before"]))
 
 
-def _perplexity(part: dict[str, Any]) -> Table:
+def _perplexity(part: Mapping[str, Any]) -> Table:
     text = part["text"]
     title = f"Perplexity of {text['name']} ({part['before']['tokens']:,} tokens)"
     table = _table(title, part)
@@ -61,7 +61,7 @@ def _perplexity(part: dict[str, Any]) -> Table:
     return table
 
 
-def _syntax(part: dict[str, Any]) -> Table:
+def _syntax(part: Mapping[str, Any]) -> Table:
     table = _table(f"Completions that parse ({part['stubs']} function stubs)", part)
     for name in ("greedy", "sampled"):
         _row(table, part, name, lambda s, n=name: f"{s[n]['rate']:.1%}", _difference(part, name))
@@ -69,14 +69,14 @@ def _syntax(part: dict[str, Any]) -> Table:
     return table
 
 
-def _difference(part: dict[str, Any], name: str) -> str:
+def _difference(part: Mapping[str, Any], name: str) -> str:
     if "difference" not in part:
         return ""
     found = part["difference"][name]
     return f"{found['rate']:+.1%} {_range(found['ci95'], '+.1%')}"
 
 
-def _humaneval(part: dict[str, Any]) -> Table:
+def _humaneval(part: Mapping[str, Any]) -> Table:
     problems = part["problems"]
     table = _table(f"pass@k of {problems['name']} ({problems['count']} problems)", part)
     for key in part["before"]:
@@ -97,7 +97,7 @@ def _humaneval(part: dict[str, Any]) -> Table:
     return table
 
 
-def _generation(part: dict[str, Any]) -> Table:
+def _generation(part: Mapping[str, Any]) -> Table:
     title = f"What the model wrote ({part['prompts']} prompts, {part['looks']} completions each)"
     table = _table(title, part)
     rows = (

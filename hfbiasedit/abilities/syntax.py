@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from hfbiasedit.abilities.generation import (
     Sampling,
     complete,
 )
+from hfbiasedit.documents.structures.ability_document import Rate, RateChange, Syntax, SyntaxSide
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import mean_interval, rate_interval
 from hfbiasedit.resources import data_path
@@ -80,24 +81,24 @@ def measure_syntax(
     stubs: Sequence[Stub],
     config: AbilityConfig,
     patch: Patch | None = None,
-) -> dict[str, Any]:
+) -> Syntax:
     """Rates of parsing completions, greedy and sampled, before and (with a patch) after."""
     before = _both(loaded, stubs, config)
-    result: dict[str, Any] = {"stubs": len(stubs), "before": _summary(before, config)}
+    result: Syntax = {"stubs": len(stubs), "before": _summary(before, config)}
     if patch is not None:
         with patch.applied(loaded):
             after = _both(loaded, stubs, config)
         result["after"] = _summary(after, config)
         result["difference"] = {
-            name: {
-                "rate": float((after[name] - before[name]).mean()),
-                "ci95": mean_interval(
-                    after[name] - before[name], resamples=config.bootstrap, seed=config.seed
-                ),
-            }
-            for name in before
+            "greedy": _change(before["greedy"], after["greedy"], config),
+            "sampled": _change(before["sampled"], after["sampled"], config),
         }
     return result
+
+
+def _change(before: np.ndarray, after: np.ndarray, config: AbilityConfig) -> RateChange:
+    interval = mean_interval(after - before, resamples=config.bootstrap, seed=config.seed)
+    return {"rate": float((after - before).mean()), "ci95": interval}
 
 
 def _both(
@@ -125,14 +126,15 @@ def _both(
     return rates
 
 
-def _summary(rates: dict[str, np.ndarray], config: AbilityConfig) -> dict[str, Any]:
+def _summary(rates: dict[str, np.ndarray], config: AbilityConfig) -> SyntaxSide:
+    return {"greedy": _rate(rates["greedy"], config), "sampled": _rate(rates["sampled"], config)}
+
+
+def _rate(values: np.ndarray, config: AbilityConfig) -> Rate:
     return {
-        name: {
-            "rate": float(values.mean()),
-            "ci95": rate_interval(values, 1, resamples=config.bootstrap, seed=config.seed),
-            "n": len(values),
-        }
-        for name, values in rates.items()
+        "rate": float(values.mean()),
+        "ci95": rate_interval(values, 1, resamples=config.bootstrap, seed=config.seed),
+        "n": len(values),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfbiasedit.documents.structures.audit_document import Histogram, Profession
 from hfbiasedit.intervals import interval
 from hfbiasedit.scoring import fb_score as formulas
 from hfbiasedit.scoring.fb_score import Floats, Ints
@@ -97,7 +98,7 @@ def breakdown(scores: PromptScores, *keys: str, seed: int, samples: int) -> list
     return rows
 
 
-def profession_rows(scores: PromptScores) -> list[dict[str, Any]]:
+def profession_rows(scores: PromptScores) -> list[Profession]:
     """One row per profession, in order of first appearance; shares and FB are 0..1."""
     first: dict[str, Record] = {}
     for record in scores.records:
@@ -115,14 +116,17 @@ def profession_rows(scores: PromptScores) -> list[dict[str, Any]]:
             "profession": name,
             "occupation": first[name].occupation,
             "group": first[name].group,
-            **{key: float(values[number]) for key, values in means.items()},
+            "share_female": float(means["share_female"][number]),
+            "model_share": float(means["model_share"][number]),
+            "fb": float(means["fb"][number]),
+            "gender_mass": float(means["gender_mass"][number]),
             "n": int(counts[number]),
         }
         for number, name in enumerate(scores.professions)
     ]
 
 
-def histogram(scores: PromptScores) -> dict[str, Any]:
+def histogram(scores: PromptScores) -> Histogram:
     """Prompts by FB (0 to 100 in steps of 5) for each polarity."""
     polarities = np.array([record.polarity for record in scores.records])
     fb = 100 * scores.fb

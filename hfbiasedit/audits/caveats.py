@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from hfbiasedit.documents.structures.audit_document import BatchPlan
 from hfbiasedit.scoring.noise import NoiseFloor
 
 LOW_MASS_SHARE = 0.2
@@ -21,7 +20,7 @@ def caveats(
     dtype: str,
     noise: NoiseFloor,
     quantization: str | None,
-    plan: dict[str, Any],
+    plan: BatchPlan,
 ) -> list[str]:
     """The sentences that apply, the weightiest first."""
     found = []
@@ -53,7 +52,7 @@ def caveats(
             f"the weights are quantised ({quantization}): the score is that of the rounded "
             "model, and such weights cannot be edited"
         )
-    if plan.get("halvings"):
+    if plan["halvings"]:
         found.append(
             "memory ran out and the batches were made smaller on the way; in low precision "
             "compare with reports of the same batch plan only"

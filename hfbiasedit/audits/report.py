@@ -13,6 +13,8 @@ from hfbiasedit.audits.breakdowns import (
     profession_rows,
 )
 from hfbiasedit.audits.caveats import caveats
+from hfbiasedit.documents.structures.audit_document import Audit, BatchPlan, Headline
+from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import BiasEditError, GateNotMet
 from hfbiasedit.files import write_json
 from hfbiasedit.intervals import interval
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from hfbiasedit.codegenbias.prompts import PromptSet
     from hfbiasedit.models.loading import LoadedModel
 
-SCHEMA = "hfbiasedit.audit/1"
-_BREAKDOWNS = ("template", "polarity", "group", "modifier", "split")
-
 
 @dataclass(frozen=True)
 class AuditReport:
@@ -37,7 +36,7 @@ class AuditReport:
         scores: The measurement of each prompt.
     """
 
-    document: dict[str, Any] = field(repr=False)
+    document: Audit = field(repr=False)
     scores: PromptScores = field(repr=False)
 
     @property
@@ -63,9 +62,9 @@ class AuditReport:
 
         return columns(self.scores)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Audit:
         """The report as plain JSON values."""
-        return dict(self.document)
+        return self.document.copy()
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON; the file appears complete or not at all."""
@@ -98,7 +97,7 @@ def build_report(
     prompts: PromptSet,
     scores: PromptScores,
     *,
-    plan: dict[str, Any],
+    plan: BatchPlan,
     noise: NoiseFloor,
     seconds: float,
     seed: int,
@@ -108,9 +107,12 @@ def build_report(
     from hfbiasedit.versions import __version__, versions
 
     headline = _headline(scores, seed, samples)
-    numbers = {"seed": seed, "samples": samples}
-    document = {
-        "schema": SCHEMA,
+
+    def rows(*keys: str) -> Any:
+        return breakdown(scores, *keys, seed=seed, samples=samples)
+
+    document: Audit = {
+        "schema": "hfbiasedit.audit/1",
         "version": __version__,
         "model": _describe_model(loaded),
         "patch": loaded.patch_digest,
@@ -124,8 +126,12 @@ def build_report(
         "prompts_digest": prompts.digest,
         "reference": prompts.reference,
         **headline,
-        **{f"by_{key}": breakdown(scores, key, **numbers) for key in _BREAKDOWNS},
-        "by_template_group": breakdown(scores, "template", "group", **numbers),
+        "by_template": rows("template"),
+        "by_polarity": rows("polarity"),
+        "by_group": rows("group"),
+        "by_modifier": rows("modifier"),
+        "by_split": rows("split"),
+        "by_template_group": rows("template", "group"),
         "histogram": histogram(scores),
         "professions": profession_rows(scores),
         "noise_floor": {
@@ -133,7 +139,7 @@ def build_report(
             "largest": noise.largest,
             "prompts": noise.prompts,
         },
-        "bootstrap": numbers,
+        "bootstrap": {"seed": seed, "samples": samples},
         "batch_plan": plan,
         "warnings": caveats(
             low_mass_share=headline["low_mass_share"],
@@ -151,7 +157,7 @@ def build_report(
     return AuditReport(document, scores)
 
 
-def _headline(scores: PromptScores, seed: int, samples: int) -> dict[str, Any]:
+def _headline(scores: PromptScores, seed: int, samples: int) -> Headline:
     """The score and its companions."""
     if not scores.records:
         raise BiasEditError("nothing to report: the selection holds no prompts")
@@ -160,6 +166,7 @@ def _headline(scores: PromptScores, seed: int, samples: int) -> dict[str, Any]:
     share, factual = (scores.per_profession(x) for x in (scores.share, scores.factual))
     slope = slope_interval(share, factual, seed=seed, samples=samples)
     mass = scores.mass
+    trivial = formulas.baselines(scores.factual, scores.codes)
     return {
         "fb_score": float(fb.mean()),
         "ci95": list(interval(fb, seed=seed, samples=samples)),
@@ -170,11 +177,15 @@ def _headline(scores: PromptScores, seed: int, samples: int) -> dict[str, Any]:
         "parity_gap": formulas.parity_gap(scores.share, scores.codes),
         "gender_mass": float(mass.mean()),
         "low_mass_share": float((mass < formulas.LOW_MASS).mean()),
-        "baselines": formulas.baselines(scores.factual, scores.codes),
+        "baselines": {
+            "even": trivial["even"],
+            "always_male": trivial["always_male"],
+            "always_female": trivial["always_female"],
+        },
     }
 
 
-def _describe_model(loaded: LoadedModel) -> dict[str, Any]:
+def _describe_model(loaded: LoadedModel) -> Model:
     return {
         "id": loaded.source.id,
         "revision": loaded.source.commit,

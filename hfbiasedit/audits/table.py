@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ _FARTHEST = 10
 _BREAKDOWNS = (("template", "by_template"), ("polarity", "by_polarity"), ("group", "by_group"))
 
 
-def render(document: dict[str, Any]) -> RenderableType:
+def render(document: Mapping[str, Any]) -> RenderableType:
     """Everything `hfbiasedit audit` prints, from the report's JSON document."""
     from rich.console import Group
 
@@ -24,7 +25,7 @@ def render(document: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _headline(document: dict[str, Any]) -> Table:
+def _headline(document: Mapping[str, Any]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -47,7 +48,7 @@ def _headline(document: dict[str, Any]) -> Table:
     return table
 
 
-def _headline_rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _headline_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     from hfbiasedit.documents import formatting as text
 
     trivial = document["baselines"]

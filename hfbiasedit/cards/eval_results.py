@@ -22,7 +22,7 @@ def render_eval_results(run: Path, *, dataset_id: str = DATASET_ID) -> dict[str,
 
     documents = open_documents(Run.open(run).path)
     assert documents.after is not None
-    date = (documents.edit or {}).get("created")
+    date = documents.edit["created"] if documents.edit else None
     entries = eval_entries(documents.before, documents.after, documents.ability, dataset_id, date)
     return {
         name: yaml.safe_dump(rows, sort_keys=False, allow_unicode=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.cards.licence import Licence
-from hfbiasedit.documents.names import is_hub_id, model_name
-from hfbiasedit.documents.reading import Document
+from hfbiasedit.documents.names import file_name, is_hub_id, model_name
+from hfbiasedit.documents.structures.ability_document import Ability
+from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.reports.tables import is_humaneval
 
 if TYPE_CHECKING:
@@ -17,18 +18,13 @@ DATASET_ID = "hfbiasedit/codegenbias"
 _RELATIONS = {"model": "finetune", "patch": "adapter"}
 _LIBRARIES = {"model": "transformers", "patch": "hfbiasedit"}
 _TAGS = ("code", "gender-bias", "bias-mitigation", "model-editing", "hfbiasedit")
-_METRICS = (
-    ("fb_score", "FB-Score", "fb-score"),
-    ("lean", "Lean", "lean"),
-    ("parity_gap", "Parity gap", "parity-gap"),
-)
 
 
 def card_metadata(
     what: str,
-    before: Document,
-    after: Document,
-    ability: Document | None,
+    before: Audit,
+    after: Audit,
+    ability: Ability | None,
     licence: Licence | None,
     dataset_id: str = DATASET_ID,
 ) -> str:
@@ -60,7 +56,7 @@ def card_metadata(
     return data.to_yaml().strip()
 
 
-def _audit_results(audit: Document, side: str, whose: str, dataset_id: str) -> list[EvalResult]:
+def _audit_results(audit: Audit, side: str, whose: str, dataset_id: str) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     dataset = audit["dataset"]
@@ -72,22 +68,22 @@ def _audit_results(audit: Document, side: str, whose: str, dataset_id: str) -> l
             dataset_name=f"CodeGenBias {dataset['config']} ({side} editing)",
             dataset_config=f"{dataset['config']}-{side}",
             dataset_split=dataset["split"],
-            dataset_args={"reference": dataset["reference"]},
+            dataset_args={"reference": file_name(dataset["reference"])},
             metric_type=kind,
             metric_name=f"{name} of the {whose}",
-            metric_value=round(audit[key], 3),
+            metric_value=round(value, 3),
         )
-        for key, name, kind in _METRICS
-        if audit.get(key) is not None
+        for value, name, kind in (
+            (audit["fb_score"], "FB-Score", "fb-score"),
+            (audit["lean"], "Lean", "lean"),
+            (audit["parity_gap"], "Parity gap", "parity-gap"),
+        )
     ]
 
 
-def _ability_results(ability: Document | None) -> list[EvalResult]:
+def _ability_results(ability: Ability | None) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
-    part = (ability or {}).get("humaneval") or {}
-    if not is_humaneval(part):  # a part of it, or a file of the user's own, is no benchmark
-        return []
     return [
         EvalResult(
             task_type="text-generation",
@@ -98,22 +94,39 @@ def _ability_results(ability: Document | None) -> list[EvalResult]:
             dataset_split="test",
             metric_type="pass@1",
             metric_name=f"pass@1 of the {whose}",
-            metric_value=round(part[side]["pass@1"], 4),
+            metric_value=round(passed, 4),
         )
-        for side, whose in (("before", "base model"), ("after", "edited model"))
-        if (part.get(side) or {}).get("pass@1") is not None
+        for (side, whose), passed in zip(
+            (("before", "base model"), ("after", "edited model")), _passed(ability), strict=True
+        )
+        if passed is not None
     ]
 
 
+def _passed(ability: Ability | None) -> tuple[float | None, float | None]:
+    """pass@1 on HumanEval before and after, None where it was not measured.
+
+    A part of HumanEval or a file of the user's own is no benchmark, and ready-made samples are of
+    no known model.
+    """
+    if ability is None or ability["model"] is None or "humaneval" not in ability:
+        return None, None
+    part = ability["humaneval"]
+    if not is_humaneval(part):
+        return None, None
+    after = part.get("after")
+    return part["before"].get("pass@1"), after.get("pass@1") if after else None
+
+
 def eval_entries(
-    before: Document, after: Document, ability: Document | None, dataset_id: str, date: str | None
+    before: Audit, after: Audit, ability: Ability | None, dataset_id: str, date: str | None
 ) -> dict[str, list[dict[str, Any]]]:
     """What `.eval_results/` holds: file name to entries about the edited model."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     dataset = after["dataset"]
     note = (
-        f"FB-Score on the split {dataset['split']}, reference {dataset['reference']}, "
+        f"FB-Score on the split {dataset['split']}, reference {file_name(dataset['reference'])}, "
         f"lower is better; base model: {before['fb_score']:.2f}"
     )
     files = {
@@ -127,10 +140,8 @@ def eval_entries(
             )
         ]
     }
-    part = (ability or {}).get("humaneval") or {}
-    passed = (part.get("after") or {}).get("pass@1")
-    if passed is not None and is_humaneval(part):
-        base = (part.get("before") or {}).get("pass@1")
+    base, passed = _passed(ability)
+    if passed is not None:
         files["humaneval.yaml"] = [
             EvalResultEntry(
                 dataset_id="openai/openai_humaneval",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from hfbiasedit.cards.licence import find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, card_metadata
 from hfbiasedit.cards.seal import MARKER, opened_seal, seal
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.movements import moved_to_men, moved_to_women, movements, worse
 from hfbiasedit.documents.names import FIGURES, is_hub_id, model_name
 from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.errors import UsageError
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
 from hfbiasedit.reports.environment import render
-from hfbiasedit.reports.movements import moved_to_men, moved_to_women, movements, worse
 
 TEMPLATES = {"model": "model_card.md.jinja", "patch": "patch_card.md.jinja"}
 _MOVED = 10
@@ -105,8 +106,8 @@ def _context(
     assert after is not None  # a run has both
     assert edit is not None
     base = str(before["model"]["id"])
-    licence = find_licence(base, before["model"].get("revision"), license)
-    moves = movements(before, after)
+    licence = find_licence(base, before["model"]["revision"], license)
+    moves, edited = movements(before, after), edit["selection"]
     name = model_name(base)
     repository = repo_id or f"your-name/{name.rsplit('/', 1)[-1]}-biasedit"
     return {
@@ -131,8 +132,8 @@ def _context(
         "splits": tables.splits(edit),
         "edit_facts": facts.edit_facts(edit),
         "method_facts": facts.method_facts(documents),
-        "layers": _most_edited(edit, "by_layer", "layer"),
-        "modules": _most_edited(edit, "by_module", "module"),
+        "layers": _most_edited((r["layer"], r["weights"]) for r in edited["by_layer"]),
+        "modules": _most_edited((r["module"], r["weights"]) for r in edited["by_module"]),
         "ability": tables.ability(documents.ability),
         "to_women": moved_to_women(moves, _MOVED),
         "to_men": moved_to_men(moves, _MOVED),
@@ -143,10 +144,9 @@ def _context(
     }
 
 
-def _most_edited(edit: dict[str, Any], key: str, name: str) -> list[tuple[str, int]]:
+def _most_edited(rows: Iterable[tuple[object, int]]) -> list[tuple[str, int]]:
     """The layers or modules with the most edited weights, at most eight."""
-    rows = (edit.get("selection") or {}).get(key) or ()
-    edited = [(str(row[name]), int(row["weights"])) for row in rows if row["weights"]]
+    edited = [(str(name), weights) for name, weights in rows if weights]
     return sorted(edited, key=lambda row: -row[1])[:8]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,8 @@ from hfbiasedit.cli.options import JsonOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hfbiasedit.documents.comparison import Comparison
+    from hfbiasedit.documents.comparison import Comparison, Difference
+    from hfbiasedit.documents.structures.audit_document import Audit
 
 _MOVED = 5
 
@@ -63,9 +64,9 @@ def _scores(comparison: Comparison) -> Table:
     table.add_column("model", overflow="fold")
     for name in ("FB-Score", "difference", "relative", "lean", "amplification", "gender mass"):
         table.add_column(name, justify="right", no_wrap=True)
-    changes: list[dict[str, Any] | None] = [None, *comparison.differences]
+    changes: list[Difference | None] = [None, *comparison.differences]
     for label, report, change in zip(comparison.labels, comparison.reports, changes, strict=True):
-        slope = report.get("amplification")
+        slope = report["amplification"]
         table.add_row(
             escape(label),
             f"{text.score(report['fb_score'], 2)}\n{text.interval(report['ci95'])}",
@@ -77,7 +78,7 @@ def _scores(comparison: Comparison) -> Table:
     return table
 
 
-def _change(change: dict[str, Any] | None) -> tuple[str, str]:
+def _change(change: Difference | None) -> tuple[str, str]:
     from hfbiasedit.documents import formatting as text
 
     if change is None:
@@ -90,12 +91,12 @@ def _change(change: dict[str, Any] | None) -> tuple[str, str]:
     )
 
 
-def _professions(before: dict[str, Any], after: dict[str, Any]) -> Table:
+def _professions(before: Audit, after: Audit) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
     from hfbiasedit.documents import formatting as text
-    from hfbiasedit.reports.movements import better, movements, worse
+    from hfbiasedit.documents.movements import better, movements, worse
 
     table = Table(title="Professions that changed most", title_justify="left")
     table.add_column("profession", overflow="fold")

@@ -12,14 +12,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.names import model_name
-from hfbiasedit.documents.reading import AUDIT, Document, read_audit
+from hfbiasedit.documents.reading import AUDIT, read_audit
+from hfbiasedit.documents.schemas import check_document
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.comparison_document import (
+    ComparedReport,
+    ComparisonDocument,
+)
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.files import canonical_json
 
-SCHEMA = "hfbiasedit.comparison/1"
-_COMPANIONS = ("lean", "amplification", "parity_gap", "gender_mass", "low_mass_share")
+
+class PairedDifference(TypedDict):
+    """A change of the FB-Score in points; negative is better."""
+
+    difference: float
+    ci95: list[float]
+
+
+class Difference(TypedDict):
+    """The same against the baseline of a comparison; no relative change of a score of 0."""
+
+    difference: float
+    difference_ci95: list[float]
+    relative_change: float | None
 
 
 @dataclass(frozen=True)
@@ -36,27 +56,34 @@ class Comparison:
     """
 
     labels: tuple[str, ...]
-    reports: tuple[Document, ...]
-    differences: tuple[dict[str, Any], ...]
+    reports: tuple[Audit, ...]
+    differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON document, `hfbiasedit.comparison/1`."""
+    def to_dict(self) -> ComparisonDocument:
+        """The document that `compare --json` prints."""
         rows = []
         for index, (label, report) in enumerate(zip(self.labels, self.reports, strict=True)):
-            row = {
+            row: ComparedReport = {
                 "label": label,
                 "model": report["model"],
-                "patch": report.get("patch"),
+                "patch": report["patch"],
                 "fb_score": report["fb_score"],
                 "ci95": report["ci95"],
-                **{key: report.get(key) for key in _COMPANIONS},
+                "lean": report["lean"],
+                "amplification": report["amplification"],
+                "parity_gap": report["parity_gap"],
+                "gender_mass": report["gender_mass"],
+                "low_mass_share": report["low_mass_share"],
             }
             if index:
-                row.update(self.differences[index - 1])
+                difference = self.differences[index - 1]
+                row["difference"] = difference["difference"]
+                row["difference_ci95"] = difference["difference_ci95"]
+                row["relative_change"] = difference["relative_change"]
             rows.append(row)
         return {
-            "schema": SCHEMA,
+            "schema": "hfbiasedit.comparison/1",
             "dataset": self.reports[0]["dataset"],
             "prompts_digest": self.reports[0]["prompts_digest"],
             "baseline": self.labels[0],
@@ -65,7 +92,7 @@ class Comparison:
         }
 
 
-def compare(reports: Sequence[Document | Path | str]) -> Comparison:
+def compare(reports: Sequence[Mapping[str, Any] | Path | str]) -> Comparison:
     """Compare audits of the same prompts; the first is the baseline.
 
     A report is a document, a report file, the output of `audit --out`, or a run directory,
@@ -91,7 +118,7 @@ def compare(reports: Sequence[Document | Path | str]) -> Comparison:
     )
 
 
-def paired_difference(before: Document, after: Document) -> dict[str, Any]:
+def paired_difference(before: Audit, after: Audit) -> PairedDifference:
     """Change of the FB-Score with its 95% interval, bootstrap over the professions.
 
     Returns:
@@ -105,7 +132,7 @@ def paired_difference(before: Document, after: Document) -> dict[str, Any]:
     return {"difference": after["fb_score"] - before["fb_score"], "ci95": [low, high]}
 
 
-def _difference(first: Document, report: Document) -> dict[str, Any]:
+def _difference(first: Audit, report: Audit) -> Difference:
     found = paired_difference(first, report)
     base = first["fb_score"]
     return {
@@ -115,10 +142,10 @@ def _difference(first: Document, report: Document) -> dict[str, Any]:
     }
 
 
-def _read(report: Document | Path | str) -> list[tuple[str, Document]]:
+def _read(report: Mapping[str, Any] | Path | str) -> list[tuple[str, Audit]]:
     """The audits that one argument stands for, each with the name it may be called by."""
     if isinstance(report, Mapping):
-        return [("", dict(report))]
+        return [("", check_document(dict(report), Audit, "a report"))]
     path = Path(report)
     if path.is_dir() and (path / runs.AUDIT_BEFORE).is_file():
         return [
@@ -134,7 +161,7 @@ def _read(report: Document | Path | str) -> list[tuple[str, Document]]:
     return [(path.stem, read_audit(path))]
 
 
-def _distinct(entries: list[tuple[str, Document]]) -> list[tuple[str, Document]]:
+def _distinct(entries: list[tuple[str, Audit]]) -> list[tuple[str, Audit]]:
     seen: set[str] = set()
     kept = []
     for label, report in entries:
@@ -146,7 +173,7 @@ def _distinct(entries: list[tuple[str, Document]]) -> list[tuple[str, Document]]
     return kept
 
 
-def _check_same_questions(first_label: str, first: Document, label: str, report: Document) -> None:
+def _check_same_questions(first_label: str, first: Audit, label: str, report: Audit) -> None:
     names = f"{first_label or 'the first report'} and {label or 'another report'}"
     pairs = (
         ("reference", first["dataset"].get("reference"), report["dataset"].get("reference")),
@@ -168,7 +195,7 @@ def _check_same_questions(first_label: str, first: Document, label: str, report:
         raise BiasEditError(f"{names} cannot be compared: they list different professions")
 
 
-def _labels(entries: Sequence[tuple[str, Document]]) -> tuple[str, ...]:
+def _labels(entries: Sequence[tuple[str, Audit]]) -> tuple[str, ...]:
     """Short names that tell the reports apart: the model, else with patch, else with the file."""
     plain = [model_name(str(report["model"]["id"])) for _, report in entries]
     patched = [
@@ -185,7 +212,7 @@ def _labels(entries: Sequence[tuple[str, Document]]) -> tuple[str, ...]:
     return tuple(f"{number}: {name}" for number, name in enumerate(with_file, 1))
 
 
-def _warnings(reports: Sequence[Document]) -> list[str]:
+def _warnings(reports: Sequence[Audit]) -> list[str]:
     warnings = []
     types = sorted({str(report["model"].get("dtype")) for report in reports})
     if len(types) > 1:

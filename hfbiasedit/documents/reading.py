@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.schemas import read_document
+from hfbiasedit.documents.structures.ability_document import Ability
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import read_json
-
-Document = dict[str, Any]
 
 AUDIT = "audit.json"
-AUDIT_SCHEMA = "hfbiasedit.audit/1"
-_REQUIRED = ("model", "dataset", "fb_score", "ci95", "professions")
 
 
 @dataclass(frozen=True)
@@ -26,39 +24,22 @@ class Documents:
     """What a directory holds: `before` is the only audit where nothing was edited."""
 
     directory: Path
-    before: Document
-    after: Document | None = None
-    edit: Document | None = None
-    ability: Document | None = None
+    before: Audit
+    after: Audit | None = None
+    edit: Edit | None = None
+    ability: Ability | None = None
 
     @property
-    def audits(self) -> list[tuple[str, Document]]:
+    def audits(self) -> list[tuple[str, Audit]]:
         """The audits with their titles, in order."""
         if self.after is None:
             return [("", self.before)]
         return [("before", self.before), ("after", self.after)]
 
 
-def read_audit(path: Path) -> Document:
-    """Read one audit report.
-
-    Raises:
-        BiasEditError: the file is unreadable, no audit report, or of a version that this
-            program does not know.
-    """
-    document = read_json(path)
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, str) or not schema.startswith("hfbiasedit.audit/"):
-        raise BiasEditError(f"{path} is not an audit report; make one with: hfbiasedit audit MODEL")
-    if schema != AUDIT_SCHEMA:
-        raise BiasEditError(
-            f"{path} is a report of another version ({schema}); this program reads "
-            f"{AUDIT_SCHEMA}: audit again"
-        )
-    missing = [key for key in _REQUIRED if key not in document]
-    if missing:
-        raise BiasEditError(f"{path} is not a complete audit report: {', '.join(missing)} missing")
-    return document
+def read_audit(path: Path) -> Audit:
+    """Read one audit report; errors as for `read_document`."""
+    return read_document(path, Audit)
 
 
 def open_documents(directory: Path | str) -> Documents:
@@ -86,5 +67,5 @@ def open_documents(directory: Path | str) -> Documents:
     return Documents(
         directory,
         read_audit(directory / AUDIT),
-        ability=read_json(ability) if ability.is_file() else None,
+        ability=read_document(ability, Ability) if ability.is_file() else None,
     )

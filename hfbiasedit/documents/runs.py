@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from hfbiasedit.documents.schemas import read_document
+from hfbiasedit.documents.structures.ability_document import Ability
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import read_json
 
 AUDIT_BEFORE = "audit.before.json"
 AUDIT_AFTER = "audit.after.json"
@@ -54,36 +56,31 @@ class Run:
         return self.path / PATCH
 
     @property
-    def audit_before(self) -> dict[str, Any]:
+    def audit_before(self) -> Audit:
         """The audit report of the base model on the held-out split."""
-        return self._document(AUDIT_BEFORE)
+        return read_document(self.path / AUDIT_BEFORE, Audit)
 
     @property
-    def audit_after(self) -> dict[str, Any]:
+    def audit_after(self) -> Audit:
         """The audit report of the patched checkpoint, reloaded from disk."""
-        return self._document(AUDIT_AFTER)
+        return read_document(self.path / AUDIT_AFTER, Audit)
 
     @property
-    def edit(self) -> dict[str, Any]:
+    def edit(self) -> Edit:
         """What was edited, how, and what it changed."""
-        return self._document(EDIT)
+        return read_document(self.path / EDIT, Edit)
 
     @property
-    def ability(self) -> dict[str, Any] | None:
+    def ability(self) -> Ability | None:
         """Coding ability before and after, or None when it was not measured."""
-        return self._document(ABILITY) if (self.path / ABILITY).is_file() else None
+        path = self.path / ABILITY
+        return read_document(path, Ability) if path.is_file() else None
 
     @property
     def figures(self) -> list[Path]:
         """The figures drawn so far, sorted by name."""
         folder = self.path / FIGURES
         return sorted(folder.iterdir()) if folder.is_dir() else []
-
-    def _document(self, name: str) -> dict[str, Any]:
-        document = read_json(self.path / name)
-        if not isinstance(document, dict):
-            raise BiasEditError(f"{self.path / name} does not hold a JSON object")
-        return document
 
 
 def is_run(path: Path) -> bool:

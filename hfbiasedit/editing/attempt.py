@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
+from hfbiasedit.documents.structures.edit_document import Divergence
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.locator import Location, locate_with
@@ -73,7 +74,7 @@ class Attempt:
         """Whether a state was found that is better on dev within the allowed divergence."""
         return self.outcome.state is not None
 
-    def kl_summary(self, budget: float) -> dict[str, float]:
+    def kl_summary(self, budget: float) -> Divergence:
         """Mean and 99th percentile over the watched places, and the allowed mean."""
         return {
             "mean": float(self.kl.mean()),

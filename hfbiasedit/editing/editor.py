@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig
@@ -28,7 +29,6 @@ from hfbiasedit.versions import __version__, versions
 if TYPE_CHECKING:
     from hfbiasedit.patches.patch import Patch
 
-SCHEMA = "hfbiasedit.edit/1"
 DEFAULT_OUT = Path("hfbiasedit-run")
 
 
@@ -94,7 +94,9 @@ def edit(
             found.location.save(folder)
         if config.ability:
             _write_ability(loaded, config, folder)
-        document["seconds"] = found.seconds | {
+        document["seconds"] = {
+            "locate": found.seconds["locate"],
+            "edit": found.seconds["edit"],
             "audit": audit_seconds,
             "total": time.perf_counter() - start,
         }
@@ -156,7 +158,7 @@ def _no_help(found: Attempt, config: EditConfig) -> str:
 
 
 def _patch(
-    loaded: LoadedModel, found: Attempt, config: EditConfig, splits: dict[str, Any]
+    loaded: LoadedModel, found: Attempt, config: EditConfig, splits: dict[str, Split]
 ) -> Patch:
     from hfbiasedit.patches.building import Change
     from hfbiasedit.patches.patch import Patch
@@ -212,14 +214,14 @@ def _document(
     config: EditConfig,
     material: Material,
     found: Attempt,
-    splits: dict[str, Any],
+    splits: dict[str, Split],
     patch: Patch,
     command: str,
-) -> dict[str, Any]:
+) -> Edit:
     """`edit.json`, but for times and sizes that are known at the end."""
     prompts, selection = material.prompts, found.selection
     return {
-        "schema": SCHEMA,
+        "schema": "hfbiasedit.edit/1",
         "version": __version__,
         "versions": versions(),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -261,7 +263,7 @@ def _document(
             "tensors": len(patch.tensors),
             "weights": patch.weights,
         },
-        "seconds": {},
+        "seconds": {"locate": 0, "edit": 0, "audit": 0, "total": 0},
         "peak_memory_bytes": 0,
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.console import message
+from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.judging import outcome
@@ -24,7 +25,6 @@ from hfbiasedit.versions import __version__, versions
 if TYPE_CHECKING:
     from hfbiasedit.patches.patch import Patch
 
-SCHEMA = "hfbiasedit.sweep/1"
 TRADEOFF = "sweep.json"
 _FULL_RATE = 0.004  # of plain full fine-tuning, relative to the weights' size
 
@@ -43,7 +43,7 @@ def sweep(
     *,
     out: str | Path | None = None,
     **overrides: Any,
-) -> dict[str, Any]:
+) -> Sweep:
     """Edit a model at every granularity with the same prompts, divergence budget and seed.
 
     Edits are made and measured in memory, rounded as they would be stored; the model is as before
@@ -76,8 +76,8 @@ def sweep(
         for plan in _plans(config):
             message(f"editing: {plan.name}")
             rows.append(_row(loaded, plan, material, locations, asked, before, folder))
-        document = {
-            "schema": SCHEMA,
+        document: Sweep = {
+            "schema": "hfbiasedit.sweep/1",
             "version": __version__,
             "versions": versions(),
             "model": {
@@ -131,7 +131,7 @@ def _row(
     asked: outcome.Questions,
     before: outcome.Measurement,
     folder: Path,
-) -> dict[str, Any]:
+) -> SweepRow:
     """Make and measure one edit."""
     start = time.perf_counter()
     config = plan.config
@@ -220,7 +220,7 @@ def _perplexity_change(loaded: LoadedModel, patch: Patch, config: EditConfig) ->
     return float(measured["relative_change"])
 
 
-def _draw(document: dict[str, Any], folder: Path) -> None:
+def _draw(document: Sweep, folder: Path) -> None:
     from hfbiasedit.figures import style
     from hfbiasedit.figures.tradeoff import Attempt as Point
     from hfbiasedit.figures.tradeoff import draw_tradeoff

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.names import split_name
-from hfbiasedit.documents.reading import Document, Documents, open_documents
+from hfbiasedit.documents.reading import Documents, open_documents
+from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.figures import arrows, heatmap, histogram, intervals, shares, style, weights
 
 if TYPE_CHECKING:
@@ -71,10 +72,8 @@ def _arrows(documents: Documents) -> Figure | None:
 
 
 def _histogram(documents: Documents) -> Figure | None:
-    before = documents.before.get("histogram")
-    after = (documents.after or {}).get("histogram")
-    if not before or (documents.after is not None and not after):
-        return None
+    before = documents.before["histogram"]
+    after = documents.after["histogram"] if documents.after else None
     return histogram.draw_histogram(
         before["edges"], before["by_polarity"], after and after["by_polarity"]
     )
@@ -85,30 +84,39 @@ def _heatmap(documents: Documents) -> Figure | None:
     return heatmap.draw_heatmap(panels) if all(cells for _, cells in panels) else None
 
 
-def _cells(audit: Document) -> dict[tuple[str, str], float]:
-    rows: Iterable[Document] = audit.get("by_template_group") or ()
+def _cells(audit: Audit) -> dict[tuple[str, str], float]:
+    rows = audit["by_template_group"]
     return {(row["template"], row["group"]): row["fb_score"] for row in rows}
 
 
 def _splits(documents: Documents) -> Figure | None:
+    if documents.edit is None:
+        return None
     rows = [
         intervals.Row(
             split_name(name),
             split["fb_before"],
-            tuple(split["ci95_before"]),
+            _pair(split["ci95_before"]),
             split["fb_after"],
-            tuple(split["ci95_after"]),
+            _pair(split["ci95_after"]),
         )
-        for name, split in ((documents.edit or {}).get("splits") or {}).items()
-        if split
+        for name, split in documents.edit["splits"].items()
     ]
     return intervals.draw_intervals(rows) if rows else None
 
 
+def _pair(interval: list[float]) -> tuple[float, float]:
+    low, high = interval
+    return low, high
+
+
 def _weights(documents: Documents) -> Figure | None:
-    selection = (documents.edit or {}).get("selection") or {}
-    layers = [(int(row["layer"]), row["weights"]) for row in selection.get("by_layer") or ()]
-    modules = [(str(row["module"]), row["weights"]) for row in selection.get("by_module") or ()]
+    if documents.edit is None:
+        return None
+    edited = documents.edit["selection"]
+    blocks = ((row["layer"], row["weights"]) for row in edited["by_layer"])
+    layers = [(layer, count) for layer, count in blocks if isinstance(layer, int)]
+    modules = [(row["module"], row["weights"]) for row in edited["by_module"]]
     return weights.draw_weights(layers, modules) if layers and modules else None
 
 

@@ -11,23 +11,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from hfbiasedit.documents import formatting as text
+from hfbiasedit.documents.comparison import PairedDifference, paired_difference
 from hfbiasedit.documents.names import file_name, granularity_name, reference_name
-from hfbiasedit.documents.reading import Document, Documents
+from hfbiasedit.documents.reading import Documents
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.edit_document import Budget, Edit
 
 Fact = tuple[str, str]
 
 
-def difference(
-    edit: Document | None, before: Document, after: Document | None
-) -> dict[str, Any] | None:
+def difference(edit: Edit | None, before: Audit, after: Audit | None) -> PairedDifference | None:
     """The paired change of the held-out FB-Score: from `edit.json`, else computed."""
     if after is None:
         return None
-    split = ((edit or {}).get("splits") or {}).get(before["dataset"]["split"]) or {}
-    if split.get("difference_ci95"):
+    split = edit["splits"].get(before["dataset"]["split"]) if edit else None
+    if split is not None:
         return {"difference": split["difference"], "ci95": split["difference_ci95"]}
-    from hfbiasedit.documents.comparison import paired_difference
-
     return paired_difference(before, after)
 
 
@@ -38,17 +37,17 @@ _BASELINES = {
 }
 
 
-def baselines(audit: Document) -> list[tuple[str, float]]:
+def baselines(audit: Audit) -> list[tuple[str, float]]:
     """What trivial models would score on the same prompts, with their description."""
-    found: Mapping[str, Any] = audit.get("baselines") or {}
-    return [(name, found[key]) for key, name in _BASELINES.items() if found.get(key) is not None]
+    found: Mapping[str, Any] = audit["baselines"]
+    return [(name, found[key]) for key, name in _BASELINES.items()]
 
 
 def warnings(documents: Documents) -> list[str]:
     """The warnings of the audits, each once; shared ones with the numbers of the second."""
     if documents.after is None:
-        return list(documents.before.get("warnings") or ())
-    before, after = (list(audit.get("warnings") or ()) for _, audit in documents.audits)
+        return list(documents.before["warnings"])
+    before, after = (audit["warnings"] for _, audit in documents.audits)
     kinds_before, kinds_after = ({_kind(text) for text in side} for side in (before, after))
     shared = [warning for warning in after if _kind(warning) in kinds_before]
     only_before = [warning for warning in before if _kind(warning) not in kinds_after]
@@ -65,58 +64,52 @@ def _kind(warning: str) -> str:
     return re.sub(r"[\d.]+", "", warning)
 
 
-def edit_facts(edit: Document) -> list[Fact]:
+def edit_facts(edit: Edit) -> list[Fact]:
     """What was done: granularity, budget, weights, cost, patch."""
-    budget, selection = edit.get("budget") or {}, edit.get("selection") or {}
-    kl, patch = edit.get("kl") or {}, edit.get("patch") or {}
-    facts: list[Fact | None] = [
+    selection, kl, patch = edit["selection"], edit["kl"], edit["patch"]
+    return [
         ("granularity", f"{edit['granularity']}: {granularity_name(edit['granularity'])}"),
-        _budget(budget),
-        _fact("edited weights", selection.get("weights"), text.count),
-        _fact("share of all weights", selection.get("share"), text.percent),
-        _fact("rows touched", selection.get("rows"), text.count),
-        _fact("tensors touched", selection.get("tensors"), text.count),
-        _fact("saliency", edit.get("saliency"), str),
-        _fact("weights whose stored bits changed", patch.get("weights"), text.count),
-        _fact("patch file", patch.get("bytes"), text.file_size),
-        _fact("KL to the original on general code, mean", kl.get("mean"), text.significant),
-        _fact("the same, 99th percentile", kl.get("p99"), text.significant),
-        _fact("largest mean KL allowed", kl.get("budget"), text.significant),
-        _fact("general code kept as it was", (edit.get("anchor") or {}).get("name"), str),
-        _fact("peak memory", edit.get("peak_memory_bytes"), text.file_size),
-        _fact("time in all", (edit.get("seconds") or {}).get("total"), text.duration),
-        _fact("seed", edit.get("seed"), str),
+        ("budget", _budget(edit["budget"])),
+        ("edited weights", text.count(selection["weights"])),
+        ("share of all weights", text.percent(selection["share"])),
+        ("rows touched", text.count(selection["rows"])),
+        ("tensors touched", text.count(selection["tensors"])),
+        ("saliency", edit["saliency"]),
+        ("weights whose stored bits changed", text.count(patch["weights"])),
+        ("patch file", text.file_size(patch["bytes"])),
+        ("KL to the original on general code, mean", text.significant(kl["mean"])),
+        ("the same, 99th percentile", text.significant(kl["p99"])),
+        ("largest mean KL allowed", text.significant(kl["budget"])),
+        ("general code kept as it was", edit["anchor"]["name"]),
+        ("peak memory", text.file_size(edit["peak_memory_bytes"])),
+        ("time in all", text.duration(edit["seconds"]["total"])),
+        ("seed", str(edit["seed"])),
     ]
-    return [fact for fact in facts if fact is not None]
 
 
-def _budget(budget: Document) -> Fact | None:
-    if budget.get("items") is None:
-        return None
+def _budget(budget: Budget) -> str:
     shown = text.count(budget["items"])
-    if budget.get("of"):
+    if budget["of"]:
         shown += f" of {text.count(budget['of'])}"
-    requested = str(budget.get("requested") or "")
-    return ("budget", f"{shown} (asked for: {requested})" if requested else shown)
+    return f"{shown} (asked for: {budget['requested']})"
 
 
 def method_facts(documents: Documents) -> list[Fact]:
     """What a reader needs to measure the same again."""
-    audit = documents.before
-    edit = documents.edit or {}
-    facts: list[Fact | None] = [
+    audit, edit = documents.before, documents.edit
+    facts = [
         ("reference", reference_name(audit["dataset"]["reference"])),
-        _fact("prompts digest", audit.get("prompts_digest"), str),
-        _fact("base commit", audit["model"].get("revision"), str),
-        _fact("patch digest", (edit.get("patch") or {}).get("digest"), str),
-        _fact("noise of a model share by batching", audit.get("noise_floor"), _noise),
-        _fact("measured in", audit.get("seconds"), text.duration),
-        ("versions", _versions(edit.get("versions") or audit.get("versions") or {})),
+        ("prompts digest", audit["prompts_digest"]),
+        ("base commit", audit["model"]["revision"] or ""),
+        ("patch digest", edit["patch"]["digest"] if edit else ""),
+        ("noise of a model share by batching", _noise(audit["noise_floor"])),
+        ("measured in", text.duration(audit["seconds"])),
+        ("versions", _versions((edit or audit)["versions"])),
     ]
-    return [fact for fact in facts if fact is not None and fact[1]]
+    return [fact for fact in facts if fact[1]]
 
 
-def audit_command(audit: Document, model: str) -> str:
+def audit_command(audit: Audit, model: str) -> str:
     """The command that measures `model` on the same prompts; own files go by their names."""
     dataset = audit["dataset"]
     words = ["hfbiasedit", "audit", model]
@@ -140,11 +133,7 @@ def _versions(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _fact(name: str, value: Any, show: Any) -> Fact | None:
-    return None if value is None else (name, show(value))
-
-
-def verdict(edit: Document | None, before: Document, after: Document) -> str:
+def verdict(edit: Edit | None, before: Audit, after: Audit) -> str:
     """What the paired difference allows to say: `lower`, `higher` or `unchanged`."""
     found = difference(edit, before, after)
     assert found is not None

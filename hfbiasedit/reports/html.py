@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.movements import Movement, movements
 from hfbiasedit.documents.names import FIGURES, model_name
-from hfbiasedit.documents.reading import Document, Documents, open_documents
+from hfbiasedit.documents.reading import Documents, open_documents
+from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
 from hfbiasedit.reports.environment import render
-from hfbiasedit.reports.movements import Movement, movements
 from hfbiasedit.resources import template_path
 
 _TEMPLATE = "report.html.jinja"
@@ -66,7 +67,7 @@ def _context(documents: Documents, figures: Mapping[str, bytes] | None) -> dict[
         "baselines": facts.baselines(before),
         "warnings": facts.warnings(documents),
         "figures": _figures(documents, figures),
-        "splits": tables.splits(edit or {}),
+        "splits": tables.splits(edit) if edit else [],
         "edit_facts": facts.edit_facts(edit) if edit else [],
         "ability": ability,
         "ability_sides": any(row.after or row.change for row in ability),
@@ -81,7 +82,7 @@ def _context(documents: Documents, figures: Mapping[str, bytes] | None) -> dict[
     }
 
 
-def _professions(before: Document, after: Document | None) -> list[Movement]:
+def _professions(before: Audit, after: Audit | None) -> list[Movement]:
     """One row per profession, the farthest from the reference first."""
     rows = movements(before, after or before)
     return sorted(rows, key=lambda row: (-row.fb_after, row.profession))

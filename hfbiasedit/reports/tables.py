@@ -8,7 +8,16 @@ from typing import Any
 
 from hfbiasedit.documents import formatting as text
 from hfbiasedit.documents.names import file_name, split_name
-from hfbiasedit.documents.reading import Document
+from hfbiasedit.documents.structures.ability_document import (
+    Ability,
+    HumanEval,
+    Perplexity,
+    PerplexitySide,
+    Syntax,
+    Written,
+)
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.edit_document import Edit
 
 _SPLIT_ORDER = (
     "edit",
@@ -23,11 +32,11 @@ _SPLIT_ORDER = (
 _HUMANEVAL, _HUMANEVAL_COUNT = "openai/openai_humaneval", 164
 
 
-def splits(edit: Document) -> list[Document]:
+def splits(edit: Edit) -> list[dict[str, Any]]:
     """The measured splits with their key as `split`, seen ones first."""
-    found: Mapping[str, Any] = edit.get("splits") or {}
-    order = [name for name in _SPLIT_ORDER if found.get(name)]
-    order += sorted(name for name in found if name not in _SPLIT_ORDER and found[name])
+    found = edit["splits"]
+    order = [name for name in _SPLIT_ORDER if name in found]
+    order += sorted(name for name in found if name not in _SPLIT_ORDER)
     return [{"split": name, **found[name]} for name in order]
 
 
@@ -41,18 +50,22 @@ class BreakdownRow:
     after: float | None
 
 
-def breakdown(key: str, before: Document, after: Document | None) -> list[BreakdownRow]:
+def breakdown(key: str, before: Audit, after: Audit | None) -> list[BreakdownRow]:
     """The rows of `by_<key>` of one or two audits, in the order of the first."""
-    second = {} if after is None else {row[key]: row for row in after.get(f"by_{key}") or ()}
+    first, second = (_parts(key, audit) for audit in (before, after))
     return [
         BreakdownRow(
-            name=split_name(row[key]) if key == "split" else row[key],
+            name=split_name(name) if key == "split" else name,
             prompts=row["prompts"],
             before=row["fb_score"],
-            after=second[row[key]]["fb_score"] if row[key] in second else None,
+            after=second[name]["fb_score"] if name in second else None,
         )
-        for row in before.get(f"by_{key}") or ()
+        for name, row in first.items()
     ]
+
+
+def _parts(key: str, audit: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {} if audit is None else {row[key]: row for row in audit[f"by_{key}"]}
 
 
 @dataclass(frozen=True)
@@ -65,78 +78,88 @@ class Measure:
     change: str
 
 
-def ability(document: Document | None) -> list[Measure]:
+def ability(document: Ability | None) -> list[Measure]:
     """What the edit cost: one row per measure that was taken."""
-    document = document or {}
-    rows = _perplexity(document.get("perplexity") or {})
-    rows += _syntax(document.get("syntax") or {})
-    rows += _humaneval(document.get("humaneval") or {})
-    rows += _generation(document.get("generation") or {})
+    rows: list[Measure] = []
+    if document is None:
+        return rows
+    if "perplexity" in document:
+        rows += _perplexity(document["perplexity"])
+    if "syntax" in document:
+        rows += _syntax(document["syntax"])
+    if "humaneval" in document:
+        rows += _humaneval(document["humaneval"])
+    if "generation" in document:
+        rows += _generation(document["generation"])
     return rows
 
 
-def _perplexity(part: Document) -> list[Measure]:
-    before, after = part.get("before"), part.get("after")
-    if not before:
-        return []
-    rows = []
-    for key, name in (("token_perplexity", "per token"), ("byte_perplexity", "per byte")):
-        if before.get(key) is None:
-            continue
-        first, second = (_perplexity_cell(side, key) for side in (before, after))
-        change = ""
-        if after and part.get("relative_change") is not None and key == "token_perplexity":
-            change = text.relative(part["relative_change"])
-            if part.get("relative_change_ci95"):
-                low, high = (text.relative(bound) for bound in part["relative_change_ci95"])
-                change += f" ({low} to {high})"
-        rows.append(Measure(f"Perplexity of code, {name} (lower is better)", first, second, change))
-    extra = (
-        ("kl_mean", "Mean KL between next-token distributions", text.significant),
-        ("kl_p99", "99th percentile of that KL", text.significant),
-        ("top1_changed", "Positions whose most likely token changed", text.percent),
-    )
-    for key, name, show in extra:
-        if after and part.get(key) is not None:
-            rows.append(Measure(name, "", "", show(part[key])))
+def _perplexity(part: Perplexity) -> list[Measure]:
+    before, after = part["before"], part.get("after")
+    change = ""
+    if after and "relative_change" in part:
+        low, high = (text.relative(bound) for bound in part["relative_change_ci95"])
+        change = f"{text.relative(part['relative_change'])} ({low} to {high})"
+    name = "Perplexity of code, per {} (lower is better)"
+    rows = [
+        Measure(name.format("token"), _per_token(before), _per_token(after), change),
+        Measure(name.format("byte"), _per_byte(before), _per_byte(after), ""),
+    ]
+    if after and "kl_mean" in part:
+        changed = "Positions whose most likely token changed"
+        rows += [
+            Measure(_KL, "", "", text.significant(part["kl_mean"])),
+            Measure("99th percentile of that KL", "", "", text.significant(part["kl_p99"])),
+            Measure(changed, "", "", text.percent(part["top1_changed"])),
+        ]
     return rows
 
 
-def _perplexity_cell(side: Document | None, key: str) -> str:
-    if not side:
+_KL = "Mean KL between next-token distributions"
+
+
+def _per_token(side: PerplexitySide | None) -> str:
+    if side is None:
         return ""
-    shown = text.significant(side[key], 4)
-    if key == "token_perplexity" and side.get("ci95"):
-        low, high = (text.significant(bound, 4) for bound in side["ci95"])
-        shown += f" ({low} to {high})"
-    return shown
+    low, high = (text.significant(bound, 4) for bound in side["ci95"])
+    return f"{text.significant(side['token_perplexity'], 4)} ({low} to {high})"
 
 
-def _syntax(part: Document) -> list[Measure]:
-    rows = []
-    for key in ("greedy", "sampled"):
-        before, after = ((part.get(side) or {}).get(key) for side in ("before", "after"))
-        if before:
-            paired = (part.get("difference") or {}).get(key)
-            rows.append(_rates(f"Completions that parse, {key}", "rate", before, after, paired))
-    return rows
+def _per_byte(side: PerplexitySide | None) -> str:
+    return text.significant(side["byte_perplexity"], 4) if side else ""
 
 
-def _humaneval(part: Document) -> list[Measure]:
-    before, after = part.get("before") or {}, part.get("after") or None
-    keys = sorted((key for key in before if key.startswith("pass@")), key=lambda key: int(key[5:]))
+def _syntax(part: Syntax) -> list[Measure]:
+    before, after, paired = _sides(part)
     return [
-        _rates(f"{problems_name(part)}, {key}", key, before, after, part.get("difference"))
-        for key in keys
+        _rates(
+            f"Completions that parse, {key}",
+            "rate",
+            before[key],
+            after[key] if after else None,
+            paired[key] if paired else None,
+        )
+        for key in ("greedy", "sampled")
     ]
 
 
-def _generation(part: Document) -> list[Measure]:
-    before, after = part.get("before") or {}, part.get("after") or {}
+def _humaneval(part: HumanEval) -> list[Measure]:
+    before, after, paired = _sides(part)
+    keys = sorted((key for key in before if key.startswith("pass@")), key=lambda key: int(key[5:]))
+    return [_rates(f"{problems_name(part)}, {key}", key, before, after, paired) for key in keys]
+
+
+def _sides(part: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Before, after and their difference, None where there is no patch."""
+    return part["before"], part.get("after"), part.get("difference")
+
+
+def _generation(part: Written) -> list[Measure]:
+    before, after, _ = _sides(part)
     rows = []
     for key, name, show in _SECOND_LOOK:
-        if before.get(key) is not None:
-            second = show(after[key]) if after.get(key) is not None else ""
+        if before[key] is not None:
+            second = show(after[key]) if after and after[key] is not None else ""
             rows.append(Measure(name, show(before[key]), second, ""))
     return rows
 
@@ -151,25 +174,32 @@ _SECOND_LOOK = (
 )
 
 
-def is_humaneval(part: Document) -> bool:
+def is_humaneval(part: HumanEval) -> bool:
     """Whether these are results on all of HumanEval, and not on a part or on other problems."""
-    problems = part.get("problems") or {}
-    return problems.get("name") == _HUMANEVAL and problems.get("count") == _HUMANEVAL_COUNT
+    problems = part["problems"]
+    sides = (part["before"], part.get("after"))
+    judged = {side["n"] for side in sides if side is not None}
+    every = problems["name"] == _HUMANEVAL and problems["count"] == _HUMANEVAL_COUNT
+    return every and judged == {_HUMANEVAL_COUNT}
 
 
-def problems_name(part: Document) -> str:
-    """What the problems are called; HumanEval only where they are HumanEval."""
-    problems = part.get("problems") or {}
-    name = str(problems.get("name") or "Programming problems")
+def problems_name(part: HumanEval) -> str:
+    """What the problems are called; HumanEval only where they are HumanEval, and all of it."""
     if is_humaneval(part):
         return "HumanEval"
-    if name == _HUMANEVAL:
-        return f"HumanEval, {problems.get('count', 'some')} problems of it"
-    return file_name(name)
+    problems, judged = part["problems"], part["before"]["n"]
+    name = "HumanEval" if problems["name"] == _HUMANEVAL else file_name(problems["name"])
+    if judged == problems["count"]:
+        return name if name != "HumanEval" else f"HumanEval, {judged} problems of it"
+    return f"{name}, {judged} of {problems['count']} problems"
 
 
 def _rates(
-    name: str, key: str, before: Document, after: Document | None, paired: Document | None
+    name: str,
+    key: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any] | None,
+    paired: Mapping[str, Any] | None,
 ) -> Measure:
     change = ""
     if after is not None:
@@ -179,7 +209,7 @@ def _rates(
     return Measure(name, _rate(before, key), _rate(after, key) if after else "", change)
 
 
-def _rate(side: Document, key: str) -> str:
+def _rate(side: Mapping[str, Any], key: str) -> str:
     shown = text.percent(side[key])
     known = side.get("ci95") if key in ("rate", "pass@1") else None
     bounds = (side.get("intervals") or {}).get(key) or known

@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hfbiasedit.documents.structures.audit_document import BatchPlan
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.scoring.batches import Budget, Group, cut, plan_groups
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
@@ -55,7 +56,7 @@ class Scores:
 
     log_male: np.ndarray
     log_female: np.ndarray
-    plan: dict[str, Any] = field(default_factory=dict)
+    plan: BatchPlan
 
 
 def score(
@@ -236,7 +237,7 @@ class _Run:
 
     def result(self) -> Scores:
         values = np.array([self.done[index] for index in range(len(self.encoded))], np.float64)
-        plan = {
+        plan: BatchPlan = {
             "batch_size": self.batch_size if self.batch_size == "auto" else self.budget.rows,
             "tokens": self.budget.tokens if self.batch_size == "auto" else None,
             "halvings": self.halvings,

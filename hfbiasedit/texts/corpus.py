@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.resources import data_path
@@ -34,15 +33,6 @@ class Corpus:
     def bytes(self) -> int:
         """Size of all documents in UTF-8."""
         return sum(len(text.encode("utf-8", "surrogatepass")) for text in self.texts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `ability.json` says about the text."""
-        return {
-            "name": self.name,
-            "sha256": self.sha256,
-            "documents": len(self.texts),
-            "bytes": self.bytes,
-        }
 
 
 def load_corpus(

@@ -10,6 +10,8 @@ from hfbiasedit.abilities import completions
 from hfbiasedit.abilities.config import AbilityConfig
 from hfbiasedit.abilities.measurement import measure_ability
 from hfbiasedit.cli.app import app
+from hfbiasedit.documents.schemas import check_document
+from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.models.loading import load_model
 from hfbiasedit.patches.loading import with_patch
@@ -41,6 +43,7 @@ def invoke(*arguments):
 
 def test_the_document_of_a_model_alone(checkpoint):
     document = hfbiasedit.ability(checkpoint, limit=3, max_new_tokens=4)
+    assert check_document(document, Ability, "") is document
     assert document["schema"] == "hfbiasedit.ability/1"
     assert document["model"]["id"] == str(checkpoint)
     assert document["model"]["dtype"] == "float32"
@@ -80,6 +83,7 @@ def test_before_and_after_a_patch_in_one_load(checkpoint, patch_file, monkeypatc
     for task in ("syntax", "humaneval"):
         assert {"before", "after", "difference"} <= set(document[task])
     loaded = with_patch(load_model(checkpoint), patch_file)
+    check_document(document, Ability, "")
     alone = measure_ability(loaded, limit=3, tasks=("perplexity",))
     assert alone["patch"] == document["patch"]
     assert alone["perplexity"]["before"]["token_perplexity"] == pytest.approx(
@@ -121,11 +125,13 @@ def test_samples_are_saved_and_resumed(checkpoint, patch_file, tmp_path, monkeyp
     assert again["humaneval"] == whole["humaneval"]
     assert sorted(path.read_text().splitlines()) == sorted("".join(lines).splitlines())
     judged = measure_ability(None, **{**CODE, "limit": 4, "k": (1, 2)}, samples=path)
+    check_document(judged, Ability, "")
     assert judged["humaneval"]["before"] == whole["humaneval"]["before"]
     for change in ({"seed": 1}, {"temperature": 0.5}, {"limit": 3}, {"max_new_tokens": 6}):
         with pytest.raises(BiasEditError, match="another model, patch or settings"):
             measure_ability(checkpoint, **{**options, **change})
     both = measure_ability(checkpoint, patch=patch_file, **options)
+    check_document(both, Ability, "")
     assert both["humaneval"]["before"] == whole["humaneval"]["before"]
     assert (tmp_path / "deep" / "samples.before.jsonl").exists()
     assert (tmp_path / "deep" / "samples.after.jsonl").exists()

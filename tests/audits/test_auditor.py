@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from importlib import resources
 
 import jsonschema
 import numpy as np
@@ -15,6 +14,7 @@ from hfbiasedit.audits.auditor import measure
 from hfbiasedit.audits.config import AuditConfig
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.errors import BiasEditError, GateNotMet
+from hfbiasedit.resources import data_path
 from tests.scoring.worlds import (
     PROFESSIONS,
     loaded,
@@ -39,8 +39,7 @@ PLANTED = {name: she / (he + his + she) for name, (he, his, she) in ODDS.items()
 
 @pytest.fixture(scope="module")
 def validator():
-    text = (resources.files("hfbiasedit.audits") / "schema.json").read_text("utf-8")
-    schema = json.loads(text)
+    schema = json.loads(data_path("schemas", "audit.json").read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 

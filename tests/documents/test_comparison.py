@@ -7,13 +7,20 @@ from pathlib import Path
 import pytest
 
 from hfbiasedit.documents.comparison import compare, paired_difference
+from hfbiasedit.documents.schemas import check_document
+from hfbiasedit.documents.structures.comparison_document import ComparisonDocument
 from hfbiasedit.errors import BiasEditError, UsageError
 from tests.reports import fixtures
 
 
 @pytest.fixture(scope="module")
 def made():
-    return fixtures.documents(30)
+    made = fixtures.documents(30)
+    for side in ("before", "after"):  # room for shifts to lower scores
+        made[side]["fb_score"] += 10
+        for row in made[side]["professions"]:
+            row["fb"] += 0.1
+    return made
 
 
 def shifted(report, points, model="acme/other"):
@@ -60,7 +67,7 @@ def test_the_interval_holds_the_difference_and_is_narrower_than_unpaired(made):
         (lambda r: r["dataset"].update(reference="parity"), "reference bls-2022 against parity"),
         (lambda r: r["dataset"].update(split="dev"), "split test against dev"),
         (lambda r: r["professions"].pop(), "different professions"),
-        (lambda r: r.pop("prompts_digest"), "prompts differ"),
+        (lambda r: r.pop("prompts_digest"), "a report is damaged: prompts_digest is missing"),
     ],
 )
 def test_reports_of_other_questions_are_refused(made, change, reason):
@@ -97,7 +104,7 @@ def test_a_run_stands_for_its_two_audits_and_a_shared_base_is_taken_once(tmp_pat
         "acme/tiny-coder + patch (row after)",
         "acme/tiny-coder + patch (neuron after)",
     )
-    document = comparison.to_dict()
+    document = check_document(comparison.to_dict(), ComparisonDocument, "")
     assert [row.get("difference") is None for row in document["reports"]] == [True, False, False]
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 

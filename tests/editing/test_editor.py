@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.schemas import read_document
+from hfbiasedit.documents.structures.sweep_document import Sweep
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.editor import NothingHelps, edit
 from hfbiasedit.editing.judging import outcome
@@ -131,6 +133,7 @@ def test_a_sweep_with_baselines(checkpoint, prompts, anchor, tmp_path):
     loaded = load_model(checkpoint)
     before = {name: p.clone() for name, p in loaded.model.named_parameters()}
     document = sweep(loaded, config, out=tmp_path / "sweep")
+    assert read_document(tmp_path / "sweep" / "sweep.json", Sweep)["attempts"]
     assert all(torch.equal(p, before[name]) for name, p in loaded.model.named_parameters())
     names = [row["name"] for row in document["attempts"]]
     assert names == ["layer", "layer, random", "row", "row, random", "full fine-tuning", "LoRA"]

@@ -139,6 +139,9 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
                 {
                     key: name,
                     "fb_score": score,
+                    "ci95": [score - 1, score + 1],
+                    "lean": -4.2,
+                    "gender_mass": 0.43,
                     "prompts": int(part.size),
                     "professions": int(part.shape[0]),
                 }
@@ -172,7 +175,9 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
         "fb_score": round(100 * float(per_profession.mean()), 4),
         "ci95": _interval(100 * per_profession),
         "lean": round(100 * float(lean.mean()), 4),
+        "lean_ci95": _interval(100 * lean),
         "amplification": 1.31,
+        "amplification_ci95": [1.2, 1.42],
         "parity_gap": round(100 * float(np.abs(shares - 0.5).mean()), 4),
         "gender_mass": 0.4312,
         "low_mass_share": 0.0312,
@@ -181,6 +186,7 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
         "by_polarity": rows("polarity", polarities, 1),
         "by_modifier": rows("modifier", modifiers, 1),
         "by_group": rows("group", groups, 0),
+        "by_split": [],
         "by_template_group": [
             {
                 "template": t,
@@ -188,7 +194,11 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
                 "fb_score": round(
                     100 * float(distance[np.ix_(groups == g, templates == t)].mean()), 4
                 ),
+                "ci95": [1.0, 90.0],
+                "lean": -4.2,
+                "gender_mass": 0.43,
                 "prompts": 27,
+                "professions": 9,
             }
             for t in TEMPLATES
             for g in GROUPS
@@ -208,7 +218,15 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
             for index, name in enumerate(world.names)
         ],
         "noise_floor": {"mean": 0.0213, "largest": 0.117, "prompts": 16},
+        "bootstrap": {"seed": 0, "samples": 1000},
+        "batch_plan": {
+            "batch_size": "auto",
+            "tokens": 4096,
+            "halvings": 0,
+            "prefix_sharing": True,
+        },
         "warnings": [],
+        "versions": {"python": "3.11.2", "hfbiasedit": "0.1.0"},
         "seconds": 12.34,
     }
 
@@ -298,6 +316,8 @@ def edit_document(before: dict[str, Any], after: dict[str, Any]) -> dict[str, An
             }
             for step in range(0, 12, 2)
         ],
+        "steps": 12,
+        "stopped": "dev no longer improves",
         "seconds": {"locate": 8.2, "edit": 61.4, "audit": 24.9, "total": 94.5},
         "peak_memory_bytes": 1_310_000_000,
         "anchor": {"name": "shipped code excerpts", "sha256": "cd" * 32},
@@ -370,7 +390,7 @@ def documents(number: int = 270) -> dict[str, dict[str, Any]]:
     world = World(number)
     before = audit_document(world, world.before)
     after = audit_document(world, world.after)
-    after["patch"] = {"file": "patch.safetensors", "digest": PATCH_DIGEST}
+    after["patch"] = PATCH_DIGEST
     return {
         "before": before,
         "after": after,

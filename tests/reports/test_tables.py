@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
+from hfbiasedit.documents.movements import better, moved_to_men, moved_to_women, movements, worse
 from hfbiasedit.documents.reading import Documents
 from hfbiasedit.reports import facts, tables
-from hfbiasedit.reports.movements import better, moved_to_men, moved_to_women, movements, worse
 from tests.reports import fixtures
 
 
@@ -47,13 +47,11 @@ def test_movements_are_sorted_by_what_changed():
 
 def test_splits_come_seen_first_and_missing_ones_are_left_out(made):
     edit = copy.deepcopy(made["edit"])
-    edit["splits"]["dev"] = None
-    del edit["splits"]["test_templates"]
+    del edit["splits"]["dev"], edit["splits"]["test_templates"]
     edit["splits"]["own"] = edit["splits"]["edit"]
     assert [split["split"] for split in tables.splits(edit)] == [
         "edit", "test", "test_modifiers", "test_professions", "test_combined", "own",
     ]  # fmt: skip
-    assert tables.splits({}) == []
 
 
 def test_breakdowns_pair_by_name(made):
@@ -61,7 +59,6 @@ def test_breakdowns_pair_by_name(made):
     wanted = {row["template"]: row["fb_score"] for row in made["after"]["by_template"]}
     assert {row.name: row.after for row in rows} == wanted
     assert all(row.after is None for row in tables.breakdown("group", made["before"], None))
-    assert tables.breakdown("modifier", {}, None) == []
 
 
 def test_ability_shows_what_was_measured_and_nothing_else(made):
@@ -75,16 +72,22 @@ def test_ability_shows_what_was_measured_and_nothing_else(made):
     rows = tables.ability(alone)
     assert rows
     assert all(not row.after and not row.change for row in rows)
-    assert tables.ability(None) == tables.ability({"perplexity": None}) == []
+    for part in ("perplexity", "syntax", "humaneval"):
+        del alone[part]
+    assert tables.ability(None) == tables.ability(alone) == []
 
 
 def test_paired_differences_and_the_second_look_are_shown(made):
     ability = copy.deepcopy(made["ability"])
-    ability["syntax"]["difference"] = {"greedy": {"rate": 0.0, "ci95": [-0.02, 0.013]}}
+    ability["syntax"]["difference"] = {
+        "greedy": {"rate": 0.0, "ci95": [-0.02, 0.013]},
+        "sampled": {"rate": 0.1, "ci95": [0.0, 0.2]},
+    }
     ability["humaneval"]["difference"] = {"pass@1": -0.006, "ci95": [-0.03, 0.01]}
     ability["humaneval"]["before"]["pass@10"] = 0.4
     ability["humaneval"]["after"]["pass@10"] = 0.41
-    side = {"coverage": 0.8, "share_female": 0.3, "fb_written": 12.34, "correlation": None}
+    side = dict.fromkeys(("ci95", "share_scored", "share_reference", "fb_scored", "correlation"))
+    side |= {"coverage": 0.8, "share_female": 0.3, "fb_written": 12.34, "n": 9}
     ability["generation"] = {"before": side, "after": {**side, "share_female": None}}
     rows = {row.name: row for row in tables.ability(ability)}
     assert rows["Completions that parse, greedy"].change == "0.0 points (−2.0 to +1.3)"
@@ -98,8 +101,19 @@ def test_paired_differences_and_the_second_look_are_shown(made):
 
 def test_a_part_of_humaneval_is_not_called_humaneval(made):
     ability = copy.deepcopy(made["ability"])
-    ability["humaneval"]["problems"]["count"] = 20
+    part = ability["humaneval"]
+    part["problems"]["count"] = 20
+    for side in ("before", "after"):
+        part[side]["n"] = 20
     assert tables.ability(ability)[-1].name == "HumanEval, 20 problems of it, pass@1"
+
+
+def test_samples_of_some_problems_are_not_called_all_of_them(made):
+    ability = copy.deepcopy(made["ability"])
+    ability["humaneval"]["after"]["n"] = 1
+    assert not tables.is_humaneval(ability["humaneval"])
+    ability["humaneval"]["before"]["n"] = 1
+    assert tables.ability(ability)[-1].name == "HumanEval, 1 of 164 problems, pass@1"
 
 
 def test_problems_of_ones_own_are_not_called_humaneval(made):
@@ -129,7 +143,7 @@ def test_the_verdict_follows_the_interval(made, interval, expected):
 
 
 def test_a_difference_missing_from_the_edit_is_computed(made):
-    found = facts.difference({}, made["before"], made["after"])
+    found = facts.difference({**made["edit"], "splits": {}}, made["before"], made["after"])
     change = made["after"]["fb_score"] - made["before"]["fb_score"]
     assert found["difference"] == pytest.approx(change)
     assert found["ci95"][0] < change < found["ci95"][1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from hfbiasedit.audits.breakdowns import PromptScores
 from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
+from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import interval, paired_interval
@@ -70,14 +70,14 @@ def measure(loaded: LoadedModel, asked: Questions, seed: int) -> Measurement:
     return Measurement(report, {name: splits[name] for name in order if name in splits})
 
 
-def compare_splits(before: Measurement, after: Measurement, seed: int) -> dict[str, Any]:
+def compare_splits(before: Measurement, after: Measurement, seed: int) -> dict[str, Split]:
     """The `splits` of `edit.json`; scores times 100, intervals over professions."""
     return {
         name: _compare(scores, after.splits[name], seed) for name, scores in before.splits.items()
     }
 
 
-def _compare(before: PromptScores, after: PromptScores, seed: int) -> dict[str, Any]:
+def _compare(before: PromptScores, after: PromptScores, seed: int) -> Split:
     first = 100 * before.per_profession(before.fb)
     second = 100 * after.per_profession(after.fb)
     mean_before, mean_after = float(first.mean()), float(second.mean())
@@ -164,7 +164,7 @@ def peak_memory() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
-def table(document: Mapping[str, Any]) -> Table:
+def table(document: Edit) -> Table:
     """The outcome as a table for the terminal."""
     from rich.table import Table
 
@@ -188,7 +188,7 @@ def table(document: Mapping[str, Any]) -> Table:
     return found
 
 
-def sentences(document: Mapping[str, Any]) -> list[str]:
+def sentences(document: Edit) -> list[str]:
     """What the table does not hold: weights, divergence, time, memory."""
     chosen, kl, seconds = document["selection"], document["kl"], document["seconds"]
     layers = ", ".join(f"{r['layer']} ({100 * r['share']:.0f} %)" for r in chosen["by_layer"])

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from hfbiasedit.documents.structures.location_document import (
+    BlockScore,
+    LocationDocument,
+    MatrixScore,
+    RowScore,
+)
+from hfbiasedit.documents.structures.sweep_document import Sweep
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -11,7 +19,7 @@ if TYPE_CHECKING:
     from hfbiasedit.editing.locating.locator import Location
 
 
-def location_document(found: Location, top: int) -> dict[str, Any]:
+def location_document(found: Location, top: int) -> LocationDocument:
     """The top of a ranking as plain JSON values; scores are sums over the weights of the item."""
     ranking = found.ranking
     blocks = ranking.block_scores()
@@ -41,11 +49,11 @@ def location_document(found: Location, top: int) -> dict[str, Any]:
     }
 
 
-def location_tables(document: Mapping[str, Any]) -> list[Table]:
+def location_tables(document: LocationDocument) -> list[Table]:
     """Blocks, matrices and rows, highest first."""
     total = sum(row["score"] for row in document["blocks"]) or 1.0
 
-    def share(row: Mapping[str, Any]) -> str:
+    def share(row: BlockScore | MatrixScore | RowScore) -> str:
         return f"{100 * row['score'] / total:.2f} %"
 
     blocks = sorted(document["blocks"], key=lambda row: -row["score"])
@@ -75,7 +83,7 @@ def location_tables(document: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def sweep_table(document: Mapping[str, Any]) -> Table:
+def sweep_table(document: Sweep) -> Table:
     """The trade-off: one line per edit."""
     names = ["edit", "weights", "share"]
     splits = ("test_modifiers", "test_templates", "test_professions")
@@ -84,9 +92,8 @@ def sweep_table(document: Mapping[str, Any]) -> Table:
     lines = []
     for row in document["attempts"]:
         cells = [row["name"], f"{row['weights']:,}", f"{100 * row['share']:.3g} %"]
-        cells += [
-            _percent((row["splits"].get(name) or {}).get("relative_change")) for name in splits
-        ]
+        found = [row["splits"].get(name) for name in splits]
+        cells += [_percent(split["relative_change"] if split else None) for split in found]
         cells += [f"{row['kl']['mean']:.2g}", _percent(row["perplexity_change"], 2)]
         cells += [f"{row['seconds']:.1f}", f"{row['patch_bytes'] / 1024:.0f} KiB"]
         lines.append(cells)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from hfbiasedit.console import progress
+from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.batches import PromptBatch, by_length
@@ -92,7 +93,7 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
     return outcome
 
 
-def _entry(step: int, losses: tuple[float, float], score: Score, keep: float) -> dict[str, Any]:
+def _entry(step: int, losses: tuple[float, float], score: Score, keep: float) -> Step:
     return {
         "step": step,
         "loss_bias": losses[0],

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hfbiasedit.console import progress
+from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.selecting.budget import Budget
@@ -205,7 +206,7 @@ def _price(state: _State, limit: float) -> float:
     return max(_CHEAPEST, state.kappa * min(max(change, 1 / _LARGEST), _LARGEST))
 
 
-def _entry(step: int, loss: float, state: _State) -> dict[str, float]:
+def _entry(step: int, loss: float, state: _State) -> Step:
     return {
         "step": step,
         "loss_bias": loss,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run, with_hidden
@@ -61,7 +62,7 @@ class Outcome:
     kl: Tensor
     steps: int
     stopped: str
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Step] = field(default_factory=list)
 
 
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:

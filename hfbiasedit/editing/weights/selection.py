@@ -8,18 +8,23 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hfbiasedit.documents.schemas import read_document
+from hfbiasedit.documents.structures.edit_document import Weights
+from hfbiasedit.documents.structures.selection_document import (
+    Kind,
+    SelectionDocument,
+    SliceDocument,
+)
 from hfbiasedit.editing.weights.slices import ROWS, Slice, row_slice
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import canonical_json, read_json, write_json
+from hfbiasedit.files import canonical_json, write_json
 from hfbiasedit.models.architecture import Projection, decoder_blocks, parameter_count, projections
-
-SCHEMA = "hfbiasedit.selection/1"
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,13 @@ class Selection:
             lowest = min(lowest, lowest if inside is None else inside)
         return lowest
 
-    def summary(self, model: nn.Module) -> dict[str, Any]:
+    def summary(self, model: nn.Module) -> Weights:
         """Counts for people and `edit.json`: weights, share, rows, per layer and per module."""
         matrices = {item.name: item for item in projections(model)}
         blocks = block_numbers(model)
         total = parameter_count(model)
         inside = sum(item.weights for item in matrices.values())
-        by_layer: dict[Any, int] = {}
+        by_layer: dict[int | str, int] = {}
         by_module: dict[str, int] = {}
         for name, part in self.slices.items():
             layer = blocks.get(name, "outside the blocks")
@@ -120,19 +125,17 @@ class Selection:
 
     def save(self, path: Path) -> None:
         """Write the selection as JSON (indices as compressed base64 of int64 differences)."""
-        write_json(
-            path,
-            {
-                "schema": SCHEMA,
-                "granularity": self.granularity,
-                "model": self.model,
-                "items": self.items,
-                "of": self.of,
-                "weights": self.weights,
-                "origin": dict(self.origin),
-                "slices": {name: _pack(part) for name, part in self.slices.items()},
-            },
-        )
+        document: SelectionDocument = {
+            "schema": "hfbiasedit.selection/1",
+            "granularity": self.granularity,
+            "model": self.model,
+            "items": self.items,
+            "of": self.of,
+            "weights": self.weights,
+            "origin": dict(self.origin),
+            "slices": {name: _pack(part) for name, part in self.slices.items()},
+        }
+        write_json(path, document)
 
     @classmethod
     def load(cls, path: Path, model: nn.Module | None = None) -> Selection:
@@ -141,17 +144,15 @@ class Selection:
         Raises:
             BiasEditError: the file is not a selection, is damaged, or is of another model.
         """
-        document = read_json(path)
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise BiasEditError(f"{path} is not a selection file (schema {SCHEMA})")
+        document = read_document(path, SelectionDocument)
         try:
             slices = {name: _unpack(name, part) for name, part in document["slices"].items()}
             loaded = cls(
                 document["granularity"],
                 slices,
                 document["model"],
-                int(document["items"]),
-                int(document["of"]),
+                document["items"],
+                document["of"],
                 document.get("origin", {}),
             )
         except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
@@ -194,8 +195,12 @@ def _role(name: str) -> str:
     return f"{module.rpartition('.')[2]}.{attribute}"
 
 
-def _pack(part: Slice) -> dict[str, Any]:
-    packed: dict[str, Any] = {"kind": part.kind, "axis": part.axis, "shape": list(part.shape)}
+def _pack(part: Slice) -> SliceDocument:
+    packed: SliceDocument = {
+        "kind": cast(Kind, part.kind),
+        "axis": part.axis,
+        "shape": list(part.shape),
+    }
     if part.index is not None:
         steps = np.diff(part.index.numpy(), prepend=0).astype("<i8")
         packed["count"] = len(steps)
@@ -203,7 +208,7 @@ def _pack(part: Slice) -> dict[str, Any]:
     return packed
 
 
-def _unpack(name: str, packed: Mapping[str, Any]) -> Slice:
+def _unpack(name: str, packed: SliceDocument) -> Slice:
     shape = tuple(int(size) for size in packed["shape"])
     kind, axis = packed["kind"], int(packed["axis"])
     if kind not in ("whole", "rows", "entries") or axis not in (0, 1)[: len(shape)]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hfbiasedit.documents.reading import Document
+from hfbiasedit.documents.structures.audit_document import Audit
 
 # Points below which a change is not shown as one: it would print as 0.0.
 VISIBLE = 0.05
@@ -35,7 +35,7 @@ class Movement:
         return round(self.fb_after - self.fb_before, 6)
 
 
-def movements(before: Document, after: Document) -> list[Movement]:
+def movements(before: Audit, after: Audit) -> list[Movement]:
     """Every profession that both audits measured, in the order of the first."""
     second = {row["profession"]: row for row in after["professions"]}
     return [

@@ -1,0 +1,1 @@
+"""The structures of the JSON documents, one module each."""

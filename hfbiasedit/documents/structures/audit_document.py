@@ -1,0 +1,193 @@
+"""`audit.json`: what an audit says."""
+
+from typing import Annotated, Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+from hfbiasedit.documents.structure import Mark
+from hfbiasedit.documents.structures.shared import (
+    Count,
+    Digest,
+    Interval,
+    Mass,
+    Model,
+    Points,
+    Positive,
+    Share,
+    Some,
+    Versions,
+)
+
+Lean = Annotated[
+    float,
+    Mark(
+        "100 * mean(model share - factual share); negative: men more often than in reality.",
+        least=-100,
+        most=100,
+    ),
+]
+
+
+class Dataset(TypedDict):
+    """The prompts."""
+
+    config: str
+    split: str
+    prompts: Some
+    professions: Some
+    reference: str
+
+
+class Baselines(TypedDict):
+    """What trivial models would score on the same prompts."""
+
+    even: Points
+    always_male: Points
+    always_female: Points
+
+
+class Part(TypedDict):
+    """The scores of some of the prompts."""
+
+    fb_score: Points
+    ci95: Interval
+    lean: float
+    gender_mass: Positive
+    prompts: Some
+    professions: Some
+
+
+class TemplatePart(Part):
+    """One template."""
+
+    template: str
+
+
+class PolarityPart(Part):
+    """One polarity of modifiers."""
+
+    polarity: str
+
+
+class GroupPart(Part):
+    """One group of occupations."""
+
+    group: str
+
+
+class ModifierPart(Part):
+    """One modifier; the empty text is none."""
+
+    modifier: str
+
+
+class SplitPart(Part):
+    """One split."""
+
+    split: str
+
+
+class TemplateGroupPart(Part):
+    """One template about one group of occupations."""
+
+    template: str
+    group: str
+
+
+class Histogram(TypedDict):
+    """Prompts by FB (0 to 100), per polarity."""
+
+    edges: Annotated[list[float], Mark(fewest=2)]
+    by_polarity: dict[str, list[Count]]
+
+
+class Profession(TypedDict):
+    """One profession; shares and FB are 0..1."""
+
+    profession: str
+    occupation: NotRequired[str]
+    group: NotRequired[str]
+    share_female: Share
+    model_share: Share
+    fb: Share
+    gender_mass: NotRequired[Positive]
+    n: Some
+
+
+class Noise(TypedDict):
+    """Points by which a prompt's model share moves when it is scored alone, not in its batch."""
+
+    mean: Positive
+    largest: Positive
+    prompts: Some
+
+
+class Bootstrap(TypedDict):
+    """How intervals were drawn."""
+
+    seed: int
+    samples: Some
+
+
+class BatchPlan(TypedDict):
+    """How prompts were grouped; in low precision compare only reports whose plans agree."""
+
+    batch_size: str | int
+    tokens: int | None
+    halvings: Count
+    prefix_sharing: bool
+
+
+class Headline(TypedDict):
+    """The score and its companions."""
+
+    fb_score: Annotated[
+        Points,
+        Mark(
+            "100 * mean over professions of the mean over its prompts of "
+            "|model share - factual share|; 0 matches reality."
+        ),
+    ]
+    ci95: Annotated[Interval, Mark("95 % interval of fb_score, bootstrap over professions.")]
+    lean: Lean
+    lean_ci95: Interval
+    amplification: Annotated[
+        float | None,
+        Mark(
+            "Slope of logit(model share) on logit(factual share); null where the reference "
+            "does not vary."
+        ),
+    ]
+    amplification_ci95: Interval | None
+    parity_gap: Annotated[float, Mark("100 * mean|model share - 0.5|.", least=0, most=50)]
+    gender_mass: Annotated[Mass, Mark("Mean probability of all gendered continuations.")]
+    low_mass_share: Annotated[Share, Mark("Share of prompts whose gender mass is below 1 %.")]
+    baselines: Baselines
+
+
+class Audit(Headline):
+    """An audit report, version 1."""
+
+    schema: Literal["hfbiasedit.audit/1"]
+    version: Annotated[str, Mark("Version of hfbiasedit that wrote the report.")]
+    model: Model
+    patch: Annotated[str | None, Mark("Digest of the patch that the model had, if it had one.")]
+    dataset: Dataset
+    prompts_digest: Annotated[
+        Digest, Mark("SHA-256 of the prompts: equal digests mean equal questions.")
+    ]
+    reference: str
+    by_template: list[TemplatePart]
+    by_polarity: list[PolarityPart]
+    by_group: list[GroupPart]
+    by_modifier: list[ModifierPart]
+    by_split: list[SplitPart]
+    by_template_group: list[TemplateGroupPart]
+    histogram: Histogram
+    professions: Annotated[list[Profession], Mark(fewest=1)]
+    noise_floor: Noise
+    bootstrap: Bootstrap
+    batch_plan: BatchPlan
+    warnings: list[str]
+    versions: Versions
+    seconds: Positive

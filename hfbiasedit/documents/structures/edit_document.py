@@ -1,0 +1,148 @@
+"""`edit.json`: what was edited, how, and what it changed."""
+
+from typing import Annotated, Any, Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+from hfbiasedit.documents.structure import Mark
+from hfbiasedit.documents.structures.shared import (
+    Anchor,
+    Count,
+    Digest,
+    Interval,
+    Model,
+    Points,
+    Positive,
+    Share,
+    Some,
+    Versions,
+)
+
+
+class Material(TypedDict):
+    """The prompts an edit worked with."""
+
+    config: str
+    edit_prompts: Count
+    dev_prompts: Count
+    digest: Digest
+
+
+class Budget(TypedDict):
+    """How many items of the level were chosen."""
+
+    requested: str | float
+    items: Count
+    of: Count
+
+
+class LayerWeights(TypedDict):
+    """Weights in one block; `layer` is its number, or text for what is outside the blocks."""
+
+    layer: int | str
+    weights: Count
+    share: Share
+
+
+class ModuleWeights(TypedDict):
+    """Weights in one kind of module."""
+
+    module: str
+    weights: Count
+    share: Share
+
+
+class Weights(TypedDict):
+    """Weights of a model, counted."""
+
+    weights: Count
+    share: Share
+    share_of_projections: NotRequired[Positive]
+    rows: Count
+    tensors: Count
+    by_layer: list[LayerWeights]
+    by_module: list[ModuleWeights]
+
+
+class Split(TypedDict):
+    """FB-Scores of one split before and after; the difference is paired over professions."""
+
+    prompts: Some
+    professions: Some
+    fb_before: Points
+    ci95_before: Interval
+    fb_after: Points
+    ci95_after: Interval
+    difference: float
+    difference_ci95: Interval
+    relative_change: float | None
+    gender_mass_before: Positive
+    gender_mass_after: Positive
+    lean_before: float
+    lean_after: float
+
+
+class Divergence(TypedDict):
+    """KL(original || edited) in nats per token, on windows of the anchor kept for watching."""
+
+    mean: Positive
+    p99: Positive
+    budget: Annotated[Positive, Mark("Largest mean that was allowed.")]
+
+
+class Step(TypedDict):
+    """The state of the solver after a step."""
+
+    step: Count
+    loss_bias: float
+    loss_keep: float
+    dev_fb: Points
+    kl: float
+    keep: NotRequired[float]
+
+
+class PatchFile(TypedDict):
+    """The patch of the run."""
+
+    file: str
+    digest: Annotated[Digest, Mark("Of what the patch does, whatever its file looks like.")]
+    bytes: Count
+    tensors: Some
+    weights: Annotated[Some, Mark("Weights the file holds values for: of edited rows, all.")]
+
+
+class Seconds(TypedDict):
+    """Wall-clock seconds; `total` holds more than the sum of the others."""
+
+    locate: Positive
+    edit: Positive
+    audit: Positive
+    total: Positive
+
+
+class Edit(TypedDict):
+    """An edit, version 1."""
+
+    schema: Literal["hfbiasedit.edit/1"]
+    version: str
+    versions: Versions
+    created: str
+    command: str
+    model: Model
+    reference: str
+    dataset: Material
+    granularity: str
+    budget: Budget
+    saliency: str
+    options: dict[str, Any]
+    seed: int
+    selection: Annotated[Weights, Mark("Weights that the edit was allowed to change.")]
+    splits: dict[str, Split]
+    kl: Divergence
+    history: list[Step]
+    steps: Count
+    stopped: str
+    anchor: Anchor
+    patch: PatchFile
+    seconds: Seconds
+    peak_memory_bytes: Count

@@ -1,0 +1,40 @@
+"""What several documents have in common."""
+
+from typing import Annotated
+
+from typing_extensions import NotRequired, TypedDict
+
+from hfbiasedit.documents.structure import Mark
+
+Interval = Annotated[list[float], Mark(length=2)]
+Share = Annotated[float, Mark(least=0, most=1)]
+Points = Annotated[float, Mark(least=0, most=100)]
+Positive = Annotated[float, Mark(least=0)]
+Count = Annotated[int, Mark(least=0)]
+Some = Annotated[int, Mark(least=1)]
+Digest = Annotated[str, Mark(pattern="^[0-9a-f]{64}$")]
+Commit = Annotated[
+    str, Mark("Resolved commit; null for a local directory.", pattern="^[0-9a-f]{40}$")
+]
+Versions = dict[str, str]
+# Sums of probabilities in floating point may exceed 1 by a little.
+Mass = Annotated[float, Mark(least=0, most=1.000001)]
+
+
+class Model(TypedDict):
+    """The model that was measured or edited."""
+
+    id: str
+    revision: Commit | None
+    dtype: str
+    parameters: Some
+    architecture: NotRequired[str]
+    device: NotRequired[str]
+    quantization: NotRequired[str | None]
+
+
+class Anchor(TypedDict):
+    """General code that an edit left alone."""
+
+    name: str
+    sha256: Digest
