@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hfbiasedit.documents.runs import Run
     from hfbiasedit.documents.structures.ability_document import Ability
 
-_PROMPTS = 512
+_PROMPTS = 512  # to edit with, so that the demo takes a minute or two
 
 
 def demo(out: Path | str, granularity: str | None = None) -> Run:

@@ -26,7 +26,7 @@ FUNCTION_STOPS = (
     '\n"""', "\n'''", "\n```",
 )  # fmt: skip
 _ROWS, _ROWS_LARGE = 64, 16  # sequences at a time; fewer where a large model runs on a processor
-_LARGE = 200_000_000  # weights
+_LARGE = 200_000_000  # weights above which a model counts as large
 _TAIL = 24  # tokens looked at for a stop sequence after each step
 
 

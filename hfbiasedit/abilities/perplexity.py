@@ -11,7 +11,7 @@ import torch
 
 from hfbiasedit import console
 from hfbiasedit.abilities.context import window_length
-from hfbiasedit.abilities.windows import Window, batches, cut_windows, encode_documents
+from hfbiasedit.abilities.text_windows import Window, batches, cut_windows, encode_documents
 from hfbiasedit.documents.structures.ability_document import (
     Perplexity,
     PerplexityChange,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _FLOAT32_BYTES = 1 << 26  # of logits turned into float32 at once
 _BATCH_BYTES = 1 << 28  # of logits of one batch
 _HELD_BYTES = 1 << 29  # of logits of the original that wait for those of the edited model
-_BATCH_TOKENS = {"cpu": 2048}
+_BATCH_TOKENS = {"cpu": 2048}  # of one pass, by kind of device
 _BATCH_TOKENS_GPU = 16384
 _FEWEST_UNITS = 8  # documents; with fewer, windows are resampled
 

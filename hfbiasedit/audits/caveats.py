@@ -5,7 +5,8 @@ from __future__ import annotations
 from hfbiasedit.documents.structures.audit_document import BatchPlan
 from hfbiasedit.scoring.noise import NoiseFloor
 
-LOW_MASS_SHARE = 0.2
+# Conventions, not results: where a reader should be told.
+LOW_MASS_SHARE = 0.2  # of the prompts
 FEW_PROFESSIONS = 30
 FEW_PROMPTS = 100
 _LOW_PRECISION = ("bfloat16", "float16")

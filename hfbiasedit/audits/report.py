@@ -58,7 +58,7 @@ class AuditReport:
     @property
     def records(self) -> dict[str, list[Any]]:
         """Per-prompt columns: the record's labels and what was measured."""
-        from hfbiasedit.audits.records import columns
+        from hfbiasedit.audits.rows import columns
 
         return columns(self.scores)
 
@@ -72,7 +72,7 @@ class AuditReport:
 
     def save_records(self, path: str | Path) -> None:
         """Write one row per prompt, as Parquet or JSON lines by the file's suffix."""
-        from hfbiasedit.audits.records import write_records
+        from hfbiasedit.audits.rows import write_records
 
         write_records(self.scores, Path(path))
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-_FARTHEST = 10
+_FARTHEST = 10  # professions listed
 _BREAKDOWNS = (("template", "by_template"), ("polarity", "by_polarity"), ("group", "by_group"))
 
 

@@ -20,8 +20,8 @@ from hfbiasedit.reports import facts, tables
 from hfbiasedit.reports.environment import render
 
 TEMPLATES = {"model": "model_card.md.jinja", "patch": "patch_card.md.jinja"}
-_MOVED = 10
-_WORSE = 15
+_MOVED = 10  # professions listed for each direction
+_WORSE = 15  # professions listed as worse than before
 
 
 def write_card(

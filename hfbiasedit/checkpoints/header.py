@@ -18,7 +18,7 @@ from hfbiasedit.checkpoints.dtypes import ITEM_SIZES
 from hfbiasedit.errors import BiasEditError
 
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
-_DIMENSIONS = 16
+_DIMENSIONS = 16  # more than any weight has; keeps products of sizes small
 
 
 @dataclass(frozen=True, slots=True)

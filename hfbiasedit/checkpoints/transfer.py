@@ -10,7 +10,7 @@ from pathlib import Path
 
 _FICLONE = 0x40049409  # ioctl of Linux: the same blocks under a second inode, copied on write
 _CANNOT = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
-_CHUNK = 1 << 27
+_CHUNK = 1 << 27  # bytes per call into the kernel, so that it can be interrupted in between
 
 
 def copy_private(source: Path, target: Path) -> str:

@@ -127,7 +127,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return _explain_file(error)
     if "huggingface_hub" in sys.modules:
-        from hfbiasedit.hub.errors import explain as explain_hub
+        from hfbiasedit.hub.failures import explain as explain_hub
 
         if text := explain_hub(error):
             return text

@@ -44,7 +44,7 @@ def push_dataset(
 
     Raises:
         BiasEditError: a wrong row, or a repository that holds something else.
-        huggingface_hub.errors.HfHubHTTPError: see `hub.errors.explain`.
+        huggingface_hub.errors.HfHubHTTPError: see `hub.failures.explain`.
     """
     from hfbiasedit.publishing.publication import Publisher, Target
 

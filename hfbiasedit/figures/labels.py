@@ -22,8 +22,8 @@ _DISTANCES = (
     69,
 )  # from the point to the nearest edge, in points (1/72 inch)
 _COST_OF_COVERING = 29.0  # points of distance that one uncovered data point is worth
-_TOO_CROWDED = 72.0
-_WITHOUT_LINE = 7  # a name this near needs no line to its point
+_TOO_CROWDED = 72.0  # points of cost above which a name is left out
+_WITHOUT_LINE = 7  # points; a name this near needs no line to its point
 
 
 def label_points(

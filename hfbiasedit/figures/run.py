@@ -10,7 +10,7 @@ from hfbiasedit.documents import runs
 from hfbiasedit.documents.names import split_name
 from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.documents.structures.audit_document import Audit
-from hfbiasedit.figures import arrows, heatmap, histogram, intervals, shares, style, weights
+from hfbiasedit.figures import arrows, carryover, heatmap, histogram, shares, style, weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ def _splits(documents: Documents) -> Figure | None:
     if documents.edit is None:
         return None
     rows = [
-        intervals.Row(
+        carryover.Row(
             split_name(name),
             split["fb_before"],
             _pair(split["ci95_before"]),
@@ -102,7 +102,7 @@ def _splits(documents: Documents) -> Figure | None:
         )
         for name, split in documents.edit["splits"].items()
     ]
-    return intervals.draw_intervals(rows) if rows else None
+    return carryover.draw_intervals(rows) if rows else None
 
 
 def _pair(interval: list[float]) -> tuple[float, float]:

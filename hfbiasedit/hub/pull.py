@@ -45,7 +45,7 @@ def pull_model(repo_id: str, revision: str | None = None) -> ModelSource:
 
     Raises:
         BiasEditError: The repository holds no causal language model.
-        huggingface_hub.errors.HfHubHTTPError: Missing, private, gated, ...; see `errors.explain`.
+        huggingface_hub.errors.HfHubHTTPError: Missing, private, gated, ...; see `failures.explain`.
     """
     name, _, pinned = repo_id.partition("@")
     revision = revision or pinned or None
@@ -70,7 +70,7 @@ def pull_patch(repo_id: str, revision: str | None = None) -> Path:
 
     Raises:
         BiasEditError: There is no patch in the repository.
-        huggingface_hub.errors.HfHubHTTPError: Missing, private, gated, ...; see `errors.explain`.
+        huggingface_hub.errors.HfHubHTTPError: Missing, private, gated, ...; see `failures.explain`.
     """
     name, _, pinned = repo_id.partition("@")
     validate_repo_id(name)

@@ -13,15 +13,16 @@ from huggingface_hub.utils import parse_ratelimit_headers
 
 from hfbiasedit.console import message
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.hub.errors import chain
+from hfbiasedit.hub.failures import chain
 from hfbiasedit.hub.session import patience
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
+ATTEMPTS = 5  # with the waits below, about a quarter of a minute of trouble
 FIRST_WAIT = 1.0  # seconds; doubles from try to try
-LONGEST_WAIT = 30.0
-LONGEST_LIMIT = 600.0  # a rate limit that lasts longer is reported instead of waited out
+LONGEST_WAIT = 30.0  # seconds
+LONGEST_LIMIT = 600.0  # seconds; a rate limit that lasts longer is reported instead of waited out
+# Statuses that pass by themselves: time-out, rate limit, trouble of the server's own.
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 

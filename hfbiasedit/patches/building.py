@@ -12,8 +12,8 @@ import numpy as np
 
 from hfbiasedit.checkpoints.dtypes import bits_of, name_of
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.indexing import gather
 from hfbiasedit.models.naming import Naming, StoredTensor
-from hfbiasedit.models.slices import gather
 from hfbiasedit.patches.edits import TensorEdit, place, smallest
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ KEY = "hfbiasedit"  # the only metadata key: with two, safetensors orders them a
 KNOWN = ("base_model", "base_revision", "granularity", "created_by", "edit")
 _ENTRY_KEYS = {"kind", "axis", "shape", "dtype", "sha256", "tied"}
 _INDEX = {"rows": ("rows",), "entries": ("entries",), "whole": ()}
-_LONGEST_NAME = 1024
+_LONGEST_NAME = 1024  # characters; several times the longest name of a weight
 
 
 class LazyTensors(Mapping[str, TensorEdit]):

@@ -65,7 +65,7 @@ class TensorEdit:
 
     @property
     def place(self) -> Place:
-        """Kind, axis and index in the convention of `models.slices`."""
+        """Kind, axis and index in the convention of `models.indexing`."""
         return place(self.kind, self.axis, self.shape, self.positions)
 
     @property

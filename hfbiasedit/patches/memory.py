@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.checkpoints.dtypes import name_of, torch_dtype
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.indexing import gather, scatter
 from hfbiasedit.models.naming import Naming, StoredTensor
-from hfbiasedit.models.slices import gather, scatter
 from hfbiasedit.patches.building import unwrapped
 from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.targets import mismatch

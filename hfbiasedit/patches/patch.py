@@ -67,7 +67,7 @@ class Patch(PatchValue):
 
         See `summarise` for the keys.
         """
-        from hfbiasedit.patches.overview import summarise
+        from hfbiasedit.patches.contents import summarise
 
         return summarise(self, parameters)
 

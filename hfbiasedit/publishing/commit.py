@@ -21,7 +21,7 @@ from huggingface_hub import (
 
 from hfbiasedit.console import warn
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.hub.errors import chain, status_of
+from hfbiasedit.hub.failures import chain, status_of
 from hfbiasedit.hub.remote import RemoteFile, files_at
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.publishing.plan import Plan, PlannedFile
@@ -48,7 +48,7 @@ def commit_plan(api: HfApi, plan: Plan, author: str) -> Outcome:
 
     Raises:
         BiasEditError: The branch has moved since the plan was made.
-        Exception: Whatever failed for good; see `errors.explain`.
+        Exception: Whatever failed for good; see `hub.failures.explain`.
     """
 
     def after(error: Exception) -> Outcome | None:

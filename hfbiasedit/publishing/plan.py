@@ -16,7 +16,7 @@ from hfbiasedit.hub.remote import Remote, RemoteFile
 Action = Literal["upload", "copy", "skip", "delete"]
 MANIFEST_SCHEMA = "hfbiasedit.push/1"
 # The Hub keeps larger files out of git whatever their name, so no git id is needed for them.
-_GIT_SIZE = 20 * 1024 * 1024
+_GIT_SIZE = 20 * 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True)

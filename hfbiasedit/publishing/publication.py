@@ -19,7 +19,7 @@ from huggingface_hub.utils import validate_repo_id
 from hfbiasedit.console import message as say
 from hfbiasedit.console import progress, warn
 from hfbiasedit.errors import BiasEditError, listed
-from hfbiasedit.hub.errors import LOG_IN
+from hfbiasedit.hub.failures import LOG_IN
 from hfbiasedit.hub.layout import MANIFEST
 from hfbiasedit.hub.remote import Remote, remote_state
 from hfbiasedit.hub.retries import with_retries

@@ -55,7 +55,7 @@ def push(
     Raises:
         BiasEditError: The run is incomplete, the repository holds other files or has moved,
             the base model is damaged or not at hand.
-        Exception: What the Hub client raises; `hub.errors.explain` puts it in a line.
+        Exception: What the Hub client raises; `hub.failures.explain` puts it in a line.
     """
     config = replace(config or PushConfig(), **overrides)
     opened = Run.open(run)

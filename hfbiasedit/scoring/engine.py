@@ -20,8 +20,8 @@ import numpy as np
 
 from hfbiasedit.documents.structures.audit_document import BatchPlan
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.scoring.batches import Budget, Group, cut, plan_groups
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
+from hfbiasedit.scoring.grouping import Budget, Group, cut, plan_groups
 
 if TYPE_CHECKING:
     import torch
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 _OVERHEAD = {"cpu": 24}
 _TOKENS = {"cpu": 2048}
 _OVERHEAD_GPU, _TOKENS_GPU = 1024, 16384
-_ROWS = 1024
-# Largest difference between shared and unshared log-probabilities that rounding explains.
+_ROWS = 1024  # prompts per pass at most, however short they are
+# Largest difference between shared and unshared log-probabilities that rounding explains, in nats.
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
-_TOLERANCE_LOW = 0.25
+_TOLERANCE_LOW = 0.25  # nats, with the 8 or 11 bits of bfloat16 and float16
 
 OnBatch = Callable[[Sequence[int], np.ndarray, np.ndarray], None]
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from hfbiasedit.intervals import LEVEL, SAMPLES, Floats, percentiles, resampled
 
 Ints = NDArray[np.int64]
-CLIP = (0.01, 0.99)
-LOW_MASS = 0.01
+CLIP = (0.01, 0.99)  # shares, before logits are taken: 0 and 1 have none
+LOW_MASS = 0.01  # probability of all gendered continuations below which a prompt says little
 
 
 def model_share(log_male: Floats, log_female: Floats) -> Floats:

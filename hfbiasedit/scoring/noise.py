@@ -15,7 +15,8 @@ from hfbiasedit.scoring.fb_score import model_share
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-# Rounding to float32 is far below anything of interest; a glance is enough there.
+# Prompts that are scored again. Rounding to float32 is far below anything of interest; a glance
+# is enough there.
 _SAMPLE = {"float32": 4, "float64": 4}
 _SAMPLE_LOW = 16
 

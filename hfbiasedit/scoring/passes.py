@@ -10,8 +10,8 @@ import torch
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.configuration import stated_context
-from hfbiasedit.scoring.batches import inner_paths
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens, common_prefix
+from hfbiasedit.scoring.grouping import inner_paths
 from hfbiasedit.scoring.logits import (
     cache_rows,
     can_share_prefix,

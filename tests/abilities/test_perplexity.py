@@ -10,7 +10,7 @@ import torch
 from hfbiasedit.abilities import perplexity as module
 from hfbiasedit.abilities.config import AbilityConfig
 from hfbiasedit.abilities.perplexity import measure_perplexity, score_windows
-from hfbiasedit.abilities.windows import cut_windows, encode_documents
+from hfbiasedit.abilities.text_windows import cut_windows, encode_documents
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel

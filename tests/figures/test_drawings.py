@@ -8,9 +8,9 @@ from matplotlib.text import Annotation, Text
 
 from hfbiasedit.figures import style
 from hfbiasedit.figures.arrows import Movement, draw_arrows
+from hfbiasedit.figures.carryover import Row, draw_intervals
 from hfbiasedit.figures.heatmap import draw_heatmap
 from hfbiasedit.figures.histogram import draw_histogram
-from hfbiasedit.figures.intervals import Row, draw_intervals
 from hfbiasedit.figures.shares import Point, draw_shares
 from hfbiasedit.figures.weights import draw_weights
 

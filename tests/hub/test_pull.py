@@ -9,7 +9,7 @@ from huggingface_hub import constants, errors
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub import retries
-from hfbiasedit.hub.errors import explain
+from hfbiasedit.hub.failures import explain
 from hfbiasedit.hub.pull import model_files, pull_model, pull_patch
 from tests.hub_server import ALICE_READ_TOKEN, BOB_TOKEN
 

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard, constants
 from hfbiasedit.cards.model_card import write_card
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub import retries
-from hfbiasedit.hub.errors import explain
+from hfbiasedit.hub.failures import explain
 from hfbiasedit.hub.layout import MANIFEST
 from hfbiasedit.hub.pull import pull_model
 from hfbiasedit.publishing.push import push

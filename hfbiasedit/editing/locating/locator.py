@@ -48,7 +48,7 @@ class Location:
 
     def save(self, folder: Path) -> list[Path]:
         """Write `ranking.parquet` and the layer x module heat map; returns the paths."""
-        from hfbiasedit.figures import saliency as figure
+        from hfbiasedit.figures import localisation as figure
         from hfbiasedit.figures import style
 
         folder = Path(folder)

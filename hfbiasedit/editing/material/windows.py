@@ -47,12 +47,12 @@ def prepare_windows(
     loaded: LoadedModel, anchor: Anchor, count: int, seed: int, *, length: int = WINDOW
 ) -> Windows:
     """Windows of the anchor for this model's tokenizer."""
-    return cut_windows(
+    return sample_windows(
         loaded.tokenizer, anchor.texts, count=count, length=length, places=PLACES, seed=seed
     )
 
 
-def cut_windows(
+def sample_windows(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     *,

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from hfbiasedit.models.slices import ENTRIES, ROWS, WHOLE, gather, scatter
+from hfbiasedit.models.indexing import ENTRIES, ROWS, WHOLE, gather, scatter
 
 __all__ = ["ENTRIES", "ROWS", "WHOLE", "Slice", "entry_slice", "row_slice"]
 
@@ -18,7 +18,7 @@ __all__ = ["ENTRIES", "ROWS", "WHOLE", "Slice", "entry_slice", "row_slice"]
 class Slice:
     """Which values of the tensor `name` are meant.
 
-    `kind`, `axis` and `index` are those of `models.slices`; of the stacked matrices of experts
+    `kind`, `axis` and `index` are those of `models.indexing`; of the stacked matrices of experts
     slice `e * n + r` is slice `r` of matrix `e`. `index` is None for `whole`, else int64,
     ascending and unique.
     """

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hfbiasedit.models.slices import ENTRIES, ROWS, WHOLE, gather, scatter
+from hfbiasedit.models.indexing import ENTRIES, ROWS, WHOLE, gather, scatter
 
 
 def strided(shape, how):

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants, errors
 from huggingface_hub.utils import hf_raise_for_status
 
-from hfbiasedit.hub.errors import chain, explain, redact, status_of
+from hfbiasedit.hub.failures import chain, explain, redact, status_of
 from tests.hub_server import ALICE_TOKEN
 
 HUB = "https://huggingface.co"

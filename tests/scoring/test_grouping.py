@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from hfbiasedit.scoring.batches import Budget, Group, cut, inner_paths, plan_groups
 from hfbiasedit.scoring.continuations import EncodedPrompt, common_prefix
+from hfbiasedit.scoring.grouping import Budget, Group, cut, inner_paths, plan_groups
 
 
 def prompts(*contexts: tuple[int, ...]) -> list[EncodedPrompt]:
