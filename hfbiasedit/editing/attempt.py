@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import Divergence
 from hfbiasedit.editing import processes
-from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.config import AUTO, LADDERS, EditConfig
 from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
@@ -25,20 +24,20 @@ from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.selecting.budget import budget_of
 from hfbiasedit.editing.selecting.choosing import select
-from hfbiasedit.editing.solving.pruning import items_of
-from hfbiasedit.editing.solving.solver import Pruner, Solver, require_fit, solver_of
+from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solver_of
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
-from hfbiasedit.editing.weights.selection import Selection
+from hfbiasedit.editing.weights.selection import Selection, block_numbers
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 from hfbiasedit.texts.anchor import Anchor, load_anchor
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-EDIT_PROMPTS = 3072
-DEV_PROMPTS = 144
-ANCHOR_WINDOWS = 768
+EDIT_PROMPTS = 768
+DEV_PROMPTS = 120
+ANCHOR_WINDOWS = 384
+STRAY = 0.05  # of the selected weights: so many are given up to leave the blocks below alone
 
 
 @dataclass
@@ -68,6 +67,7 @@ class Attempt:
     kl: Tensor = field(repr=False)
     location: Location | None = field(repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def helped(self) -> bool:
@@ -118,9 +118,9 @@ def attempt(
     start = time.perf_counter()
     if selection is None:
         location = location or locate_with(loaded, train_part(material), config)
-        selection, task = _selected(loaded, config, material, location, solver)
+        selection, task, curve = _selected(loaded, config, material, location, solver)
     else:
-        task = _task(loaded, config, material, selection)
+        task, curve = _task(loaded, config, material, selection), []
     located = time.perf_counter()
     with Deltas(loaded.model, selection, stored_dtypes(loaded, selection)) as deltas:
         require_fit(solver, task, deltas.slices)
@@ -129,15 +129,30 @@ def attempt(
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
     processes.wait()
     seconds = {"locate": located - start, "edit": time.perf_counter() - located}
-    return Attempt(selection, outcome, values, deltas.base, kl, location, seconds)
+    return Attempt(selection, outcome, values, deltas.base, kl, location, seconds, curve)
 
 
 def _task(
-    loaded: LoadedModel, config: EditConfig, material: Material, selection: Selection
+    loaded: LoadedModel,
+    config: EditConfig,
+    material: Material,
+    selection: Selection,
+    location: Location | None = None,
 ) -> Task:
     trunk = trunk_for(loaded, selection, material)
-    keep, watch = split_windows(remember_original(loaded, material.windows, trunk))
-    return Task(loaded, trunk, material.prompts, material.train, material.dev, keep, watch, config)
+    keep, watch = split_windows(material.windows)
+    return Task(
+        loaded,
+        trunk,
+        material.prompts,
+        material.train,
+        material.dev,
+        remember_original(loaded, keep, trunk),
+        remember_original(loaded, watch, trunk),
+        config,
+        None,
+        None if location is None else location.prices,
+    )
 
 
 def _selected(
@@ -146,9 +161,26 @@ def _selected(
     material: Material,
     location: Location,
     solver: Solver,
-) -> tuple[Selection, Task]:
-    """The budget's best by the ranking, or pruned from a wider pool if the solver can do that."""
-    level = config.granularity
+) -> tuple[Selection, Task, list[dict[str, Any]]]:
+    """The budget's best by the ranking; with `auto` the smallest budget that is enough."""
+    ladder = _ladder(loaded, config, location)
+    task = _task(loaded, config, material, ladder[0], location)
+    if len(ladder) == 1 or not isinstance(solver, Frugal):
+        return ladder[0], task, []
+    if solver.fits(task, ladder[0].slices) is not None:
+        return ladder[0], task, []
+    with Deltas(loaded.model, ladder[0], stored_dtypes(loaded, ladder[0])) as deltas:
+        selection, curve = solver.enough(task, deltas, ladder)
+    return selection, task, curve
+
+
+def _ladder(loaded: LoadedModel, config: EditConfig, location: Location) -> list[Selection]:
+    """The selections of a budget: one, or for `auto` nested ones, the widest first."""
+    level, blocks = config.granularity, location.blocks
+    auto = config.chosen_budget == AUTO
+    wanted = LADDERS[level] if auto else (config.chosen_budget,)
+    budgets = [budget_of(loaded.model, location.ranking, level, text) for text in wanted]
+    widest = max(budgets, key=lambda budget: budget.items)
     choose = partial(
         select,
         loaded.model,
@@ -156,34 +188,29 @@ def _selected(
         level,
         include=config.include,
         entry_scores=location.entry_scores,
+        pool=widest.items,
     )
-    budget = budget_of(loaded.model, location.ranking, level, config.chosen_budget)
-    for times in _pools(config, solver):
-        assert isinstance(solver, Pruner)
-        # Pruning sees for itself which blocks help, which saliency alone does not.
-        anywhere = None if config.blocks == "auto" else location.blocks
-        pool = choose(budget.times(times), blocks=anywhere)
-        if not solver.fits_pool(loaded, pool.slices, len(material.train)):
-            continue
-        task = _task(loaded, config, material, pool)
-        with Deltas(loaded.model, pool, stored_dtypes(loaded, pool)) as deltas:
-            selection = solver.prune(task, deltas, pool, items_of(pool, location.ranking), budget)
-        # The pool's task will do, unless more blocks can be skipped now.
-        if task.trunk is not None and selection.lowest_block(loaded.model) > task.trunk.first:
-            task = _task(loaded, config, material, selection)
-        return selection, task
-    selection = choose(budget, blocks=location.blocks if level != "full" else None)
-    return selection, _task(loaded, config, material, selection)
+    first = choose(widest, blocks=None if level == "full" else blocks)
+    if config.blocks == "auto" and level in ("row", "unit", "neuron"):
+        lowest = _floor(first, loaded)
+        if lowest > min(blocks):
+            blocks = [block for block in blocks if block >= lowest]
+            first = choose(widest, blocks=blocks)
+    others = [choose(budget, blocks=blocks) for budget in budgets if budget is not widest]
+    return [first, *others]
 
 
-def _pools(config: EditConfig, solver: Solver) -> tuple[float, ...]:
-    """How wide the selections to prune are, in times the budget; none where that is not wanted."""
-    level = config.granularity
-    if not isinstance(solver, Pruner) or config.include:
-        return ()
-    if level == "full" or config.saliency == "random":
-        return ()
-    return (math.inf,) if level in ("layer", "module") else solver.pools
+def _floor(selection: Selection, loaded: LoadedModel) -> int:
+    """The block below which hardly any selected weights lie: what is below it need not run."""
+    below, numbers = 0.0, block_numbers(loaded.model)
+    counts: dict[int, int] = {}
+    for name, part in selection.slices.items():
+        counts[numbers[name]] = counts.get(numbers[name], 0) + part.count
+    for block in sorted(counts):
+        below += counts[block]
+        if below > STRAY * selection.weights:
+            return block
+    return 0
 
 
 def train_part(material: Material) -> Prompts:

@@ -10,16 +10,21 @@ from hfbiasedit.editing.extensions import SOLVERS
 from hfbiasedit.errors import UsageError
 
 GRANULARITIES = ("full", "layer", "module", "row", "neuron", "unit")
-SALIENCIES = ("taylor", "grad", "fisher", "contrastive", "random")
+SALIENCIES = ("joint", "contrastive", "taylor", "grad", "fisher", "random")
 INCLUDES = ("embeddings", "head", "norms", "biases")
+AUTO = "auto"
 DEFAULT_BUDGETS = {
     "full": "100%",
     "layer": "2",
     "module": "4",
-    "row": "0.5% of weights",
-    "neuron": "0.1% of weights",
-    "unit": "0.5% of weights",
+    "row": AUTO,
+    "neuron": AUTO,
+    "unit": AUTO,
 }
+# Budgets that `auto` chooses from, the widest first.
+_WIDE = tuple(f"{share}% of weights" for share in (0.3, 0.15, 0.07, 0.03, 0.015))
+_FINE = tuple(f"{share}% of weights" for share in (0.1, 0.05, 0.02, 0.01, 0.005))
+LADDERS = {"row": _WIDE, "unit": _WIDE, "neuron": _FINE}
 # Nats per token of general code. Perplexity of real code rises by about as much in relative terms,
 # so these aim at 1 % for wide edits and half a percent for narrow ones; for single weights it rises
 # by more.
@@ -48,7 +53,7 @@ class LocateConfig:
         revision, dtype, device, device_map, trust_remote_code: see `load_model`.
     """
 
-    saliency: str = "contrastive"
+    saliency: str = "joint"
     blocks: str = "auto"
     probe_prompts: int = 16
     reference: str | Path = "bls-2022"
@@ -95,7 +100,7 @@ class EditConfig(LocateConfig):
     selection: Path | None = None
     keep: float = 4.0
     max_kl: float | None = None
-    mass: float = 0.1
+    mass: float = 1.0
     steps: int = 120
     batch_size: int = 32
     learning_rate: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from hfbiasedit.console import progress
 from hfbiasedit.editing.config import LocateConfig, check_locate
+from hfbiasedit.editing.locating.joint import joint_entries, joint_solutions, joint_sums
 from hfbiasedit.editing.locating.ranking import Ranking, contrast, mean_saliency
 from hfbiasedit.editing.locating.saliency import MEASURES, Sums, collect
 from hfbiasedit.editing.material.forward import code_losses, run
 from hfbiasedit.editing.material.objective import bias_loss
+from hfbiasedit.editing.material.price import Price, prices
 from hfbiasedit.editing.material.prompts import (
     Prompts,
     bias_probes,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 LOCATE_PROMPTS = 512
 CODE_WINDOWS = 32
+PRICED = 96  # windows of general code whose gradients set the prices
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Location:
     blocks: list[int]
     entry_scores: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     seconds: float
+    prices: Mapping[str, Price] | None = None
 
     def save(self, folder: Path) -> list[Path]:
         """Write `ranking.parquet` and the layer x module heat map; returns the paths."""
@@ -105,6 +109,8 @@ def locate_with(loaded: LoadedModel, prompts: Prompts, config: LocateConfig) -> 
         ranking = random_ranking(items, config.seed, origin)
         blocks = choose_blocks(ranking, config.blocks)
         return Location(ranking, blocks, _no_entries, time.perf_counter() - start)
+    if config.saliency == "joint":
+        return _jointly(loaded, items, prompts, config, origin, start)
     groups = bias_probes(prompts, config.probe_prompts, config.seed)
     bias = [_bias_loss(loaded, prompts, group) for group in groups]
     code: list[Callable[[], Tensor]] = []
@@ -128,6 +134,30 @@ def locate_with(loaded: LoadedModel, prompts: Prompts, config: LocateConfig) -> 
 
     blocks = choose_blocks(ranking, config.blocks)
     return Location(ranking, blocks, entry_scores, time.perf_counter() - start)
+
+
+def _jointly(
+    loaded: LoadedModel,
+    items: list[Projection],
+    prompts: Prompts,
+    config: LocateConfig,
+    origin: dict[str, Any],
+    start: float,
+) -> Location:
+    windows = prepare_windows(loaded, load_anchor(config.anchor), PRICED, config.seed)
+    known = prices(loaded, [item.name for item in items], windows, config.seed)
+    options: dict[str, Any] = {"checkpoint": config.checkpoint}
+    joint = joint_solutions(loaded, items, prompts, known, config.seed, **options)
+    scores = joint_sums(loaded, items, joint, config.seed, config.checkpoint)
+    mean_saliency(scores, items)  # refuses gradients that are zero or not finite
+    ranking = Ranking("joint", tuple(items), scores, origin)
+
+    def entry_scores(pool: dict[str, Tensor]) -> dict[str, Tensor]:
+        return joint_entries(loaded, items, pool, joint, config.checkpoint)
+
+    wanted = "all" if config.blocks == "auto" else config.blocks
+    blocks = choose_blocks(ranking, wanted)
+    return Location(ranking, blocks, entry_scores, time.perf_counter() - start, known)
 
 
 def choose_blocks(ranking: Ranking, wanted: str) -> list[int]:

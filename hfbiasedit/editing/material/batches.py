@@ -125,6 +125,13 @@ def pack(
     )
 
 
+def owners(batch: PromptBatch) -> Tensor:
+    """Which prompt of the batch each of its sequences belongs to, [S]."""
+    owner = torch.zeros(len(batch.input_ids), dtype=torch.int64)
+    owner[batch.sequence[batch.site]] = batch.slot[batch.tail] // 4
+    return owner
+
+
 def by_length(
     encoded: Sequence[EncodedPrompt], index: Sequence[int], size: int
 ) -> Iterator[list[int]]:

@@ -27,6 +27,7 @@ class Bias:
     mass_change: Tensor
     log_share: Tensor
     log_mass: Tensor
+    logit: Tensor
 
     @property
     def share(self) -> Tensor:
@@ -41,7 +42,8 @@ def bias_terms(batch: PromptBatch, logits: Tensor) -> Bias:
     mass = torch.logaddexp(male, female)
     log_female, log_male = female - mass, male - mass
     divergence = bernoulli_divergence(batch.target.to(mass.dtype), log_female, log_male)
-    return Bias(divergence, mass - batch.log_mass.to(mass.dtype), log_female, mass)
+    change = mass - batch.log_mass.to(mass.dtype)
+    return Bias(divergence, change, log_female, mass, female - male)
 
 
 def bernoulli_divergence(f: Tensor, log_m: Tensor, log_rest: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ def select(
     blocks: Sequence[int] | None = None,
     include: Sequence[str] = (),
     entry_scores: EntryScores | None = None,
+    pool: int | None = None,
 ) -> Selection:
     """The highest-ranked items of a level within a budget, in the given blocks (None: all).
 
@@ -63,7 +64,7 @@ def select(
             raise BiasEditError("the chosen blocks have no MLPs; give other blocks")
         chosen, number = _units(ranking, groups, limit)
     else:
-        chosen = _entries(ranking, items, limit.items, entry_scores)
+        chosen = _entries(ranking, items, limit.items, entry_scores, pool or limit.items)
     chosen += _extra(model, granularity, chosen, include)
     slices = {part.name: part for part in chosen}
     return Selection(
@@ -174,13 +175,17 @@ def candidate_rows(ranking: Ranking, items: list[Projection], count: int) -> dic
 
 
 def _entries(
-    ranking: Ranking, items: list[Projection], count: int, entry_scores: EntryScores | None
+    ranking: Ranking,
+    items: list[Projection],
+    count: int,
+    entry_scores: EntryScores | None,
+    pool_count: int,
 ) -> list[Slice]:
     if ranking.saliency == "random":
         return _random_entries(items, count, int(ranking.origin.get("seed", 0)))
     if entry_scores is None:
         raise BiasEditError("single weights are chosen with gradients; none were given")
-    pool = candidate_rows(ranking, items, count)
+    pool = candidate_rows(ranking, items, pool_count)
     scores = entry_scores(pool)
     by_name = {item.name: item for item in items}
     flat = torch.cat([scores[name].reshape(-1) for name in pool])

@@ -1,18 +1,18 @@
-"""Newton wherever its linear model fits into memory, Adam elsewhere."""
+"""Gauss-Newton where the weights are those of plain projections, Adam elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from hfbiasedit.editing.solving.adam import Adam
-from hfbiasedit.editing.solving.newton import Newton
+from hfbiasedit.editing.solving.gauss_newton import GaussNewton
 from hfbiasedit.editing.solving.task import Outcome, Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import Slice
 
 
-class Automatic(Newton):
-    """`Newton` that leaves to `Adam` what it cannot do."""
+class Automatic(GaussNewton):
+    """`GaussNewton` that leaves to `Adam` what it cannot do."""
 
     def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
         """None: one of the two can always."""

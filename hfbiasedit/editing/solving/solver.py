@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hfbiasedit.editing.extensions import SOLVERS
-from hfbiasedit.editing.selecting.budget import Budget
 from hfbiasedit.editing.solving.task import Outcome, Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
@@ -37,25 +34,15 @@ class Solver(Protocol):
 
 
 @runtime_checkable
-class Pruner(Solver, Protocol):
-    """A solver that tells which items of a wider selection it would use.
+class Frugal(Solver, Protocol):
+    """A solver that tells how much of a selection is enough."""
 
-    Attributes:
-        pools: how wide, in times the budget; the first that fits is taken.
-    """
+    def enough(
+        self, task: Task, deltas: Deltas, ladder: Sequence[Selection]
+    ) -> tuple[Selection, list[dict[str, Any]]]:
+        """The smallest of nested selections that does about as well as the first, the widest.
 
-    pools: tuple[float, ...]
-
-    def fits_pool(self, loaded: LoadedModel, slices: Mapping[str, Slice], prompts: int) -> bool:
-        """Whether it can look at these weights with so many prompts; asked before any work."""
-        ...
-
-    def prune(
-        self, task: Task, deltas: Deltas, pool: Selection, items: Sequence[Tensor], budget: Budget
-    ) -> Selection:
-        """The part of a pool within the budget that it makes most use of.
-
-        `items` says per tensor which item of the level each slice (or weight) belongs to.
+        With it comes what each of them reaches. The deltas are of the widest, and end at zero.
         """
         ...
 

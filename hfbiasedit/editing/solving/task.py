@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms, divergences
+from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import Prompts
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk
@@ -36,6 +37,8 @@ class Task:
     keep: Windows
     watch: Windows
     config: EditConfig
+    weights: list[float] | None = None  # of the prompts, by their numbers
+    prices: Mapping[str, Price] | None = None  # of projections, where they are known already
 
 
 @dataclass

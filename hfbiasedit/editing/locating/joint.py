@@ -1,0 +1,230 @@
+"""The joint solution: which weights the best small edit of the whole model would use, and how much.
+
+Saliency of single weights looks at each alone; a few weights that say the same thing all rank high.
+Here all prompts are solved for together, in the space of prompts (`dual`), with every weight of
+every projection free to move at the price of general code (`price`), and a weight's score is the
+energy of its own move, u_ij^2 F_ij. Two passes over the prompts and one over general code do it:
+
+1. Every prompt's gradient g x^T per matrix is sketched by random projections of both sides to
+   SKETCH x SKETCH numbers; inner products of sketches are those of gradients, up to noise that
+   averages out over matrices. The dual is solved for folds of the templates, each by itself.
+2. One backward pass weighted by the dual is the joint solution's move; of it only sums per row and
+   per column are kept, by projecting the other side.
+
+The geometric mean over folds counts: what only one kind of prompt asks for does not carry over to a
+new one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.console import progress
+from hfbiasedit.editing import processes
+from hfbiasedit.editing.locating.saliency import Sums
+from hfbiasedit.editing.material.batches import PromptBatch, owners
+from hfbiasedit.editing.material.dual import Targets, dual, folds_of, price_for
+from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.material.price import Price
+from hfbiasedit.editing.material.prompts import Prompts
+from hfbiasedit.editing.running.gradients import checkpointing
+from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
+from hfbiasedit.models.architecture import Projection
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+PROMPTS = 384  # that are solved for together: half of them rank rows almost alike
+FOLDS = 3
+SKETCH = 24  # numbers per side of a matrix; inner products are off by 1 / 24 of a matrix's share
+SLIM = 48  # numbers of the other side when rows (or columns) are summed up
+KL = 0.006  # nats; the predicted divergence at which solutions are compared
+_SMALLEST = 1e-30
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The joint solutions, one per fold: which prompts, and what each of them weighs."""
+
+    batches: list[list[PromptBatch]]
+    duals: list[Tensor]
+    prices: Mapping[str, Price]
+
+
+def joint_solutions(
+    loaded: LoadedModel,
+    items: Sequence[Projection],
+    prompts: Prompts,
+    prices: Mapping[str, Price],
+    seed: int,
+    *,
+    checkpoint: bool = False,
+) -> Joint:
+    """Sketch every prompt's gradient and solve for each fold of the templates."""
+    chosen = random.Random(seed).sample(range(len(prompts)), min(PROMPTS, len(prompts)))
+    chosen.sort()
+    kinds = folds_of([prompts.records[number].template for number in chosen], FOLDS)
+    numbers = torch.tensor(chosen)
+    members = [numbers[kinds == fold].tolist() for fold in range(int(kinds.max()) + 1)]
+    batches = [prompts.batches(own) for own in members]
+    sketches, logits = _sketched(loaded, items, prompts, batches, prices, seed, checkpoint)
+    duals = []
+    for own in members:
+        gram = _gram(sketches[own])
+        factual = torch.tensor([prompts.records[number].share_female for number in own])
+        targets = Targets.of(logits[own], factual, torch.ones(len(own)))
+        y = torch.zeros(len(prompts), dtype=torch.float64)
+        y[own] = dual(gram, targets, price_for(gram, targets, KL))
+        duals.append(y.float())
+    return Joint(batches, duals, prices)
+
+
+def _gram(sketches: Tensor) -> Tensor:
+    total = torch.zeros(len(sketches), len(sketches))
+    for matrix in sketches.unbind(1):
+        total.addmm_(matrix.float(), matrix.float().T)
+    return total
+
+
+def _sketched(
+    loaded: LoadedModel,
+    items: Sequence[Projection],
+    prompts: Prompts,
+    batches: Sequence[Sequence[PromptBatch]],
+    prices: Mapping[str, Price],
+    seed: int,
+    checkpoint: bool,
+) -> tuple[Tensor, Tensor]:
+    """Sketches [prompts, matrices, SKETCH^2] and logits of shares [prompts], where asked for."""
+    sides = {
+        item.name: tuple(
+            _random(len(side), SKETCH, f"{seed}/{item.name}/{end}") * side.rsqrt()[:, None]
+            for end, side in enumerate((prices[item.name].inputs, prices[item.name].outputs))
+        )
+        for item in items
+    }
+    order = {item.name: number for number, item in enumerate(items)}
+    found = torch.zeros(len(prompts), len(items), SKETCH**2, dtype=torch.bfloat16)
+    logits = torch.zeros(len(prompts))
+    batch = batches[0][0]
+
+    def receive(name: str, x: Tensor, g: Tensor) -> None:
+        inputs, outputs = (side.to(x.device) for side in sides[name])
+        left, right = g.float() @ outputs, x.float() @ inputs
+        products = (left.transpose(1, 2) @ right).flatten(1).cpu()
+        per_prompt = torch.zeros(len(batch), SKETCH**2).index_add_(0, owners(batch), products)
+        found[batch.index, order[name]] += per_prompt.to(found.dtype)
+
+    todo = processes.share([batch for group in batches for batch in group])
+    names = [item.name for item in items]
+    with (
+        progress("locating: gradients", len(todo)) as bar,
+        checkpointing(loaded.model, checkpoint),
+        recorded(loaded.model, names, receive),
+    ):
+        for batch in todo:
+            terms = bias_terms(batch, run(loaded, batch))
+            logits[batch.index] = terms.logit.detach().float().cpu()
+            terms.logit.sum().backward()
+            bar.advance()
+    processes.add_up_([found, logits])
+    return found, logits
+
+
+def joint_sums(
+    loaded: LoadedModel, items: Sequence[Projection], joint: Joint, seed: int, checkpoint: bool
+) -> dict[str, Sums]:
+    """Energies of rows and columns of every projection: geometric means over the folds."""
+    slim = {
+        item.name: (
+            _random(item.columns, SLIM, f"{seed}/{item.name}/rows"),
+            _random(item.rows, SLIM, f"{seed}/{item.name}/columns"),
+        )
+        for item in items
+    }
+    totals: dict[str, list[Tensor]] = {}
+    logs: dict[str, list[Tensor]] = {}
+    weights: Tensor = torch.empty(0)
+
+    def receive(name: str, x: Tensor, g: Tensor) -> None:
+        price = joint.prices[name]
+        x = x.float() * price.inputs.rsqrt().to(x.device)
+        g = g.float() * (weights.to(g.device)[:, None, None] * price.outputs.rsqrt().to(g.device))
+        x, g = x.flatten(0, 1), g.flatten(0, 1)
+        across, down = (side.to(x.device) for side in slim[name])
+        found = [(g.T @ (x @ across)).cpu(), (x.T @ (g @ down)).cpu()]
+        known = totals.get(name)
+        totals[name] = found if known is None else [a + b for a, b in zip(known, found, strict=True)]
+
+    names = [item.name for item in items]
+    with (
+        progress("locating: rows", sum(len(group) for group in joint.batches)) as bar,
+        checkpointing(loaded.model, checkpoint),
+        recorded(loaded.model, names, receive),
+    ):
+        for group, y in zip(joint.batches, joint.duals, strict=True):
+            totals.clear()
+            for batch in processes.share(group):
+                weights = y[batch.index][owners(batch)]
+                bias_terms(batch, run(loaded, batch)).logit.sum().backward()
+                bar.advance()
+            for item in items:
+                sums = totals.get(item.name) or [torch.zeros(n, SLIM) for n in (item.rows, item.columns)]
+                processes.add_up_(sums)
+                logs.setdefault(item.name, [torch.zeros(()), torch.zeros(())])
+                energies = [side.square().sum(1).clamp_min(_SMALLEST).log() for side in sums]
+                logs[item.name] = [a + b for a, b in zip(logs[item.name], energies, strict=True)]
+    found = {}
+    for item in items:
+        rows, columns = (torch.exp(side / len(joint.duals)).double() for side in logs[item.name])
+        found[item.name] = Sums(rows, rows / item.columns, columns)
+    return found
+
+
+def joint_entries(
+    loaded: LoadedModel,
+    items: Sequence[Projection],
+    pool: Mapping[str, Tensor],
+    joint: Joint,
+    checkpoint: bool,
+) -> dict[str, Tensor]:
+    """Energies [rows, columns] of every weight of some rows of some projections."""
+    by_name = {item.name: item for item in items}
+    slices = {name: rows_in(by_name[name], rows) for name, rows in pool.items()}
+    selection = Selection("row", slices, fingerprint(loaded.model))
+    logs = {name: torch.zeros(len(rows), by_name[name].columns) for name, rows in pool.items()}
+    with (
+        Deltas(loaded.model, selection) as deltas,
+        deltas.attached(),
+        checkpointing(loaded.model, checkpoint),
+    ):
+        for group, y in zip(joint.batches, joint.duals, strict=True):
+            for delta in deltas.values.values():
+                delta.grad = None
+            for batch in processes.share(group):
+                terms = bias_terms(batch, run(loaded, batch))
+                (terms.logit * y[batch.index].to(terms.logit)).sum().backward()
+            for name, delta in deltas.values.items():
+                grad = torch.zeros_like(delta) if delta.grad is None else delta.grad
+                processes.add_up_([grad])
+                price = joint.prices[name]
+                scale = price.outputs[pool[name]][:, None] * price.inputs
+                logs[name] += (grad.float().cpu().square() / scale).clamp_min(_SMALLEST).log()
+    return {name: torch.exp(value / len(joint.duals)) for name, value in logs.items()}
+
+
+def _random(height: int, width: int, seed: str) -> Tensor:
+    """A random projection: independent normal numbers, inner products kept on average."""
+    generator = torch.Generator().manual_seed(random.Random(seed).getrandbits(62))
+    return torch.randn(height, width, generator=generator) / width**0.5
+
+

@@ -1,0 +1,134 @@
+"""The best small edit, found in the space of prompts.
+
+Prompts are far fewer than weights. With v the move of the weights in units in which every direction
+costs the same on general code (its predicted divergence is |v|^2 / 2) and values z = start + J v
+that are linear in it, the move that minimises
+
+    sum_n w_n loss_n(z_n)  +  price * |v|^2 / 2
+
+is v = J^T y with one number y_n per value, and y follows from the inner products J J^T alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+EXTREME = 0.005  # factual shares are aimed at up to this far from 0 and 1
+_ROUNDS = 8  # of reweighting; the loss is convex and the weights settle quickly
+_SETTLED = 0.01  # change of a value below which another round is not worth it
+_BISECTIONS = 30
+
+
+@dataclass(frozen=True)
+class Targets:
+    """N values that an edit moves: logits of shares, and log gender masses.
+
+    Attributes:
+        start: [N], the values at v = 0. goal: [N], what they should be.
+        weight: [N], how much each counts. share: [N], True for logits of shares, whose loss is
+            KL(f || m); the loss of a log mass is half the squared distance from its goal.
+    """
+
+    start: Tensor
+    goal: Tensor
+    weight: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        logits: Tensor,
+        factual: Tensor,
+        weight: Tensor,
+        masses: Tensor | None = None,
+        mass_weight: float = 0.0,
+    ) -> Targets:
+        """Targets of shares with `logits` [P], and of log masses [H] that should be 0."""
+        masses = logits.new_zeros(0) if masses is None else masses
+        aim = factual.double().clamp(EXTREME, 1 - EXTREME).logit()
+        held = torch.full((len(masses),), 2 * mass_weight / max(1, len(masses))).double()
+        return cls(
+            torch.cat([logits, masses]).double(),
+            torch.cat([aim, torch.zeros(len(masses)).double()]),
+            torch.cat([weight.double() / weight.sum(), held]),
+            torch.arange(len(logits) + len(masses)) < len(logits),
+        )
+
+    def part(self, mask: Tensor) -> Targets:
+        """Some of the values, marked by a mask [N]; their weights are scaled up to the same sum."""
+        scale = torch.ones_like(self.weight)
+        for kind in (self.share, ~self.share):
+            inside = self.weight[kind & mask].sum()
+            if inside > 0:
+                scale[kind] = self.weight[kind].sum() / inside
+        return Targets(
+            self.start[mask], self.goal[mask], (self.weight * scale)[mask], self.share[mask]
+        )
+
+    def moved(self, change: Tensor) -> Targets:
+        """The targets with `change` [N] added to the start."""
+        return replace(self, start=self.start + change)
+
+    def loss(self, values: Tensor) -> float:
+        """The weighted loss of values [N], less what no values could avoid."""
+        share = self.share
+        m, f = values[share], self.goal[share].sigmoid()
+        cross = torch.nn.functional.binary_cross_entropy_with_logits
+        divergence = cross(m, f, reduction="none") - cross(self.goal[share], f, reduction="none")
+        squares = (values - self.goal)[~share].square() / 2
+        return float((self.weight[share] * divergence).sum() + (self.weight[~share] * squares).sum())
+
+
+def dual(gram: Tensor, targets: Targets, price: float) -> Tensor:
+    """y [N] of the best move under a price, from inner products `gram` [N, N].
+
+    The loss is minimised by reweighting: with weights (m - f) / (z - logit f) the squared distance
+    from logit f has the gradient of KL(f || m), and every round is a system in prompt space, made
+    symmetric and well conditioned by the root of the weights.
+    """
+    gram = gram.double() / price
+    wanted = targets.goal - targets.start
+    values, y = targets.start, torch.zeros_like(wanted)
+    for _ in range(_ROUNDS):
+        root = (curvature(targets, values) * targets.weight).sqrt()
+        system = root[:, None] * gram * root + torch.eye(len(root), dtype=gram.dtype)
+        inside = torch.cholesky_solve((root * wanted)[:, None], torch.linalg.cholesky(system))
+        y = root * inside[:, 0]
+        before, values = values, targets.start + gram @ y
+        if float((values - before).abs().max()) < _SETTLED:
+            break
+    return y / price
+
+
+def predicted_kl(gram: Tensor, y: Tensor) -> float:
+    """|v|^2 / 2 of the move v = J^T y."""
+    return float(y @ (gram.double() @ y)) / 2
+
+
+def price_for(gram: Tensor, targets: Targets, divergence: float) -> float:
+    """The price at which the best move's predicted divergence is as given."""
+    low, high = 1e-8, 1e8
+    for _ in range(_BISECTIONS):
+        middle = (low * high) ** 0.5
+        too_much = predicted_kl(gram, dual(gram, targets, middle)) > divergence
+        low, high = (middle, high) if too_much else (low, middle)
+    return high
+
+
+def folds_of(kinds: Sequence[str], count: int) -> Tensor:
+    """Numbers [N] of at most `count` folds: the kinds, sorted, dealt out one after the other."""
+    order = {kind: number for number, kind in enumerate(sorted(set(kinds)))}
+    count = max(1, min(count, len(order)))
+    return torch.tensor([order[kind] % count for kind in kinds])
+
+
+def curvature(targets: Targets, values: Tensor) -> Tensor:
+    """Weights [N] of the squared distances from the goal; for shares secants of the slope."""
+    f = targets.goal.sigmoid()
+    away = values - targets.goal
+    secant = torch.where(away.abs() > 1e-3, (values.sigmoid() - f) / away, f * (1 - f))
+    return torch.where(targets.share, secant, torch.ones_like(secant))

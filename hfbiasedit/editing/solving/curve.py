@@ -1,0 +1,86 @@
+"""How much of a selection is needed: nested budgets, each solved in the same linear model.
+
+One pass over the prompts differentiates the widest selection; the best move within any part of it
+follows from the inner products of that part's coordinates. Every budget is measured at the allowed
+divergence, and the smallest one whose dev score is within `SLACK` of the widest one's is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.console import progress
+from hfbiasedit.editing.running.gradients import checkpointing
+from hfbiasedit.editing.solving.gauss_newton import Bench, bench_of, best_of, candidates
+from hfbiasedit.editing.solving.task import Task
+from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.selection import Selection
+
+SLACK = 0.05  # of the widest selection's dev score
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one budget reaches: weights, dev FB-Score, divergence, whether it was chosen."""
+
+    weights: int
+    items: int
+    dev_fb: float
+    kl: float
+    chosen: bool = False
+
+
+def budget_curve(
+    task: Task, deltas: Deltas, ladder: Sequence[Selection]
+) -> tuple[Selection, list[dict[str, Any]]]:
+    """The smallest of nested selections that is enough, and what each of them reaches.
+
+    Args:
+        deltas: of the widest selection, which is the first of `ladder`.
+    """
+    model, limit = task.loaded.model, task.config.allowed_kl
+    points = []
+    with (
+        checkpointing(model, task.config.checkpoint),
+        progress("trying budgets", len(ladder)) as bar,
+    ):
+        bench = bench_of(task, deltas)
+        linear = bench.linear(None)
+        predicted = limit
+        for selection in ladder:
+            columns = coordinates_of(bench, selection)
+            best = best_of(list(candidates(bench, linear, predicted, columns)), limit)
+            predicted = best.predicted
+            kl = best.score.mean_kl
+            points.append(Point(selection.weights, selection.items, best.score.fb, kl))
+            bar.advance()
+    deltas.restore()
+    enough = [n for n, p in enumerate(points) if p.kl <= limit and _is_enough(p, points)]
+    number = max(enough, default=0)
+    rows = [asdict(point) | {"chosen": n == number} for n, point in enumerate(points)]
+    return ladder[number], rows
+
+
+def _is_enough(point: Point, points: Sequence[Point]) -> bool:
+    return point.dev_fb <= (1 + SLACK) * points[0].dev_fb
+
+
+def coordinates_of(bench: Bench, selection: Selection) -> Tensor:
+    """A mask [D] of the coordinates that belong to a part of the bench's selection."""
+    marks = []
+    for name in bench.coordinates.names:
+        count, whole = bench.coordinates.count(name), bench.deltas.slices[name]
+        part = selection.slices.get(name)
+        if part is None:
+            marks.append(torch.zeros(count, dtype=torch.bool))
+        elif part.index is None or whole.index is None:
+            marks.append(torch.ones(count, dtype=torch.bool))
+        else:
+            inside = torch.isin(whole.index, part.index)
+            marks.append(inside.repeat_interleave(count // len(whole.index)))
+    return torch.cat(marks)

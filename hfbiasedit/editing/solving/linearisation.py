@@ -1,0 +1,151 @@
+"""Prompts as linear functions of a move: their values now, and how they change.
+
+One forward and one backward pass over the prompts gives every prompt's gradient in all coordinates
+of an edit. Rows are kept in bfloat16, on disk where they would be too many, and what is asked of
+them is inner products and combinations, a block of columns at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.editing import processes
+from hfbiasedit.editing.material.batches import PromptBatch, owners
+from hfbiasedit.editing.material.dual import Targets
+from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.solving.coordinates import Coordinates
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+IN_MEMORY = 3 << 30  # bytes of rows that are kept in memory
+_COLUMNS = 1 << 16  # of one block
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Prompts of one linear model: all of them, and those whose gender mass is held."""
+
+    prompts: Sequence[PromptBatch]
+    held: Sequence[PromptBatch]
+    weight: Tensor
+    mass_weight: float
+
+    @property
+    def rows(self) -> int:
+        """How many values they have together."""
+        return sum(len(batch) for batch in (*self.prompts, *self.held))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """N values `targets.start + rows @ v` at a move v [D] of an edit's coordinates.
+
+    Attributes:
+        rows: [N, D], bfloat16. index: [N], the prompts' numbers.
+    """
+
+    rows: Tensor
+    targets: Targets
+    index: Tensor
+
+    def gram(self, columns: Tensor | None = None) -> Tensor:
+        """Inner products [N, N] of rows, in all or some (a mask [D]) of the coordinates."""
+        total = torch.zeros(len(self.rows), len(self.rows))
+        for place, block in self._blocks():
+            block = block if columns is None else block[:, columns[place]]
+            total.addmm_(block, block.T)
+        return total
+
+    def pushed(self, move: Tensor) -> Tensor:
+        """rows @ move [D]."""
+        return sum((block @ move[place] for place, block in self._blocks()), torch.zeros(len(self.rows)))
+
+    def pulled(self, y: Tensor, columns: Tensor | None = None) -> Tensor:
+        """y [N] @ rows, zero outside `columns`."""
+        move = torch.cat([y.float() @ block for _, block in self._blocks()])
+        return move if columns is None else move * columns
+
+    @property
+    def finite(self) -> bool:
+        """Whether all derivatives and values are."""
+        return bool(torch.isfinite(self.targets.start).all()) and all(
+            bool(torch.isfinite(block).all()) for _, block in self._blocks()
+        )
+
+    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        for start in range(0, self.rows.shape[1], _COLUMNS):
+            place = slice(start, start + _COLUMNS)
+            yield place, self.rows[:, place].float()
+
+
+def linearised(
+    loaded: LoadedModel,
+    coordinates: Coordinates,
+    sample: Sample,
+    trunk: Any,
+    now: Tensor | None = None,
+) -> Linear:
+    """Differentiate a sample where the model is, which is at the move `now` (None: 0).
+
+    Under several processes each takes its share of the batches and all hold the same result.
+    """
+    rows = _storage(sample.rows, coordinates.total)
+    values, factual, index = (torch.zeros(sample.rows) for _ in range(3))
+    count = sum(len(batch) for batch in sample.prompts)
+    batches = [*sample.prompts, *sample.held]
+    starts = [sum(len(batch) for batch in batches[:n]) for n in range(len(batches))]
+    place = {name: (0, 0) for name in coordinates.names}
+    at = 0
+    for name in coordinates.names:
+        place[name] = (at, at := at + coordinates.count(name))
+    block: Tensor = torch.empty(0)
+    owner: Tensor = torch.empty(0)
+
+    def receive(name: str, x: Tensor, g: Tensor) -> None:
+        found = coordinates.per_sequence(name, x, g).cpu()
+        first, last = place[name]
+        per_prompt = torch.zeros(len(block), last - first).index_add_(0, owner, found)
+        block[:, first:last] += per_prompt.to(block.dtype)
+
+    with recorded(loaded.model, coordinates.names, receive):
+        for number in processes.share(range(len(batches))):
+            batch, start = batches[number], starts[number]
+            here = slice(start, start + len(batch))
+            block, owner = rows[here], owners(batch)
+            terms = bias_terms(batch, run(loaded, batch, trunk))
+            wanted = terms.logit if start < count else terms.log_mass
+            wanted.sum().backward()
+            shown = terms.logit if start < count else terms.mass_change
+            values[here] = shown.detach().float().cpu()
+            factual[here] = batch.target
+            index[here] = batch.index.float()
+    processes.add_up_([rows, values, factual, index])
+    targets = Targets.of(
+        values[:count], factual[:count], sample.weight, values[count:], sample.mass_weight
+    )
+    found = Linear(rows, targets, index.long())
+    if now is None:
+        return found
+    return Linear(rows, targets.moved(-found.pushed(now).double()), index.long())
+
+
+def _storage(height: int, width: int) -> Tensor:
+    """Zeros [height, width] in bfloat16: in memory, or in a file that is gone when they are."""
+    if 2 * height * width <= IN_MEMORY:
+        return torch.zeros(height, width, dtype=torch.bfloat16)
+    with tempfile.TemporaryDirectory(prefix="hfbiasedit-") as folder:
+        # The file has no name any more once it is mapped; its space is freed with the tensor.
+        flat = torch.from_file(
+            str(Path(folder) / "rows"), shared=True, size=height * width, dtype=torch.bfloat16
+        )
+    return flat.view(height, width)
