@@ -15,7 +15,7 @@ SOLVERS: Registry[Any] = Registry(
     "hfbiasedit.solvers",
     {
         "auto": "hfbiasedit.editing.solving.automatic:Automatic",
-        "newton": "hfbiasedit.editing.solving.gauss_newton:GaussNewton",
+        "newton": "hfbiasedit.editing.solving.newton:GaussNewton",
         "adam": "hfbiasedit.editing.solving.adam:Adam",
     },
 )

@@ -163,7 +163,9 @@ def joint_sums(
         across, down = (side.to(x.device) for side in slim[name])
         found = [(g.T @ (x @ across)).cpu(), (x.T @ (g @ down)).cpu()]
         known = totals.get(name)
-        totals[name] = found if known is None else [a + b for a, b in zip(known, found, strict=True)]
+        totals[name] = (
+            found if known is None else [a + b for a, b in zip(known, found, strict=True)]
+        )
 
     names = [item.name for item in items]
     with (
@@ -178,7 +180,9 @@ def joint_sums(
                 bias_terms(batch, run(loaded, batch)).logit.sum().backward()
                 bar.advance()
             for item in items:
-                sums = totals.get(item.name) or [torch.zeros(n, SLIM) for n in (item.rows, item.columns)]
+                sums = totals.get(item.name) or [
+                    torch.zeros(n, SLIM) for n in (item.rows, item.columns)
+                ]
                 processes.add_up_(sums)
                 logs.setdefault(item.name, [torch.zeros(()), torch.zeros(())])
                 energies = [side.square().sum(1).clamp_min(_SMALLEST).log() for side in sums]
@@ -226,5 +230,3 @@ def _random(height: int, width: int, seed: str) -> Tensor:
     """A random projection: independent normal numbers, inner products kept on average."""
     generator = torch.Generator().manual_seed(random.Random(seed).getrandbits(62))
     return torch.randn(height, width, generator=generator) / width**0.5
-
-

@@ -11,6 +11,7 @@ is v = J^T y with one number y_n per value, and y follows from the inner product
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,9 @@ from torch import Tensor
 EXTREME = 0.005  # factual shares are aimed at up to this far from 0 and 1
 _ROUNDS = 8  # of reweighting; the loss is convex and the weights settle quickly
 _SETTLED = 0.01  # change of a value below which another round is not worth it
-_BISECTIONS = 30
+_EVALUATIONS = 16  # at most, of a search for a price
+_PRECISE = 0.03  # of a logarithm of a divergence: what a price need not be more exact for
+_CHEAPEST, _DEAREST = 1e-6, 1e3  # prices, of the weighted mean of squared lengths of gradients
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class Targets:
         cross = torch.nn.functional.binary_cross_entropy_with_logits
         divergence = cross(m, f, reduction="none") - cross(self.goal[share], f, reduction="none")
         squares = (values - self.goal)[~share].square() / 2
-        return float((self.weight[share] * divergence).sum() + (self.weight[~share] * squares).sum())
+        return float(
+            (self.weight[share] * divergence).sum() + (self.weight[~share] * squares).sum()
+        )
 
 
 def dual(gram: Tensor, targets: Targets, price: float) -> Tensor:
@@ -110,13 +115,27 @@ def predicted_kl(gram: Tensor, y: Tensor) -> float:
 
 
 def price_for(gram: Tensor, targets: Targets, divergence: float) -> float:
-    """The price at which the best move's predicted divergence is as given."""
-    low, high = 1e-8, 1e8
-    for _ in range(_BISECTIONS):
-        middle = (low * high) ** 0.5
-        too_much = predicted_kl(gram, dual(gram, targets, middle)) > divergence
-        low, high = (middle, high) if too_much else (low, middle)
-    return high
+    """The price at which the best move's predicted divergence is as given, within a few percent.
+
+    The logarithm of the divergence falls with that of the price, nearly in a straight line.
+    """
+    # Below, inner products in float32 are no longer exact enough for the system to be solved.
+    scale = float((targets.weight * gram.diagonal().double()).sum()) + 1e-30
+    low, high = math.log(_CHEAPEST * scale), math.log(_DEAREST * scale)
+    wanted, guess, slope = math.log(divergence), math.log(1e-2 * scale), -0.8
+    last: tuple[float, float] | None = None
+    for _ in range(_EVALUATIONS):
+        found = math.log(max(predicted_kl(gram, dual(gram, targets, math.exp(guess))), 1e-30))
+        if abs(found - wanted) < _PRECISE:
+            break
+        low, high = (guess, high) if found > wanted else (low, guess)
+        if last is not None and abs(guess - last[0]) > 1e-3:
+            slope = min(max((found - last[1]) / (guess - last[0]), -3.0), -0.1)
+        last = (guess, found)
+        guess += (wanted - found) / slope
+        if not low < guess < high:
+            guess = (low + high) / 2
+    return math.exp(guess)
 
 
 def folds_of(kinds: Sequence[str], count: int) -> Tensor:

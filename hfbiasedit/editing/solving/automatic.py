@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hfbiasedit.editing.solving.adam import Adam
-from hfbiasedit.editing.solving.gauss_newton import GaussNewton
+from hfbiasedit.editing.solving.newton import GaussNewton
 from hfbiasedit.editing.solving.task import Outcome, Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import Slice

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.weights.partial import Plan, plan_of
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
 from hfbiasedit.models.architecture import submodule_weight
-from transformers.pytorch_utils import Conv1D
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ every candidate, and of those within the allowed divergence the one with the low
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hfbiasedit.console import progress
+from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.dual import dual, predicted_kl, price_for
 from hfbiasedit.editing.material.forward import run
@@ -25,13 +25,12 @@ from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import prices
 from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.running.recording import is_recordable, recorded
+from hfbiasedit.editing.running.recording import recorded
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
 from hfbiasedit.editing.solving.descent import descend
 from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised
 from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scored, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
-from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.editing.weights.slices import ROWS, Slice
 
 STEPS = 5
@@ -77,31 +76,6 @@ class Bench:
     def linear(self, now: Tensor | None) -> Linear:
         """Differentiate the prompts where the model is."""
         return linearised(self.task.loaded, self.coordinates, self.sample, self.task.trunk, now)
-
-
-class GaussNewton:
-    """The solver of this module: it edits the weights of plain projections."""
-
-    def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
-        """Whether all of them are."""
-        if is_recordable(task.loaded.model, slices):
-            return None
-        return (
-            "the selection holds other than weights of plain projections for --solver newton; "
-            "use adam"
-        )
-
-    def enough(
-        self, task: Task, deltas: Deltas, ladder: Sequence[Selection]
-    ) -> tuple[Selection, list[dict[str, Any]]]:
-        """See `curve`."""
-        from hfbiasedit.editing.solving.curve import budget_curve
-
-        return budget_curve(task, deltas, ladder)
-
-    def solve(self, task: Task, deltas: Deltas) -> Outcome:
-        """A few steps, each from one pass over the prompts."""
-        return solve(task, deltas)
 
 
 def bench_of(task: Task, deltas: Deltas) -> Bench:
@@ -219,7 +193,6 @@ def best_of(found: list[State], limit: float) -> State:
 
 def _record(bench: Bench, state: State, outcome: Outcome, step: int) -> None:
     """Take a state if it is the best so far within the allowed divergence."""
-    limit = bench.task.config.allowed_kl
     bench.write(state.move)
     scale, score = within(bench.task, bench.deltas, bench.dev, state.score)
     if score is not None and score.fb < outcome.dev_after:
@@ -227,7 +200,7 @@ def _record(bench: Bench, state: State, outcome: Outcome, step: int) -> None:
         outcome.dev_after, outcome.kl = score.fb, score.kl
 
 
-def _entry(step: int, linear: Linear, state: State) -> dict[str, float]:
+def _entry(step: int, linear: Linear, state: State) -> Step:
     return {
         "step": step,
         "loss_bias": linear.targets.loss(linear.targets.start),
@@ -275,5 +248,3 @@ def _narrow(
         whole = slices[name].kind != ROWS
         directions[name] = (leading(first, rank) if whole else None, leading(second, rank))
     coordinates.narrowed(directions)
-
-

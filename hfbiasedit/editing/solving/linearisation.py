@@ -68,7 +68,9 @@ class Linear:
 
     def pushed(self, move: Tensor) -> Tensor:
         """rows @ move [D]."""
-        return sum((block @ move[place] for place, block in self._blocks()), torch.zeros(len(self.rows)))
+        return sum(
+            (block @ move[place] for place, block in self._blocks()), torch.zeros(len(self.rows))
+        )
 
     def pulled(self, y: Tensor, columns: Tensor | None = None) -> Tensor:
         """y [N] @ rows, zero outside `columns`."""
@@ -104,7 +106,7 @@ def linearised(
     count = sum(len(batch) for batch in sample.prompts)
     batches = [*sample.prompts, *sample.held]
     starts = [sum(len(batch) for batch in batches[:n]) for n in range(len(batches))]
-    place = {name: (0, 0) for name in coordinates.names}
+    place = dict.fromkeys(coordinates.names, (0, 0))
     at = 0
     for name in coordinates.names:
         place[name] = (at, at := at + coordinates.count(name))

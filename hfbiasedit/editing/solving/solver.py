@@ -13,7 +13,7 @@ from hfbiasedit.editing.weights.slices import Slice
 from hfbiasedit.errors import BiasEditError
 
 if TYPE_CHECKING:
-    from hfbiasedit.models.loading import LoadedModel
+    pass
 
 
 @runtime_checkable
