@@ -29,7 +29,7 @@ from hfbiasedit.console import progress
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.locating.saliency import Sums
 from hfbiasedit.editing.material.batches import PromptBatch, owners
-from hfbiasedit.editing.material.dual import Targets, dual, folds_of, price_for
+from hfbiasedit.editing.material.dual import Targets, folds_of, solution_at
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import Price
@@ -83,7 +83,7 @@ def joint_solutions(
         factual = torch.tensor([prompts.records[number].share_female for number in own])
         targets = Targets.of(logits[own], factual, torch.ones(len(own)))
         y = torch.zeros(len(prompts), dtype=torch.float64)
-        y[own] = dual(gram, targets, price_for(gram, targets, KL))
+        y[own] = solution_at(gram, targets, KL).y
         duals.append(y.float())
     return Joint(batches, duals, prices)
 
@@ -92,7 +92,7 @@ def _gram(sketches: Tensor) -> Tensor:
     total = torch.zeros(len(sketches), len(sketches))
     for matrix in sketches.unbind(1):
         total.addmm_(matrix.float(), matrix.float().T)
-    return total
+    return total.double()
 
 
 def _sketched(

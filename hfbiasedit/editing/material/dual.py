@@ -20,7 +20,7 @@ from torch import Tensor
 
 EXTREME = 0.005  # factual shares are aimed at up to this far from 0 and 1
 _ROUNDS = 8  # of reweighting; the loss is convex and the weights settle quickly
-_SETTLED = 0.01  # change of a value below which another round is not worth it
+_SETTLED = 0.05  # change of a value below which another round is not worth it
 _EVALUATIONS = 16  # at most, of a search for a price
 _PRECISE = 0.03  # of a logarithm of a divergence: what a price need not be more exact for
 _CHEAPEST, _DEAREST = 1e-6, 1e3  # prices, of the weighted mean of squared lengths of gradients
@@ -88,54 +88,82 @@ class Targets:
         )
 
 
-def dual(gram: Tensor, targets: Targets, price: float) -> Tensor:
-    """y [N] of the best move under a price, from inner products `gram` [N, N].
+def dual(
+    gram: Tensor, targets: Targets, price: float, near: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """y [N] of the best move under a price, and the values [N] that it leads to.
 
     The loss is minimised by reweighting: with weights (m - f) / (z - logit f) the squared distance
     from logit f has the gradient of KL(f || m), and every round is a system in prompt space, made
     symmetric and well conditioned by the root of the weights.
+
+    Args:
+        gram: [N, N], inner products of the values' gradients, float64.
+        near: [N], values to begin the reweighting at (None: those at the start).
     """
-    gram = gram.double() / price
     wanted = targets.goal - targets.start
-    values, y = targets.start, torch.zeros_like(wanted)
+    values, y = targets.start if near is None else near, torch.zeros_like(wanted)
     for _ in range(_ROUNDS):
-        root = (curvature(targets, values) * targets.weight).sqrt()
-        system = root[:, None] * gram * root + torch.eye(len(root), dtype=gram.dtype)
+        root = (curvature(targets, values) * targets.weight / price).sqrt()
+        system = gram * root * root[:, None]
+        system.diagonal().add_(1)
         inside = torch.cholesky_solve((root * wanted)[:, None], torch.linalg.cholesky(system))
         y = root * inside[:, 0]
         before, values = values, targets.start + gram @ y
         if float((values - before).abs().max()) < _SETTLED:
             break
-    return y / price
+    return y, values
 
 
 def predicted_kl(gram: Tensor, y: Tensor) -> float:
     """|v|^2 / 2 of the move v = J^T y."""
-    return float(y @ (gram.double() @ y)) / 2
+    return float(y @ (gram @ y)) / 2
 
 
-def price_for(gram: Tensor, targets: Targets, divergence: float) -> float:
-    """The price at which the best move's predicted divergence is as given, within a few percent.
+@dataclass(frozen=True)
+class Solution:
+    """The best move under a price: y [N], the values [N] it leads to, its predicted divergence."""
 
-    The logarithm of the divergence falls with that of the price, nearly in a straight line.
+    y: Tensor
+    values: Tensor
+    price: float
+    predicted: float
+
+
+def solution_at(
+    gram: Tensor, targets: Targets, divergence: float, near: Solution | None = None
+) -> Solution:
+    """The best move whose predicted divergence is as given, within a few percent.
+
+    The price is searched for: the logarithm of the divergence falls with that of the price, nearly
+    in a straight line. `near` is where to begin.
     """
     # Below, inner products in float32 are no longer exact enough for the system to be solved.
-    scale = float((targets.weight * gram.diagonal().double()).sum()) + 1e-30
+    scale = float((targets.weight * gram.diagonal()).sum()) + 1e-30
     low, high = math.log(_CHEAPEST * scale), math.log(_DEAREST * scale)
-    wanted, guess, slope = math.log(divergence), math.log(1e-2 * scale), -0.8
+    wanted, slope = math.log(divergence), -0.8
+    guess = math.log(1e-2 * scale) if near is None else math.log(near.price)
+    if near is not None:
+        guess += (wanted - math.log(max(near.predicted, 1e-30))) / slope
+    values = None if near is None else near.values
     last: tuple[float, float] | None = None
     for _ in range(_EVALUATIONS):
-        found = math.log(max(predicted_kl(gram, dual(gram, targets, math.exp(guess))), 1e-30))
-        if abs(found - wanted) < _PRECISE:
+        guess = min(max(guess, low), high)
+        y, values = dual(gram, targets, math.exp(guess), values)
+        found = Solution(y, values, math.exp(guess), predicted_kl(gram, y))
+        reached = math.log(max(found.predicted, 1e-30))
+        if abs(reached - wanted) < _PRECISE:
             break
-        low, high = (guess, high) if found > wanted else (low, guess)
+        low, high = (guess, high) if reached > wanted else (low, guess)
+        if high - low < _PRECISE:
+            break
         if last is not None and abs(guess - last[0]) > 1e-3:
-            slope = min(max((found - last[1]) / (guess - last[0]), -3.0), -0.1)
-        last = (guess, found)
-        guess += (wanted - found) / slope
+            slope = min(max((reached - last[1]) / (guess - last[0]), -3.0), -0.1)
+        last = (guess, reached)
+        guess += (wanted - reached) / slope
         if not low < guess < high:
             guess = (low + high) / 2
-    return math.exp(guess)
+    return found
 
 
 def folds_of(kinds: Sequence[str], count: int) -> Tensor:

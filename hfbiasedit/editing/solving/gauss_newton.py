@@ -19,7 +19,7 @@ from torch import Tensor
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.material.batches import PromptBatch
-from hfbiasedit.editing.material.dual import dual, predicted_kl, price_for
+from hfbiasedit.editing.material.dual import Solution, solution_at
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import prices
@@ -166,12 +166,12 @@ def candidates(
     """
     gram, limit = linear.gram(columns), bench.task.config.allowed_kl
     close, careful, wanted = False, False, predicted
+    found: Solution | None = None
     for _ in range(TRIES):
-        price = price_for(gram, linear.targets, wanted)
-        y = dual(gram, linear.targets, price)
-        move = linear.pulled(y, columns)
+        found = solution_at(gram, linear.targets, wanted, found)
+        move = linear.pulled(found.y, columns)
         bench.write(move)
-        state = State(move, predicted_kl(gram, y), price, scored(bench.task, bench.dev))
+        state = State(move, found.predicted, found.price, scored(bench.task, bench.dev))
         yield state
         ratio = _TARGET * limit / max(state.score.mean_kl, 1e-3 * limit)
         if careful:

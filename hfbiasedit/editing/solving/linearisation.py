@@ -59,12 +59,12 @@ class Linear:
     index: Tensor
 
     def gram(self, columns: Tensor | None = None) -> Tensor:
-        """Inner products [N, N] of rows, in all or some (a mask [D]) of the coordinates."""
+        """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates."""
         total = torch.zeros(len(self.rows), len(self.rows))
         for place, block in self._blocks():
             block = block if columns is None else block[:, columns[place]]
             total.addmm_(block, block.T)
-        return total
+        return total.double()
 
     def pushed(self, move: Tensor) -> Tensor:
         """rows @ move [D]."""
