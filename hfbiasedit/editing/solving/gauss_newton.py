@@ -44,7 +44,7 @@ _DIRECTIONS = 1024  # vectors per side of a matrix that leading directions are t
 _TARGET = 0.95  # of the allowed divergence
 _CLOSE = 0.8  # of the allowed divergence: near enough not to try again
 _TIMID = 0.25  # of the predicted divergence: a more careful candidate
-_STEEPEST = 4.0  # change of the price from step to step
+_STEEPEST, _SHALLOWEST = 4.0, 0.5  # changes of the price from step to step
 _LARGEST = 10.0  # change of the predicted divergence from try to try
 
 
@@ -126,16 +126,24 @@ def solve(task: Task, deltas: Deltas) -> Outcome:
             for trial in found:
                 outcome.history.append(_entry(step, linear, trial))
                 _record(bench, trial, outcome, step)
-            state = best_of(found, config.allowed_kl)
+            state = _next(state, best_of(found, config.allowed_kl), config.allowed_kl)
             bench.write(state.move)
             bar.advance()
             bar.describe(f"editing: dev FB {state.score.fb:.1f}, KL {state.score.mean_kl:.4f}")
             if step > PATIENCE and outcome.dev_after > (1 - GAIN) * last:
                 outcome.stopped = "dev got no better"
                 break
-            state = replace(state, price=_price(state, config.allowed_kl))
         settle(deltas, outcome)
     return outcome
+
+
+def _next(state: State | None, found: State, limit: float) -> State:
+    """Where to go on from, and at which price: a step that made things worse is taken back."""
+    if state is not None and found.score.fb > state.score.fb and state.score.mean_kl <= limit:
+        return replace(state, price=_STEEPEST * max(state.price, found.price))
+    # An unchanged model may measure a little below zero, in float arithmetic.
+    change = (max(0.0, found.score.mean_kl) / max(_TARGET * limit, 1e-12)) ** 2
+    return replace(found, price=found.price * min(max(change, _SHALLOWEST), _STEEPEST))
 
 
 def _descended(bench: Bench, linear: Linear, state: State, step: int) -> State:
@@ -147,13 +155,6 @@ def _descended(bench: Bench, linear: Linear, state: State, step: int) -> State:
     bench.write(move)
     predicted = float(move.square().sum()) / 2
     return State(move, predicted, state.price, scored(bench.task, bench.dev))
-
-
-def _price(state: State, limit: float) -> float:
-    """The price at which the divergence should come out just below its limit."""
-    # An unchanged model may measure a little below zero, in float arithmetic.
-    change = (max(0.0, state.score.mean_kl) / max(_TARGET * limit, 1e-12)) ** 2
-    return state.price * min(max(change, 1 / _STEEPEST), _STEEPEST)
 
 
 def candidates(
