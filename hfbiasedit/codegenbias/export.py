@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit.codegenbias.configs import CONFIGS, parse_config
 from hfbiasedit.codegenbias.dataset_card import render_dataset_card
 from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
-from hfbiasedit.codegenbias.records import COLUMNS, CONFIGS, RECORD_SPLITS, Record
+from hfbiasedit.codegenbias.records import COLUMNS, RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory, write_bytes, write_text

@@ -17,6 +17,7 @@ def balanced_sample(
     size: int,
     seed: int,
     key: Callable[[Item], tuple[str, str, str]],
+    start: int = 0,
 ) -> list[Item]:
     """`size` of the items in their original order; all of them when there are no more.
 
@@ -26,6 +27,8 @@ def balanced_sample(
 
     Args:
         key: the profession, template and modifier of an item.
+        start: how many professions of the order come last in every round instead of first; what
+            is not a multiple of their number gives samples of other professions.
     """
     if size >= len(items):
         return list(items)
@@ -38,7 +41,7 @@ def balanced_sample(
     for index, (profession, template, modifier) in enumerate(keys):
         shelf = shelves[professions[profession]][templates[template]]
         shelf.append((modifiers[modifier], index))
-    queues = [_queue(shelf, place) for place, shelf in enumerate(shelves)]
+    queues = _rotated([_queue(shelf, place) for place, shelf in enumerate(shelves)], start)
     chosen: list[int] = []
     while len(chosen) < size:
         served = (next(queue, None) for queue in queues)
