@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from hfbiasedit.codegenbias.cells import Cell, load_cells, render
+from hfbiasedit.codegenbias.cells import load_cells, render
 from hfbiasedit.codegenbias.configs import config_name, parse_config
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.prompt_files import read_names, read_prompts
@@ -18,8 +17,6 @@ from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
-
-Item = TypeVar("Item", Cell, Record)
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,14 @@ def load_prompts(
     if prompts is not None:
         config, version = "custom", None
         own = [row for row in read_prompts(Path(prompts), str(reference)) if row.split in wanted]
-        records = _choose(own, _axes, professions, limit, seed)
+        records = _choose(own, professions, limit, seed)
     else:
         facts = load_reference(str(reference))
-        cells = [
-            cell
-            for cell in load_cells(config, wanted, version)
-            if cell.profession.profession in facts.shares
-        ]
-        records = render(_choose(cells, Cell.axes, professions, limit, seed), facts)
+        names = set(facts.shares)
+        if professions is not None:
+            names &= read_names(professions, {row.profession for row in load_professions()})
+        cells = load_cells(config, wanted, version, professions=names, limit=limit, seed=seed)
+        records = render(cells, facts)
         config = config_name(config, version)
     if not records:
         raise BiasEditError(
@@ -106,19 +102,18 @@ def _axes(record: Record) -> tuple[str, str, str]:
 
 
 def _choose(
-    items: list[Item],
-    axes: Callable[[Item], tuple[str, str, str]],
+    records: list[Record],
     professions: str | Path | Sequence[str] | None,
     limit: int | None,
     seed: int,
-) -> list[Item]:
-    """The items of the wanted professions, or a balanced sample of them."""
+) -> list[Record]:
+    """The records of the wanted professions, or a balanced sample of them."""
     if professions is not None:
-        names = {axes(item)[0] for item in items}
+        names = {record.profession for record in records}
         names |= {row.profession for row in load_professions()}
         wanted = read_names(professions, names)
-        items = [item for item in items if axes(item)[0] in wanted]
-    return items if limit is None else balanced_sample(items, limit, seed, axes)
+        records = [record for record in records if record.profession in wanted]
+    return records if limit is None else balanced_sample(records, limit, seed, _axes)
 
 
 def _reference_name(records: Iterable[Record]) -> str:

@@ -77,9 +77,7 @@ def _template(row: dict[str, Any]) -> Template:
         )
         for text in texts
     )
-    return Template(
-        row["id"], row["role"], row["surface"], row["language"], row["note"], variants
-    )
+    return Template(row["id"], row["role"], row["surface"], row["language"], row["note"], variants)
 
 
 def fillings(modifier: str, profession: str, plural: str) -> dict[str, str]:
