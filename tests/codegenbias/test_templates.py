@@ -6,6 +6,7 @@ import re
 import sys
 import xml.dom.minidom
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
@@ -56,6 +57,20 @@ def test_there_are_enough_templates_and_spellings():
         least = {"edit": 1 if row.id == CORE_TEMPLATE else 3, "dev": 2, "test": 2}[row.role]
         assert len(row.variants) >= least, row.id
     assert next(row for row in TEMPLATES if row.id == CORE_TEMPLATE).role == "edit"
+
+
+def test_the_documentation_counts_them():
+    text = (Path(__file__).parents[2] / "docs" / "codegenbias.md").read_text(encoding="utf-8")
+    roles = Counter(row.role for row in TEMPLATES)
+    surfaces, languages = ({getattr(r, n) for r in TEMPLATES} for n in ("surface", "language"))
+    assert (
+        f"**{len(TEMPLATES)} templates** on {len(surfaces)} surfaces and in {len(languages)} languages"
+    ) in text
+    assert (
+        f"{roles['edit']} are there to edit with, {roles['dev']} to choose with while editing, "
+        f"{roles['test']} to judge with"
+    ) in text
+    assert f"{len(VARIANTS)} in all" in text
 
 
 def test_the_edit_templates_span_the_vocabularies_in_several_languages():
