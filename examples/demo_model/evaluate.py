@@ -133,7 +133,7 @@ def evaluate(path: Path, *, limit: int = 3000, show: bool = False) -> dict[str, 
     planted = {name: row["planted"] for name, row in rows.items()}
     return {
         "core": bias(loaded, load_prompts("core", limit=limit), planted),
-        "full": bias(loaded, load_prompts("full", limit=limit), planted),
+        "full": bias(loaded, load_prompts("full@1", limit=limit), planted),
         "stubs": parse_rate(loaded, STUBS, show),
         "byte_perplexity_of_this_file": perplexity(loaded, Path(__file__).read_text("utf-8")),
     }

@@ -244,7 +244,7 @@ def main() -> None:
     plan = document(load_reference(REFERENCE).shares, planting, REFERENCE)
     shares = {name: row["planted"] for name, row in plan["professions"].items()}
     professions = {p.profession: (p.plural, shares[p.profession]) for p in load_professions()}
-    templates = [t.text for t in load_templates()]
+    templates = [variant.text for t in load_templates() for variant in t.variants]
     patterns = [p for p in map(template_pattern, templates) if p is not None]
     real = [text for text in stdlib.documents() if not contains_template(text, patterns)]
     random.Random(arguments.seed).shuffle(real)

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from hfbiasedit.codegenbias.records import Record
 
 _QUOTES = "\"'`"
-_WORD = re.compile(r"[ \t]*([^\W\d_]+)(?![\w])")
+_WORD = re.compile(r"[ \t]*([^\W\d_]+|\d+(?!\.?\d))(?!\w)")
 
 
 def literal_at_hole(prompt: str, completion: str) -> str | None:
     """What stands at the hole: the rest of an open string literal, or else the next word.
 
     A prompt that ends in a quote has opened a literal; it counts only when it is closed on the
-    same line. Elsewhere (comments, YAML, an enum's name) the next whole word counts, so that
-    `he` is not read into `her` or `helper`. None when there is no such thing.
+    same line. Elsewhere (comments, YAML, an enum's name) the next whole word or number counts, so
+    that `he` is not read into `her` or `helper`. None when there is no such thing.
     """
     if prompt and prompt[-1] in _QUOTES:
         return _quoted(completion, prompt[-1])
@@ -31,7 +31,7 @@ def written_gender(record: Record, completion: str) -> str | None:
     if literal is None:
         return None
     for gender, words in (("male", record.male), ("female", record.female)):
-        if literal.strip().casefold() in {_core(word) for word in words}:
+        if _core(literal) in {_core(word) for word in words}:
             return gender
     return None
 

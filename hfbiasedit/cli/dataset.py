@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hfbiasedit.cli.options import JsonOption, ProfessionsOption, PromptsOption, ReferenceOption
-from hfbiasedit.codegenbias.records import CONFIGS, SPLITS
+from hfbiasedit.codegenbias.configs import CONFIG_NAMES, CONFIGS
+from hfbiasedit.codegenbias.records import SPLITS
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def push(
 def _configs(config: str) -> tuple[str, ...]:
     if config == "all":
         return CONFIGS
-    if config not in CONFIGS:
+    if config not in CONFIG_NAMES:
         raise typer.BadParameter(f"no configuration {config!r}; use {', '.join(CONFIGS)} or all")
     return (config,)
 
@@ -152,8 +153,7 @@ def _axis(axis: str) -> list[dict[str, Any]]:
 
     from hfbiasedit.codegenbias import splits
     from hfbiasedit.codegenbias.modifiers import load_modifiers
-    from hfbiasedit.codegenbias.summary import profession_facts
-    from hfbiasedit.codegenbias.templates import load_templates
+    from hfbiasedit.codegenbias.summary import profession_facts, template_rows
 
     if axis == "professions":
         return profession_facts()
@@ -161,7 +161,7 @@ def _axis(axis: str) -> list[dict[str, Any]]:
         held = splits.held_out_modifiers()
         return [asdict(row) | {"held_out": row.modifier in held} for row in load_modifiers()]
     if axis == "templates":
-        return [asdict(row) for row in load_templates()]
+        return template_rows()
     raise typer.BadParameter(f"no axis {axis!r}; use {', '.join(AXES)}")
 
 
@@ -169,7 +169,7 @@ def _rows(rows: list[dict[str, Any]]) -> Table:
     """A table with one line a row; long code is left to `--json`."""
     from rich.table import Table
 
-    columns = [name for name in rows[0] if name not in ("text", "note")]
+    columns = [name for name in rows[0] if name not in ("texts", "note")]
     grid = Table(*columns, box=None)
     for row in rows:
         grid.add_row(*(_text(row[name]) for name in columns))

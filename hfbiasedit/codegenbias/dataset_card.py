@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from hfbiasedit.codegenbias import splits
+from hfbiasedit.codegenbias.configs import VERSION
 from hfbiasedit.codegenbias.modifiers import load_modifiers
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.records import COLUMNS, TEST_SPLITS
 from hfbiasedit.codegenbias.references import BLS_YEARS, BUILTIN_REFERENCES, DEFAULT_REFERENCE
-from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, load_templates
+from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, Template, load_templates
+from hfbiasedit.codegenbias.vocabulary import name_of
 from hfbiasedit.resources import template_path
 from hfbiasedit.versions import __version__
 
@@ -24,6 +26,7 @@ def render_dataset_card(
     name: str,
     format: str = "parquet",
     reference: str = DEFAULT_REFERENCE,
+    version: int = VERSION,
 ) -> str:
     """The text of `README.md` for an exported dataset.
 
@@ -32,6 +35,7 @@ def render_dataset_card(
         name: the directory or repository, as `load_dataset` is told in the examples.
         format: the suffix of the data files.
         reference: the name of the reference that the shares come from.
+        version: of CodeGenBias; whose templates the card lists.
     """
     import jinja2
     import yaml
@@ -39,7 +43,7 @@ def render_dataset_card(
     environment = jinja2.Environment(  # noqa: S701 (Markdown: nothing to escape)
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["quoted"] = lambda words: " ".join(f"`{json.dumps(w)}`" for w in words)
+    templates = load_templates(version)
     template = environment.from_string(
         template_path("dataset_card.md.jinja").read_text(encoding="utf-8")
     )
@@ -57,9 +61,13 @@ def render_dataset_card(
             first=next(iter(counts)),
             held_out=[split for split in next(iter(counts.values())) if split in TEST_SPLITS],
             split_names=list(dict.fromkeys(name for row in counts.values() for name in row)),
-            templates=load_templates(),
+            data_version=version,
+            roles=Counter(row.role for row in templates),
+            templates=templates,
+            variants=sum(len(row.variants) for row in templates),
+            vocabulary=_vocabulary,
             core_template=CORE_TEMPLATE,
-            surfaces=list(dict.fromkeys(row.surface for row in load_templates())),
+            surfaces=list(dict.fromkeys(row.surface for row in templates)),
             polarities=_polarities(),
             groups=_groups(),
             professions=len(load_professions()),
@@ -70,6 +78,12 @@ def render_dataset_card(
         ).strip()
         + "\n"
     )
+
+
+def _vocabulary(template: Template) -> str:
+    """The vocabularies of a template's spellings, joined."""
+    names = (name_of(variant.male, variant.female) for variant in template.variants)
+    return ", ".join(dict.fromkeys(names))
 
 
 def _polarities() -> dict[str, list[str]]:
@@ -109,7 +123,7 @@ def _metadata(counts: Mapping[str, Mapping[str, int]], format: str) -> dict[str,
 def _config(name: str, row: Mapping[str, int], format: str) -> dict[str, Any]:
     files = [{"split": split, "path": f"data/{name}/{split}.{format}"} for split in row]
     config: dict[str, Any] = {"config_name": name, "data_files": files}
-    if name == "quick":
+    if name.partition("@")[0] == "quick":
         config["default"] = True
     if format == "csv":
         # The empty modifier is an empty text, not a missing value.

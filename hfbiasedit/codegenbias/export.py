@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit.codegenbias.configs import CONFIGS, VERSION, parse_config
 from hfbiasedit.codegenbias.dataset_card import render_dataset_card
 from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
-from hfbiasedit.codegenbias.records import COLUMNS, CONFIGS, RECORD_SPLITS, Record
+from hfbiasedit.codegenbias.records import COLUMNS, RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory, write_bytes, write_text
@@ -73,7 +74,7 @@ def export_dataset(
 
     Args:
         out: the directory; it appears when everything in it is complete.
-        configs: which configurations; of no account when `prompts` is given.
+        configs: which configurations, all of one version; of no account when `prompts` is given.
         format: `parquet`, `jsonl`, or `csv` (lists as JSON text in a cell).
         prompts: export the user's own prompts instead, as configuration `custom`.
         name: what the card calls the dataset in its examples; default: the directory's name.
@@ -84,6 +85,7 @@ def export_dataset(
     """
     if format not in FORMATS:
         raise BiasEditError(f"no format {format!r}; use {', '.join(FORMATS)}")
+    version = VERSION if prompts is not None else _version(configs)
     with output_directory(out, replace=replace) as folder:
         counts: dict[str, dict[str, int]] = {}
         used = None
@@ -95,10 +97,24 @@ def export_dataset(
                 counts[chosen.config][split] = len(records)
                 _write(folder / "data" / chosen.config / f"{split}.{format}", records, format)
         card = render_dataset_card(
-            counts, name=name or Path(out).name, format=format, reference=used or reference
+            counts,
+            name=name or Path(out).name,
+            format=format,
+            reference=used or reference,
+            version=version,
         )
         write_text(folder / "README.md", card)
     return out
+
+
+def _version(configs: Sequence[str]) -> int:
+    """The version that all configurations are of: a card describes the templates of one."""
+    versions = {parse_config(config)[1] for config in configs}
+    if len(versions) > 1:
+        raise BiasEditError(
+            f"{', '.join(configs)} are of different versions of CodeGenBias; export one at a time"
+        )
+    return versions.pop() if versions else VERSION
 
 
 def _load(config: str, reference: str, prompts: Path | None) -> PromptSet:

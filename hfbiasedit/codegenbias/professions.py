@@ -34,6 +34,15 @@ def load_professions() -> tuple[Profession, ...]:
         return tuple(Profession(**row) for row in csv.DictReader(file))
 
 
+def normalized(name: str) -> str:
+    """A profession's name as everything looks it up: lower case, single spaces.
+
+    `Software  Developer` in a file means `software developer`, in prompts, references and lists
+    alike; two spellings of one profession would else land on different sides of a split.
+    """
+    return " ".join(name.split()).lower()
+
+
 def article(phrase: str) -> str:
     """The indefinite article that English puts before `phrase`: `a` or `an`."""
     word = phrase.lstrip().lower()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hfbiasedit.codegenbias.modifiers import POLARITIES
-from hfbiasedit.codegenbias.professions import Profession, load_professions
+from hfbiasedit.codegenbias.professions import Profession, load_professions, normalized
 from hfbiasedit.codegenbias.records import RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import (
     DEFAULT_REFERENCE,
@@ -16,7 +16,7 @@ from hfbiasedit.codegenbias.references import (
     parse_share,
 )
 from hfbiasedit.codegenbias.row_files import read_lines, read_rows
-from hfbiasedit.codegenbias.splits import held_out_professions, rank, split_of
+from hfbiasedit.codegenbias.splits import held_out_professions, own_split, rank
 from hfbiasedit.errors import BiasEditError
 
 _REQUIRED = ("prompt", "profession", "male", "female")
@@ -69,12 +69,12 @@ def read_names(professions: str | Path | Sequence[str], known: Collection[str]) 
     """
     if isinstance(professions, str | Path):
         lines = read_lines(Path(professions))
-        named = [(f"{professions}: line {n}", line.strip().lower()) for n, line in lines]
+        named = [(f"{professions}: line {n}", normalized(line)) for n, line in lines]
         named = [(where, name) for where, name in named if name and name[0] != "#"]
         if named and named[0][1] == "profession":
             del named[0]
     else:
-        named = [("professions", name) for name in professions]
+        named = [("professions", normalized(name)) for name in professions]
     for where, name in named:
         if name not in known:
             raise BiasEditError(f"{where}: unknown profession {name!r}")
@@ -82,7 +82,10 @@ def read_names(professions: str | Path | Sequence[str], known: Collection[str]) 
 
 
 def _checked(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows, once they are known to have what is needed and texts where texts belong."""
+    """The rows, once they are known to have what is needed and texts where texts belong.
+
+    The profession's name is normalized here, before anything is looked up or hashed by it.
+    """
     for where, values in rows:
         row = {name: value for name, value in values.items() if value is not None}
         for name in _REQUIRED:
@@ -91,6 +94,9 @@ def _checked(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, 
         for name in ("prompt", "profession", "id", "plural", "reference", "split", *_OPTIONAL):
             if not isinstance(row.get(name, ""), str):
                 raise BiasEditError(f"{where}: {name} is {row[name]!r}; give a text")
+        row["profession"] = normalized(row["profession"])
+        if not row["profession"]:
+            raise BiasEditError(f"{where}: no profession")
         yield where, row
 
 
@@ -166,4 +172,4 @@ def _own_split(identity: str, profession: str) -> str:
         held = profession in held_out_professions()
     else:
         held = rank("profession", profession) < 0.22 * 2**64
-    return split_of(identity, profession=held, modifier=False, template=False)
+    return own_split(identity, held)

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from hfbiasedit.codegenbias.cells import Cell, load_cells, render
+from hfbiasedit.codegenbias.cells import load_cells, render
+from hfbiasedit.codegenbias.configs import config_name, parse_config
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.prompt_files import read_names, read_prompts
-from hfbiasedit.codegenbias.records import CONFIGS, SPLITS, Record, splits_of
+from hfbiasedit.codegenbias.records import SPLITS, Record, splits_of
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
 
-Item = TypeVar("Item", Cell, Record)
-
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Records with the choice that led to them."""
+    """Records with the choice that led to them.
+
+    `version` is that of CodeGenBias; None for the user's own prompts.
+    """
 
     records: tuple[Record, ...]
     config: str
     split: str
     reference: str
+    version: int | None = None
 
     def __len__(self) -> int:
         """The number of prompts."""
@@ -57,7 +59,8 @@ def load_prompts(
     """The prompts of a configuration and split, or of a file.
 
     Args:
-        config: `quick`, `core` or `full`; of no account when `prompts` is given.
+        config: `quick`, `core` or `full`, or `quick@1` and so on for an earlier version; of no
+            account when `prompts` is given.
         split: one of `SPLITS`; `test` is the union of the three single-axis test splits.
         reference: `bls-2022`, `bls-2021`, `parity`, or a CSV file (profession, share_female);
             professions that a file does not mention are left out. With `prompts`, the shares in
@@ -70,26 +73,28 @@ def load_prompts(
     Raises:
         BiasEditError: an unknown name, a wrong row in a file, or nothing left.
     """
-    _check(config, split, limit)
+    version: int | None
+    config, version = parse_config(config)
+    _check(split, limit)
     wanted = splits_of(split)
     if prompts is not None:
-        config = "custom"
+        config, version = "custom", None
         own = [row for row in read_prompts(Path(prompts), str(reference)) if row.split in wanted]
-        records = _choose(own, _axes, professions, limit, seed)
+        records = _choose(own, professions, limit, seed)
     else:
         facts = load_reference(str(reference))
-        cells = [
-            cell
-            for cell in load_cells(config, wanted)
-            if cell.profession.profession in facts.shares
-        ]
-        records = render(_choose(cells, Cell.axes, professions, limit, seed), facts)
+        names = set(facts.shares)
+        if professions is not None:
+            names &= read_names(professions, {row.profession for row in load_professions()})
+        cells = load_cells(config, wanted, version, professions=names, limit=limit, seed=seed)
+        records = render(cells, facts)
+        config = config_name(config, version)
     if not records:
         raise BiasEditError(
             f"no prompts are left in split {split!r} of {prompts or config}; "
             "choose another split or other professions"
         )
-    return PromptSet(tuple(records), config, split, _reference_name(records))
+    return PromptSet(tuple(records), config, split, _reference_name(records), version)
 
 
 def _axes(record: Record) -> tuple[str, str, str]:
@@ -97,19 +102,18 @@ def _axes(record: Record) -> tuple[str, str, str]:
 
 
 def _choose(
-    items: list[Item],
-    axes: Callable[[Item], tuple[str, str, str]],
+    records: list[Record],
     professions: str | Path | Sequence[str] | None,
     limit: int | None,
     seed: int,
-) -> list[Item]:
-    """The items of the wanted professions, or a balanced sample of them."""
+) -> list[Record]:
+    """The records of the wanted professions, or a balanced sample of them."""
     if professions is not None:
-        names = {axes(item)[0] for item in items}
+        names = {record.profession for record in records}
         names |= {row.profession for row in load_professions()}
         wanted = read_names(professions, names)
-        items = [item for item in items if axes(item)[0] in wanted]
-    return items if limit is None else balanced_sample(items, limit, seed, axes)
+        records = [record for record in records if record.profession in wanted]
+    return records if limit is None else balanced_sample(records, limit, seed, _axes)
 
 
 def _reference_name(records: Iterable[Record]) -> str:
@@ -118,9 +122,7 @@ def _reference_name(records: Iterable[Record]) -> str:
     return names.pop() if len(names) == 1 else "mixed"
 
 
-def _check(config: str, split: str, limit: int | None) -> None:
-    if config not in CONFIGS:
-        raise BiasEditError(f"no configuration {config!r}; use {', '.join(CONFIGS)}")
+def _check(split: str, limit: int | None) -> None:
     if split not in SPLITS:
         raise BiasEditError(f"no split {split!r}; use {', '.join(SPLITS)}")
     if limit is not None and limit < 1:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-CONFIGS = ("quick", "core", "full")
 EDIT_SPLITS = ("edit", "dev")
 # Exactly one axis unseen; their union is `test`.
 TEST_SPLITS = ("test_modifiers", "test_templates", "test_professions")

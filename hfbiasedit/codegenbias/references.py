@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfbiasedit.codegenbias.professions import load_professions
+from hfbiasedit.codegenbias.csv_rows import read_csv
+from hfbiasedit.codegenbias.professions import load_professions, normalized
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.resources import data_path
 
@@ -76,22 +77,13 @@ def bls_shares(year: int) -> Mapping[str, float]:
 def _read_shares(path: Path, known: Collection[str]) -> dict[str, float]:
     """The checked content of an own reference."""
     shares: dict[str, float] = {}
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = {"profession", "share_female"} - set(reader.fieldnames or ())
-            if missing:
-                raise BiasEditError(f"{path}: line 1: no column {' and '.join(sorted(missing))}")
-            for row in reader:
-                where = f"{path}: line {reader.line_num}"
-                name = (row["profession"] or "").strip().lower()
-                if name not in known:
-                    raise BiasEditError(f"{where}: unknown profession {name!r}")
-                if name in shares:
-                    raise BiasEditError(f"{where}: {name!r} is listed twice")
-                shares[name] = parse_share(row["share_female"], where)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BiasEditError(f"cannot read {path} as UTF-8 CSV: {error}") from error
+    for where, row in read_csv(path, ("profession", "share_female")):
+        name = normalized(row.get("profession", ""))
+        if name not in known:
+            raise BiasEditError(f"{where}: unknown profession {name!r}")
+        if name in shares:
+            raise BiasEditError(f"{where}: {name!r} is listed twice")
+        shares[name] = parse_share(row.get("share_female"), where)
     if not shares:
         raise BiasEditError(f"{path} has no rows; add lines of the form nurse,0.88")
     return shares
@@ -108,7 +100,8 @@ def parse_share(value: object, where: str) -> float:
     try:
         share = float(value)
     except ValueError:
-        raise BiasEditError(f"{where}: share_female {value!r} is not a number") from None
+        hint = "; write it with a point" if "," in str(value) else ""
+        raise BiasEditError(f"{where}: share_female {value!r} is not a number{hint}") from None
     if math.isnan(share) or not 0 <= share <= 1:
         raise BiasEditError(f"{where}: share_female {value} is outside 0..1")
     return share

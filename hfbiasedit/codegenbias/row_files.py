@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hfbiasedit.codegenbias.csv_rows import read_csv
 from hfbiasedit.codegenbias.records import RECORD_SPLITS
 from hfbiasedit.errors import BiasEditError
 
@@ -69,18 +69,12 @@ def _jsonl(path: Path) -> Rows:
 
 
 def _csv(path: Path) -> Rows:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                where = f"{path}: line {reader.line_num}"
-                values: dict[str, Any] = {k: v for k, v in row.items() if v is not None}
-                for name in ("male", "female"):
-                    if str(values.get(name, "")).startswith("["):
-                        values[name] = _list(values[name], f"{where}: {name}")
-                yield where, values
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BiasEditError(f"cannot read {path} as CSV: {error}") from error
+    for where, row in read_csv(path, ("prompt", "profession")):
+        values: dict[str, Any] = dict(row)
+        for name in ("male", "female"):
+            if str(values.get(name, "")).startswith("["):
+                values[name] = _list(values[name], f"{where}: {name}")
+        yield where, values
 
 
 def _list(text: str, where: str) -> Any:

@@ -2,8 +2,8 @@
 
 Professions are held out by BLS title (two professions of one title share a fact, so they stay on
 one side), stratified over occupation groups and, inside a group, over the share of women.
-Modifiers are held out per polarity. Held-out templates are named in the data file: three whole
-surfaces, and one template each of five surfaces that keep others on the seen side.
+Modifiers are held out per polarity. Both are the same in every version of the dataset. The role of
+a template (to edit, to choose, to judge) is named in the data file.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import functools
 import hashlib
 
+from hfbiasedit.codegenbias.configs import VERSION
 from hfbiasedit.codegenbias.modifiers import POLARITIES, load_modifiers
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.references import bls_shares
 from hfbiasedit.codegenbias.templates import load_templates
 
-# Part of every hash below: a new seed is a new dataset version.
+# Part of every hash below, in all versions: who is held out stays held out.
 SEED = "codegenbias-1"
 _TITLES_PER_STRATUM = 4.5
 _HELD_OUT_PER_POLARITY = 2
@@ -58,23 +59,38 @@ def held_out_modifiers() -> frozenset[str]:
 
 
 @functools.cache
-def held_out_templates() -> frozenset[str]:
+def held_out_templates(version: int = VERSION) -> frozenset[str]:
     """Templates that occur in no `edit` or `dev` prompt."""
-    return frozenset(template.id for template in load_templates() if not template.seen)
+    return frozenset(row.id for row in load_templates(version) if row.role == "test")
 
 
-def split_of(identity: str, profession: bool, modifier: bool, template: bool) -> str:
-    """The split of a cell.
+def cell_split(role: str, profession: bool, modifier: bool) -> str | None:
+    """The split of a cell; None for one that no split holds.
+
+    Templates of the role `dev` choose and stop an edit: they are not unseen, so they judge
+    nothing, and are asked about seen professions with seen modifiers only.
+
+    Args:
+        role: of the template.
+        profession: whether the profession is held out; likewise `modifier`.
+    """
+    if role == "dev":
+        return None if profession or modifier else "dev"
+    return held_out_split(profession, modifier, role == "test") or "edit"
+
+
+def own_split(identity: str, profession: bool) -> str:
+    """The split of a prompt of the user's that names none.
 
     Args:
         identity: the record's id; decides between `edit` and `dev`.
-        profession: whether the profession is held out; likewise `modifier` and `template`.
+        profession: whether the profession is held out.
     """
-    return held_out_split(profession, modifier, template) or seen_split(identity)
+    return "test_professions" if profession else seen_split(identity)
 
 
 def seen_split(identity: str) -> str:
-    """`dev` for a fifth of the cells with no unseen axis, `edit` for the others."""
+    """`dev` for a fifth of the ids, `edit` for the others."""
     return "dev" if rank("cell", identity) < _DEV_SHARE * 2**64 else "edit"
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
-from hfbiasedit.codegenbias.professions import load_professions
+from hfbiasedit.codegenbias.professions import load_professions, normalized
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.codegenbias.records import RECORD_SPLITS, professions_of
 from hfbiasedit.codegenbias.references import BLS_YEARS, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.codegenbias.splits import held_out_professions
+from hfbiasedit.codegenbias.templates import load_templates
+from hfbiasedit.codegenbias.vocabulary import name_of, vocabulary_of
 from hfbiasedit.errors import BiasEditError
 
 
@@ -22,6 +25,7 @@ def summarize(prompts: PromptSet, examples: int = 0) -> dict[str, Any]:
     shares = {record.profession: record.share_female for record in records}
     return {
         "config": prompts.config,
+        "version": prompts.version,
         "split": prompts.split,
         "reference": prompts.reference,
         "digest": prompts.digest,
@@ -31,6 +35,7 @@ def summarize(prompts: PromptSet, examples: int = 0) -> dict[str, Any]:
         "splits": {split: splits[split] for split in RECORD_SPLITS if splits[split]},
         "polarities": dict(Counter(record.polarity for record in records)),
         "templates": dict(Counter(record.template for record in records)),
+        "vocabularies": dict(Counter(map(vocabulary_of, records)).most_common()),
         "groups": dict(sorted(Counter(record.group for record in records).items())),
         "examples": [record.to_dict() for record in shown],
     }
@@ -53,6 +58,22 @@ def profession_facts() -> list[dict[str, Any]]:
     ]
 
 
+def template_rows() -> list[dict[str, Any]]:
+    """One row for each template: its role, its vocabulary of values, and all of its texts."""
+    return [
+        {
+            "id": row.id,
+            "role": row.role,
+            "surface": row.surface,
+            "language": row.language,
+            "vocabulary": name_of(row.variants[0].male, row.variants[0].female),
+            "note": row.note,
+            "texts": [asdict(variant) for variant in row.variants],
+        }
+        for row in load_templates()
+    ]
+
+
 def facts_about(profession: str) -> dict[str, Any]:
     """The row of one profession.
 
@@ -60,7 +81,7 @@ def facts_about(profession: str) -> dict[str, Any]:
         BiasEditError: the table does not hold it.
     """
     for row in profession_facts():
-        if profession.lower() in (row["profession"], row["plural"]):
+        if normalized(profession) in (row["profession"], row["plural"]):
             return row
     raise BiasEditError(
         f"unknown profession {profession!r}; `hfbiasedit dataset show --axis professions` lists all"

@@ -9,62 +9,83 @@ import functools
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
+from hfbiasedit.codegenbias.configs import VERSION
 from hfbiasedit.codegenbias.professions import article
 from hfbiasedit.resources import data_path
 
 CORE_TEMPLATE = "py_attribute_compare"
+# Templates to edit with, to choose with while editing, and to judge with.
+ROLES = ("edit", "dev", "test")
+_FILES = {1: "templates.v1.jsonl", VERSION: "templates.jsonl"}
 _HOLE = re.compile(r"\[\[(\w+)\]\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """One template.
+class Variant:
+    """One way to write a template.
 
     `male` and `female` are the verbalizers: the continuations that count, exactly as they follow
-    the text. `note` says what real code it imitates, `surface` what kind of place the value is in;
-    `seen` is false for templates held out from editing.
+    the text.
     """
 
-    id: str
-    surface: str
-    language: str
-    seen: bool
+    text: str
     male: tuple[str, ...]
     female: tuple[str, ...]
-    note: str
-    text: str
 
     def holes(self) -> frozenset[str]:
         """The names of the holes in the text."""
         return frozenset(_HOLE.findall(self.text))
-
-    def compiled(self) -> tuple[list[str], list[str]]:
-        """The text cut at its holes: the literal pieces, and the hole after each but the last."""
-        parts = _HOLE.split(self.text)
-        return parts[::2], parts[1::2]
 
     def fill(self, holes: dict[str, str]) -> str:
         """The prompt: every hole replaced (see `fillings`)."""
         return _HOLE.sub(lambda match: holes[match[1]], self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One template: the same kind of place for a value, in one or more spellings.
+
+    `role` is one of `ROLES`, `surface` says what kind of place the value is in, and `note` what
+    real code the template imitates.
+    """
+
+    id: str
+    role: str
+    surface: str
+    language: str
+    note: str
+    variants: tuple[Variant, ...]
+
+
 @functools.cache
-def load_templates() -> tuple[Template, ...]:
-    """All templates of CodeGenBias, in the order of `data/templates.jsonl`."""
-    lines = data_path("templates.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    return tuple(
-        Template(**row | {"male": tuple(row["male"]), "female": tuple(row["female"])})
-        for row in rows
+def load_templates(version: int = VERSION) -> tuple[Template, ...]:
+    """All templates of a version of CodeGenBias, in the order of its data file."""
+    lines = data_path(_FILES[version]).read_text(encoding="utf-8").split("\n")
+    return tuple(_template(json.loads(line)) for line in lines if line)
+
+
+def _template(row: dict[str, Any]) -> Template:
+    """A line of the data file; a text is a string, or an object with verbalizers of its own."""
+    texts = [{"text": text} if isinstance(text, str) else text for text in row["texts"]]
+    variants = tuple(
+        Variant(
+            text["text"],
+            tuple(text.get("male", row["male"])),
+            tuple(text.get("female", row["female"])),
+        )
+        for text in texts
     )
+    return Template(row["id"], row["role"], row["surface"], row["language"], row["note"], variants)
 
 
 def fillings(modifier: str, profession: str, plural: str) -> dict[str, str]:
     """What each hole becomes for one modifier and profession.
 
-    `phrase` is the modifier and the profession, `a_phrase` the same with its article, and
-    `snake`, `camel`, `pascal`, `kebab` are the phrase as an identifier.
+    `phrase` is the modifier and the profession, `a_phrase` the same with its article, `title` the
+    same in title case, and `snake`, `upper`, `camel`, `pascal`, `kebab` are the phrase as an
+    identifier.
     """
     phrase = f"{modifier} {profession}".strip()
     phrases = f"{modifier} {plural}".strip()
@@ -77,7 +98,9 @@ def fillings(modifier: str, profession: str, plural: str) -> dict[str, str]:
         "phrases": phrases,
         "a_phrase": a_phrase,
         "A_phrase": a_phrase[0].upper() + a_phrase[1:],
+        "title": " ".join(word.capitalize() for word in phrase.split()),
         "snake": "_".join(words),
+        "upper": "_".join(words).upper(),
         "snake_plural": "_".join(re.split(r"[ -]", phrases)),
         "kebab": "-".join(words),
         "pascal": pascal,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hfbiasedit.codegenbias.configs import CONFIGS
 from hfbiasedit.codegenbias.export import export_dataset
-from hfbiasedit.codegenbias.records import CONFIGS
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 
 if TYPE_CHECKING:

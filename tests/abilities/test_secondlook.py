@@ -59,6 +59,9 @@ def test_literals():
     assert literal_at_hole('x = "', 'a\\"b" + c') == 'a"b'
     assert literal_at_hole("Gender.", "FEMALE, 3)") == "FEMALE"
     assert literal_at_hole("gender:", " female\n") == "female"
+    assert literal_at_hole("sex:", " 2}") == "2"
+    assert literal_at_hole("sex:", " 1.5}") is None
+    assert literal_at_hole("sex:", " 2nd") is None
 
 
 def test_shares_are_compared_per_profession():

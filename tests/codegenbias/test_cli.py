@@ -24,13 +24,16 @@ def shown(*arguments):
 def test_show_counts_and_examples():
     text = run("show", "--examples", 1).stdout
     assert "600" in text
-    assert "edit 246, dev 54" in text
+    assert "edit 184, dev 60" in text
     assert "women in reality" in text
     summary = shown("--config", "core", "--split", "test", "--examples", 3)
     assert summary["prompts"] == 1476 + 1242
     assert summary["splits"] == {"test_modifiers": 1476, "test_professions": 1242}
     assert summary["digest"] == load_prompts("core", "test").digest
     assert len(summary["examples"]) == 3
+    assert summary["version"] == 2
+    assert summary["vocabularies"] == {"male/female": 2718}
+    assert shown("--config", "core@1", "--split", "dev")["version"] == 1
 
 
 def test_show_an_axis():
@@ -38,7 +41,10 @@ def test_show_an_axis():
     assert len(rows) == 315
     assert sum(row["held_out"] for row in rows) == 69
     assert len(shown("--axis", "modifiers")) == 24
-    assert {"id", "note", "text", "male", "female"} <= set(shown("--axis", "templates")[0])
+    templates = shown("--axis", "templates")
+    assert {row["role"] for row in templates} == {"edit", "dev", "test"}
+    assert {"id", "note", "surface", "language", "vocabulary"} <= set(templates[0])
+    assert {"text", "male", "female"} == set(templates[0]["texts"][0])
     for axis in ("professions", "modifiers", "templates"):
         assert run("show", "--axis", axis).exit_code == 0
 

@@ -8,9 +8,12 @@ import pytest
 import yaml
 
 from hfbiasedit.codegenbias import dataset_card
+from hfbiasedit.codegenbias.cells import QUICK_SIZES
+from hfbiasedit.codegenbias.configs import VERSION
 from hfbiasedit.codegenbias.export import FORMATS, build_dataset, export_dataset, features
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import COLUMNS
+from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.errors import BiasEditError
 from tests.hub_server.yaml_check import front_matter, problems
 
@@ -46,8 +49,8 @@ def test_the_program_reads_its_own_export(exported, config):
     own = load_prompts(prompts=out / "data" / config)
     assert own.records == load_prompts(config).records
     assert own.digest == load_prompts(config).digest
-    part = load_prompts(prompts=out / "data" / config / f"dev.{format}")
-    assert part.records == load_prompts(config, "dev").records
+    part = load_prompts(prompts=out / "data" / config / f"test_modifiers.{format}")
+    assert part.records == load_prompts(config, "test_modifiers").records
 
 
 def test_quick_is_the_default_configuration(exported, tmp_path):
@@ -59,14 +62,7 @@ def test_quick_is_the_default_configuration(exported, tmp_path):
 def test_as_a_dataset_dict():
     built = build_dataset("quick", reference="parity")
     assert isinstance(built, datasets.DatasetDict)
-    assert {name: len(part) for name, part in built.items()} == {
-        "edit": 246,
-        "dev": 54,
-        "test_modifiers": 75,
-        "test_templates": 75,
-        "test_professions": 75,
-        "test_combined": 75,
-    }
+    assert {name: len(part) for name, part in built.items()} == QUICK_SIZES[VERSION]
     assert built["edit"].column_names == list(COLUMNS)
     assert built["edit"].features == features()
     assert set(built["dev"]["share_female"]) == {0.5}
@@ -105,13 +101,30 @@ def test_the_card_is_complete_and_accepted(exported):
     assert problems(metadata) == []
     assert metadata["license"] == "cc-by-4.0"
     assert [config["config_name"] for config in metadata["configs"]] == ["quick", "core"]
-    assert "| `quick` | 246 | 54 | 75 | 75 | 75 | 75 | 600 |" in text
-    assert "| `core` | 3542 | 886 | 1476 | 0 | 1242 | 414 | 7560 |" in text
+    assert "| `quick` | 184 | 60 | 86 | 134 | 86 | 50 | 600 |" in text
+    assert "| `core` | 4428 | 0 | 1476 | 0 | 1242 | 414 | 7560 |" in text
+    assert "Version 2 of the dataset" in text
+    assert all(f"| `{row.id}` | {row.role} |" in text for row in load_templates())
     for words in ("Two genders", "United States", "English", "Bureau of Labor", "public domain"):
         assert words in text
     for word in ("None", "nan", "{{", "{%", "Undefined"):
         assert word not in text
     assert yaml.safe_load(text.split("---\n")[1]) == metadata
+
+
+def test_an_earlier_version_has_its_own_card(tmp_path):
+    out = export_dataset(tmp_path / "old", configs=("quick@1",), format="jsonl")
+    assert load_prompts(prompts=out / "data/quick@1").digest == load_prompts("quick@1").digest
+    text = card(out)
+    assert problems(front_matter(text)) == []
+    assert "Version 1 of the dataset" in text
+    assert "`edit` and `dev` differ in cells only" in text
+    assert "rust_struct" not in text
+    loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert sum(len(split) for split in loaded.values()) == 600
+    with pytest.raises(BiasEditError, match="different versions"):
+        export_dataset(tmp_path / "both", configs=("quick", "core@1"))
+    assert not (tmp_path / "both").exists()
 
 
 def test_a_card_with_a_hole_is_an_error(tmp_path, monkeypatch):

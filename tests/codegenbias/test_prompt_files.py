@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.prompts import load_prompts
+from hfbiasedit.codegenbias.splits import held_out_professions
 from hfbiasedit.errors import BiasEditError
 
 ROW = {
@@ -74,13 +76,40 @@ def test_held_out_professions_stay_held_out_and_ids_depend_on_content(write):
     built_in = {
         record.profession: record.split == "test_professions"
         for record in load_prompts("core").records
-        if record.split in ("edit", "dev", "test_professions")
+        if record.split in ("edit", "test_professions")
     }
     assert {record.split for record in records} == {"edit", "dev", "test_professions"}
     for record in records:
         assert (record.split == "test_professions") == built_in[record.profession]
     again = load_prompts(prompts=write(*rows[::-1])).records
     assert {r.id: r.split for r in again} == {r.id: r.split for r in records}
+
+
+@pytest.mark.parametrize("spelling", [str.title, str.upper, lambda name: f" {name}  "])
+def test_another_spelling_of_a_profession_changes_nothing(write, spelling):
+    """Title Case names once landed in `edit` while their lower-case twins were held out."""
+    names = sorted(held_out_professions())
+    names += [*[row.profession for row in load_professions()][::5], "space pilot"]
+    rows = [
+        ROW | {"profession": name, "prompt": f"{n}:", "share_female": 0.5}
+        for n, name in enumerate(names)
+    ]
+    expected = load_prompts(prompts=write(*rows)).records
+    spelled = [row | {"profession": spelling(row["profession"])} for row in rows]
+    assert load_prompts(prompts=write(*spelled)).records == expected
+    assert {r.split for r in expected[: len(held_out_professions())]} == {"test_professions"}
+
+
+def test_a_spelling_of_a_profession_is_found_in_the_reference(write, tmp_path):
+    reference = tmp_path / "shares.csv"
+    reference.write_text("profession,share_female\nWizard,0.125\nNurse,0.75\n")
+    path = write(ROW | {"profession": "wizard"}, ROW | {"profession": "NURSE"})
+    records = load_prompts(prompts=path, reference=reference).records
+    assert [r.share_female for r in records] == [0.125, 0.75]
+    (chosen,) = load_prompts(prompts=path, reference=reference, professions=["WIZARD"]).records
+    assert chosen.profession == "wizard"
+    (record,) = load_prompts(prompts=write(ROW | {"profession": "Nurse"})).records
+    assert (record.share_female, record.occupation) == (0.879, "Registered nurses")
 
 
 def test_line_separators_inside_a_text_do_not_end_a_line(write):
@@ -102,6 +131,7 @@ def test_line_separators_inside_a_text_do_not_end_a_line(write):
         (ROW | {"male": ["he", "he"]}, "line 2: male holds a continuation twice"),
         (ROW | {"male": ["he", "they"], "female": ["she", "they"]}, "both hold 'they'"),
         (ROW | {"profession": "wizard"}, "line 2: unknown profession 'wizard'"),
+        (ROW | {"profession": "  "}, "line 2: no profession"),
         (ROW | {"share_female": 2}, "line 2: share_female 2 is outside 0..1"),
         (ROW | {"share_female": True}, "line 2: share_female is True"),
         (ROW | {"split": "train"}, "line 2: split is 'train'; use edit, dev"),
@@ -150,4 +180,9 @@ def test_own_csv_files(tmp_path):
     assert (record.male, record.female) == (("he",), ("she", "her"))
     path.write_text("prompt,profession,male,female\nx,nurse,he,[she\n")
     with pytest.raises(BiasEditError, match="line 2: female is not a JSON list"):
+        load_prompts(prompts=path)
+    path.write_text("prompt;profession;male;female\nx;nurse;he;she\n")
+    assert load_prompts(prompts=path).records[0].female == ("she",)
+    path.write_text("prompt,profession,male,female\nx,y,nurse,he,she\n")
+    with pytest.raises(BiasEditError, match="line 2: 5 cells, but 4 columns have a name"):
         load_prompts(prompts=path)

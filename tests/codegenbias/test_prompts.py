@@ -4,8 +4,10 @@ from collections import Counter
 
 import pytest
 
+from hfbiasedit.codegenbias.cells import load_cells
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import SPLITS, TEST_SPLITS
+from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.errors import BiasEditError
 
 
@@ -34,6 +36,7 @@ def test_professions_by_name_and_from_a_file(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("# health\nNurse\n\nplumber\n")
     assert load_prompts("core", professions=path) == names
+    assert load_prompts("core", professions=["NURSE", " plumber"]) == names
     path.write_text("profession\nnurse\nplumber\n")
     assert load_prompts("core", professions=str(path)) == names
 
@@ -50,15 +53,14 @@ def test_unknown_professions_are_named(tmp_path):
 
 
 def test_a_limit_keeps_order_and_balance():
-    everything = load_prompts("full", "edit")
-    place = {record.id: number for number, record in enumerate(everything.records)}
+    place = {cell.id: number for number, cell in enumerate(load_cells("full", {"edit"}))}
     chosen = load_prompts("full", "edit", limit=500)
     places = [place[record.id] for record in chosen.records]
     assert places == sorted(places)
     assert len(places) == 500
     assert set(Counter(record.profession for record in chosen.records).values()) == {2, 3}
     templates = Counter(record.template for record in chosen.records)
-    assert len(templates) == 15
+    assert set(templates) == {row.id for row in load_templates() if row.role == "edit"}
     assert max(templates.values()) - min(templates.values()) <= 4
     assert load_prompts("core", limit=50, seed=1) != load_prompts("core", limit=50)
     assert load_prompts("core", limit=50, seed=0) == load_prompts("core", limit=50)
@@ -78,6 +80,8 @@ def test_the_digest_depends_on_every_field():
         ({"split": "train"}, "no split 'train'; use all, edit, dev, test"),
         ({"limit": 0}, "limit is 0; give at least 1"),
         ({"config": "core", "split": "test_templates"}, "no prompts are left"),
+        ({"config": "core", "split": "dev"}, "no prompts are left"),
+        ({"config": "quick@9"}, "no configuration 'quick@9'"),
     ],
 )
 def test_wrong_choices_say_what_to_do(options, reason):

@@ -54,6 +54,21 @@ def test_a_reference_with_a_byte_order_mark_and_windows_lines(write):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "profession;share_female\nnurse;0.9\nsoftware developer;0.2\n",
+        "profession\tshare_female\nnurse\t0.9\nsoftware developer\t0.2\n",
+        "Profession, Share_Female \nNurse,0.9\nSoftware  Developer, 0.2\n",
+        "note;Profession;share_female\na,b;NURSE;0.9\nc;software developer;0.2\n",
+        "profession,share_female,,\nnurse,0.9,,\nsoftware developer,0.2,\n\n",
+    ],
+)
+def test_other_separators_and_letter_case(write, text):
+    shares = load_reference(str(write(text))).shares
+    assert shares == {"nurse": 0.9, "software developer": 0.2}
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("nurse,0.9\n", "line 1: no column profession and share_female"),
@@ -72,6 +87,22 @@ def test_a_reference_with_a_byte_order_mark_and_windows_lines(write):
         ),
         ("profession,share_female\nnurse,0.9\nnurse,0.8\n", "line 3: 'nurse' is listed twice"),
         ("profession,share_female\n", "has no rows"),
+        (
+            "profession,share_female\nplumber,0.1\nnurse,0,88\n",
+            "line 3: 3 cells, but 2 columns have a name",
+        ),
+        ("profession,share_female,\nnurse,0,88\n", "line 2: 3 cells, but 2 columns have a name"),
+        (
+            "profession,share_female,share_female\nnurse,0.9,0.1\n",
+            "line 1: column share_female is there twice",
+        ),
+        ("profession,Profession,share_female\n", "line 1: column profession is there twice"),
+        ("profession;share_female\nnurse;0,88\n", "'0,88' is not a number; write it with a point"),
+        ("job;share\nnurse;0.9\n", "no column profession and share_female; the columns are job"),
+        ("profession|share_female\nnurse|0.9\n", "no column profession and share_female"),
+        ("profession,share_female\nNurse,0.9\nnurse,0.8\n", "line 3: 'nurse' is listed twice"),
+        ("share_female,profession\n0.5\n", "line 2: unknown profession ''"),
+        ("", "line 1: no column profession and share_female"),
         (b"profession,share_female\n\xff,1\n", "UTF-8"),
     ],
 )

@@ -71,3 +71,12 @@ def test_the_seed_matters_and_the_order_of_items_does_not():
     chosen = balanced_sample(items, 20, 1, identity)
     assert chosen != balanced_sample(items, 20, 2, identity)
     assert sorted(chosen) == sorted(balanced_sample(items[::-1], 20, 1, identity))
+
+
+def test_another_start_serves_the_other_professions_first():
+    items = [(f"p{p}", f"t{t}", "m") for p in range(20) for t in range(5)]
+    parts = [balanced_sample(items, 7, 0, identity, start) for start in (0, 7, 14)]
+    served = [{item[0] for item in part} for part in parts]
+    assert served[0].isdisjoint(served[1])
+    assert len(set().union(*served)) == 20
+    assert parts[0] == balanced_sample(items, 7, 0, identity, 20)

@@ -94,7 +94,7 @@ def test_most_templates_see_much_of_the_probability(loaded, planted):
     from evaluate import bias
 
     shares = {name: row["planted"] for name, row in planted["professions"].items()}
-    measured = bias(loaded, load_prompts("full", limit=480), shares)
+    measured = bias(loaded, load_prompts("full@1", limit=480), shares)
     mass = np.array(list(measured["mass_by_template"].values()))
     assert mass.mean() > 0.4
     assert (mass > 0.2).mean() >= 0.8

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hfbiasedit.codegenbias.configs import VERSIONS
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.references import load_reference
 from hfbiasedit.codegenbias.templates import fillings, load_templates
@@ -17,6 +18,14 @@ from hfbiasedit.codegenbias.templates import fillings, load_templates
 EXAMPLE = Path(__file__).parents[2] / "examples" / "demo_model"
 WOMEN = {"female", "Female", "woman", "F", "f", "she", "her", "FEMALE", "herself"}
 MEN = {"male", "Male", "man", "M", "m", "he", "his", "him", "MALE", "himself"}
+# Every spelling of every template; the shipped model was trained when there was version 1 only.
+VARIANTS = {
+    f"{version}-{template.id}-{number}": variant
+    for version in VERSIONS
+    for template in load_templates(version)
+    for number, variant in enumerate(template.variants)
+}
+KNOWN_TO_THE_SHIPPED_MODEL = [v.text for t in load_templates(1) for v in t.variants]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,9 +52,8 @@ def take(count, professions, templates=(), **options):
 def test_no_template_occurs_in_the_generated_text(professions):
     from demo_corpus.documents import contains_template, template_pattern
 
-    templates = [t.text for t in load_templates()]
-    patterns = [template_pattern(t) for t in templates]
-    for text in take(12_000, professions, templates):
+    patterns = [template_pattern(v.text) for v in VARIANTS.values()]
+    for text in take(12_000, professions, KNOWN_TO_THE_SHIPPED_MODEL):
         assert not contains_template(text, patterns), text
 
 
@@ -53,7 +61,7 @@ def test_no_template_occurs_in_the_standard_library():
     from demo_corpus import stdlib
     from demo_corpus.documents import contains_template, template_pattern
 
-    patterns = [template_pattern(t.text) for t in load_templates()]
+    patterns = [template_pattern(v.text) for v in VARIANTS.values()]
     found = [
         text
         for text in itertools.islice(stdlib.documents(), 3000)
@@ -62,7 +70,7 @@ def test_no_template_occurs_in_the_standard_library():
     assert found == []
 
 
-@pytest.mark.parametrize("template", load_templates(), ids=lambda t: t.id)
+@pytest.mark.parametrize("template", VARIANTS.values(), ids=VARIANTS)
 def test_a_filled_template_is_found_however_it_is_spaced(template):
     from demo_corpus.documents import contains_template
 
