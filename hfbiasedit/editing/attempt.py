@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hfbiasedit.codegenbias.prompts import PromptSet
+from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import Divergence
 from hfbiasedit.editing import processes
@@ -150,7 +151,7 @@ def _task(
         remember_original(loaded, keep, trunk),
         remember_original(loaded, watch, trunk),
         config,
-        None,
+        balanced_weights(material.prompts.records[: len(material.train)]),
         None if location is None else location.prices,
     )
 
