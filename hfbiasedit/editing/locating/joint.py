@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import progress
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.locating.saliency import Sums
@@ -80,8 +81,9 @@ def joint_solutions(
     duals = []
     for own in members:
         gram = _gram(sketches[own])
-        factual = torch.tensor([prompts.records[number].share_female for number in own])
-        targets = Targets.of(logits[own], factual, torch.ones(len(own)))
+        records = [prompts.records[number] for number in own]
+        factual = torch.tensor([record.share_female for record in records])
+        targets = Targets.of(logits[own], factual, torch.tensor(balanced_weights(records)))
         y = torch.zeros(len(prompts), dtype=torch.float64)
         y[own] = solution_at(gram, targets, KL).y
         duals.append(y.float())
