@@ -15,7 +15,7 @@ from torch import Tensor
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import warn
-from hfbiasedit.documents.structures.edit_document import Divergence
+from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import AUTO, LADDERS, EditConfig
 from hfbiasedit.editing.locating.locator import Location, locate_with
@@ -68,7 +68,7 @@ class Attempt:
     kl: Tensor = field(repr=False)
     location: Location | None = field(repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[BudgetPoint] = field(default_factory=list)
 
     @property
     def helped(self) -> bool:
@@ -162,7 +162,7 @@ def _selected(
     material: Material,
     location: Location,
     solver: Solver,
-) -> tuple[Selection, Task, list[dict[str, Any]]]:
+) -> tuple[Selection, Task, list[BudgetPoint]]:
     """The budget's best by the ranking; with `auto` the smallest budget that is enough."""
     ladder = _ladder(loaded, config, location)
     task = _task(loaded, config, material, ladder[0], location)

@@ -253,6 +253,7 @@ def _document(
         "splits": splits,
         "kl": found.kl_summary(config.allowed_kl),
         "history": found.outcome.history,
+        "curve": found.curve,
         "steps": found.outcome.steps,
         "stopped": found.outcome.stopped,
         "anchor": {"name": material.anchor.name, "sha256": material.anchor.sha256},

@@ -80,6 +80,19 @@ class Split(TypedDict):
     gender_mass_after: Positive
     lean_before: float
     lean_after: float
+    fb_shift: NotRequired[
+        Annotated[Points, Mark("What the best constant shift of the edit split's logits gives.")]
+    ]
+
+
+class BudgetPoint(TypedDict):
+    """What one of nested budgets reaches on dev at the allowed divergence."""
+
+    weights: Some
+    items: Some
+    dev_fb: Points
+    kl: float
+    chosen: bool
 
 
 class Divergence(TypedDict):
@@ -140,6 +153,7 @@ class Edit(TypedDict):
     splits: dict[str, Split]
     kl: Divergence
     history: list[Step]
+    curve: NotRequired[list[BudgetPoint]]
     steps: Count
     stopped: str
     anchor: Anchor

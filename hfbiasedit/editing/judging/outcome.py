@@ -13,6 +13,7 @@ from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.judging.shift import best_shift, shifted_score
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import interval, paired_interval
 from hfbiasedit.scoring import fb_score as formulas
@@ -71,10 +72,20 @@ def measure(loaded: LoadedModel, asked: Questions, seed: int) -> Measurement:
 
 
 def compare_splits(before: Measurement, after: Measurement, seed: int) -> dict[str, Split]:
-    """The `splits` of `edit.json`; scores times 100, intervals over professions."""
-    return {
+    """The `splits` of `edit.json`; scores times 100, intervals over professions.
+
+    The shift beside which the edit is judged is chosen on the prompts of the edit split before
+    the edit.
+    """
+    known = before.splits.get(EDIT_SPLITS[0])
+    shift = None if known is None else best_shift(known)
+    found = {
         name: _compare(scores, after.splits[name], seed) for name, scores in before.splits.items()
     }
+    if shift is not None:
+        for name, split in found.items():
+            split["fb_shift"] = shifted_score(before.splits[name], shift)
+    return found
 
 
 def _compare(before: PromptScores, after: PromptScores, seed: int) -> Split:

@@ -8,13 +8,12 @@ divergence, and the smallest one whose dev score is within `SLACK` of the widest
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hfbiasedit.console import progress
+from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.gauss_newton import Bench, bench_of, best_of, candidates
 from hfbiasedit.editing.solving.task import Task
@@ -24,27 +23,16 @@ from hfbiasedit.editing.weights.selection import Selection
 SLACK = 0.05  # of the widest selection's dev score
 
 
-@dataclass(frozen=True)
-class Point:
-    """What one budget reaches: weights, dev FB-Score, divergence, whether it was chosen."""
-
-    weights: int
-    items: int
-    dev_fb: float
-    kl: float
-    chosen: bool = False
-
-
 def budget_curve(
     task: Task, deltas: Deltas, ladder: Sequence[Selection]
-) -> tuple[Selection, list[dict[str, Any]]]:
+) -> tuple[Selection, list[BudgetPoint]]:
     """The smallest of nested selections that is enough, and what each of them reaches.
 
     Args:
         deltas: of the widest selection, which is the first of `ladder`.
     """
     model, limit = task.loaded.model, task.config.allowed_kl
-    points = []
+    points: list[BudgetPoint] = []
     with (
         checkpointing(model, task.config.checkpoint),
         progress("trying budgets", len(ladder)) as bar,
@@ -57,17 +45,22 @@ def budget_curve(
             best = best_of(list(candidates(bench, linear, predicted, columns)), limit)
             predicted = best.predicted
             kl = best.score.mean_kl
-            points.append(Point(selection.weights, selection.items, best.score.fb, kl))
+            points.append(
+                BudgetPoint(
+                    weights=selection.weights,
+                    items=selection.items,
+                    dev_fb=best.score.fb,
+                    kl=kl,
+                    chosen=False,
+                )
+            )
             bar.advance()
     deltas.restore()
-    enough = [n for n, p in enumerate(points) if p.kl <= limit and _is_enough(p, points)]
+    goal = (1 + SLACK) * points[0]["dev_fb"]
+    enough = [n for n, p in enumerate(points) if p["kl"] <= limit and p["dev_fb"] <= goal]
     number = max(enough, default=0)
-    rows = [asdict(point) | {"chosen": n == number} for n, point in enumerate(points)]
-    return ladder[number], rows
-
-
-def _is_enough(point: Point, points: Sequence[Point]) -> bool:
-    return point.dev_fb <= (1 + SLACK) * points[0].dev_fb
+    points[number]["chosen"] = True
+    return ladder[number], points
 
 
 def coordinates_of(bench: Bench, selection: Selection) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.recording import is_recordable
 from hfbiasedit.editing.solving.curve import budget_curve
 from hfbiasedit.editing.solving.gauss_newton import solve
@@ -28,7 +28,7 @@ class GaussNewton:
 
     def enough(
         self, task: Task, deltas: Deltas, ladder: Sequence[Selection]
-    ) -> tuple[Selection, list[dict[str, Any]]]:
+    ) -> tuple[Selection, list[BudgetPoint]]:
         """See `curve`."""
         return budget_curve(task, deltas, ladder)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.extensions import SOLVERS
 from hfbiasedit.editing.solving.task import Outcome, Task
 from hfbiasedit.editing.weights.deltas import Deltas
@@ -39,7 +40,7 @@ class Frugal(Solver, Protocol):
 
     def enough(
         self, task: Task, deltas: Deltas, ladder: Sequence[Selection]
-    ) -> tuple[Selection, list[dict[str, Any]]]:
+    ) -> tuple[Selection, list[BudgetPoint]]:
         """The smallest of nested selections that does about as well as the first, the widest.
 
         With it comes what each of them reaches. The deltas are of the widest, and end at zero.
