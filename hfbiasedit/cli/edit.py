@@ -9,16 +9,11 @@ from typing import Annotated
 import typer
 
 from hfbiasedit.cli import options
-from hfbiasedit.editing.config import (
-    DEFAULT_BUDGETS,
-    GRANULARITIES,
-    INCLUDES,
-    SALIENCIES,
-    EditConfig,
-)
+from hfbiasedit.editing.config import INCLUDES, SALIENCIES, EditConfig
+from hfbiasedit.levels import GRANULARITIES, LEVELS
 
 DEFAULT = EditConfig()
-_BUDGETS = ", ".join(f"{name} {budget}" for name, budget in DEFAULT_BUDGETS.items())
+_BUDGETS = ", ".join(f"{name} {level.budget}" for name, level in LEVELS.items())
 
 
 def edit(

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from hfbiasedit.cli import options
-from hfbiasedit.editing.config import GRANULARITIES, EditConfig, SweepConfig
+from hfbiasedit.editing.config import EditConfig, SweepConfig
+from hfbiasedit.levels import GRANULARITIES
 
 DEFAULT = EditConfig()
 

@@ -23,13 +23,14 @@ from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
 from hfbiasedit.editing.running.execution import Trunk
-from hfbiasedit.editing.selecting.budget import budget_of
 from hfbiasedit.editing.selecting.choosing import select
-from hfbiasedit.editing.solving.pruning import items_of
+from hfbiasedit.editing.selecting.items import items_of
+from hfbiasedit.editing.selecting.limits import budget_of
 from hfbiasedit.editing.solving.solver import Pruner, Solver, require_fit, solver_of
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
+from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 from hfbiasedit.texts.anchor import Anchor, load_anchor
 
@@ -172,18 +173,18 @@ def _selected(
         if task.trunk is not None and selection.lowest_block(loaded.model) > task.trunk.first:
             task = _task(loaded, config, material, selection)
         return selection, task
-    selection = choose(budget, blocks=location.blocks if level != "full" else None)
+    selection = choose(budget, blocks=None if LEVELS[level].everything else location.blocks)
     return selection, _task(loaded, config, material, selection)
 
 
 def _pools(config: EditConfig, solver: Solver) -> tuple[float, ...]:
     """How wide the selections to prune are, in times the budget; none where that is not wanted."""
-    level = config.granularity
+    level = LEVELS[config.granularity]
     if not isinstance(solver, Pruner) or config.include:
         return ()
-    if level == "full" or config.saliency == "random":
+    if level.everything or config.saliency == "random":
         return ()
-    return (math.inf,) if level in ("layer", "module") else solver.pools
+    return (math.inf,) if level.few else solver.pools
 
 
 def train_part(material: Material) -> Prompts:

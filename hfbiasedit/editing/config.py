@@ -8,29 +8,10 @@ from typing import Any
 
 from hfbiasedit.editing.extensions import SOLVERS
 from hfbiasedit.errors import UsageError
+from hfbiasedit.levels import GRANULARITIES, LEVELS
 
-GRANULARITIES = ("full", "layer", "module", "row", "neuron", "unit")
 SALIENCIES = ("taylor", "grad", "fisher", "contrastive", "random")
 INCLUDES = ("embeddings", "head", "norms", "biases")
-DEFAULT_BUDGETS = {
-    "full": "100%",
-    "layer": "2",
-    "module": "4",
-    "row": "0.5% of weights",
-    "neuron": "0.1% of weights",
-    "unit": "0.5% of weights",
-}
-# Nats per token of general code. Perplexity of real code rises by about as much in relative terms,
-# so these aim at 1 % for wide edits and half a percent for narrow ones; for single weights it rises
-# by more.
-DEFAULT_MAX_KL = {
-    "full": 0.01,
-    "layer": 0.01,
-    "module": 0.01,
-    "row": 0.006,
-    "unit": 0.006,
-    "neuron": 0.004,
-}
 
 
 @dataclass(frozen=True)
@@ -123,12 +104,12 @@ class EditConfig(LocateConfig):
     @property
     def chosen_budget(self) -> str:
         """The budget, or the level's default."""
-        return self.budget or DEFAULT_BUDGETS[self.granularity]
+        return self.budget or LEVELS[self.granularity].budget
 
     @property
     def allowed_kl(self) -> float:
         """`max_kl`, or the level's default."""
-        return DEFAULT_MAX_KL[self.granularity] if self.max_kl is None else self.max_kl
+        return LEVELS[self.granularity].max_kl if self.max_kl is None else self.max_kl
 
     def with_(self, **changes: Any) -> EditConfig:
         """A copy with some options changed."""

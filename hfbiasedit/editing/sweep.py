@@ -18,6 +18,7 @@ from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.locating.locator import Location
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.versions import __version__, versions
@@ -102,10 +103,10 @@ def _plans(config: SweepConfig) -> list[_Plan]:
     saliencies = config.saliencies or (config.edit.saliency,)
     for granularity in config.granularities:
         common = replace(config.edit, granularity=granularity)
-        for saliency in saliencies if granularity != "full" else saliencies[:1]:
+        for saliency in saliencies if not LEVELS[granularity].everything else saliencies[:1]:
             name = granularity if len(saliencies) == 1 else f"{granularity}, {saliency}"
             plans.append(_Plan(name, replace(common, saliency=saliency)))
-        if "random" in config.baselines and granularity != "full":
+        if "random" in config.baselines and not LEVELS[granularity].everything:
             chosen = replace(common, saliency="random")
             plans.append(_Plan(f"{granularity}, random", chosen, baseline=True))
     if "full" in config.baselines:

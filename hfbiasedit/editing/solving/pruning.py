@@ -17,41 +17,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.selecting.budget import Budget
-from hfbiasedit.editing.selecting.choosing import unit_numbers
 from hfbiasedit.editing.solving.jacobian import recorded
 from hfbiasedit.editing.solving.linear import Problem, problem, solved
 from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.editing.weights.slices import ENTRIES, WHOLE, Slice
+from hfbiasedit.levels import LEVELS
 
 POOLS = (6, 3)  # times the budget; the first that fits into memory
 STAGES = (3.0, 1.7, 1.0)  # times the budget: what is left after every solution
 FOLDS = 3
 _CANDIDATES = 12  # matrices or blocks that are compared
 _KAPPA = 3.0
-
-
-def items_of(pool: Selection, ranking: Ranking) -> list[Tensor]:
-    """Per tensor of a pool, which item of its level each of its slices (or weights) belongs to."""
-    owners = {item.name: item for item in ranking.projections}
-    units = ranking.units() if pool.granularity == "unit" else []
-    found, start = [], 0
-    for number, part in enumerate(pool.slices.values()):
-        if pool.granularity == "layer":
-            found.append(torch.tensor([owners[part.name].block]))
-        elif pool.granularity == "module":
-            found.append(torch.tensor([number]))
-        elif pool.granularity == "unit":
-            found.append(unit_numbers(part, units))
-        else:
-            assert part.index is not None
-            found.append(torch.arange(start, start + len(part.index)))
-            start += len(part.index)
-    return found
 
 
 @dataclass(frozen=True)
@@ -90,7 +70,7 @@ def prune(
     folds = _folds(task, found.prompts.index)
     left = _Pool(found, list(pool.slices.values()), items)
     # A single template foretells no other.
-    few = pool.granularity in ("layer", "module") and len(folds) > 1
+    few = LEVELS[pool.granularity].few and len(folds) > 1
     left = _foretelling(left, folds, budget) if few else _used(left, folds, budget)
     slices = {part.name: part for part in left.parts}
     count = len(torch.unique(torch.cat(left.items)))
