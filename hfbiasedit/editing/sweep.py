@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hfbiasedit.console import message
 from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
-from hfbiasedit.editing.config import EditConfig, SweepConfig
+from hfbiasedit.editing.config import EditConfig, EditOverrides, SweepConfig
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.locating.locator import Location
 from hfbiasedit.errors import BiasEditError
@@ -24,6 +24,8 @@ from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.versions import __version__, versions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from hfbiasedit.patches.patch import Patch
 
 TRADEOFF = "sweep.json"
@@ -43,7 +45,7 @@ def sweep(
     config: SweepConfig | None = None,
     *,
     out: str | Path | None = None,
-    **overrides: Any,
+    **overrides: Unpack[EditOverrides],
 ) -> Sweep:
     """Edit a model at every granularity with the same prompts, divergence budget and seed.
 
@@ -256,14 +258,7 @@ def _output(out: str | Path | None) -> Iterator[Path]:
 
 
 def _load(model: str | Path, config: EditConfig) -> LoadedModel:
-    loaded = load_model(
-        model,
-        revision=config.revision,
-        dtype=config.dtype,
-        device=config.device,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
+    loaded = load_model(model, config)
     if loaded.patch_digest is not None:
         raise BiasEditError("the model has a patch applied in memory; sweep the checkpoint itself")
     return loaded

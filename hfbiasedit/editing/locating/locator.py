@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hfbiasedit.console import progress
-from hfbiasedit.editing.config import LocateConfig, check_locate
+from hfbiasedit.editing.config import LocateConfig, LocateOverrides
 from hfbiasedit.editing.locating.ranking import Ranking, contrast, mean_saliency
 from hfbiasedit.editing.locating.saliency import MEASURES, Sums, collect
 from hfbiasedit.editing.material.forward import code_losses, run
@@ -31,6 +31,8 @@ from hfbiasedit.models.architecture import Projection, projections, refuse_quant
 from hfbiasedit.texts.anchor import load_anchor
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from hfbiasedit.models.loading import LoadedModel
 
 LOCATE_PROMPTS = 512
@@ -61,7 +63,9 @@ class Location:
 
 
 def locate(
-    model: str | Path | LoadedModel, config: LocateConfig | None = None, **overrides: Any
+    model: str | Path | LoadedModel,
+    config: LocateConfig | None = None,
+    **overrides: Unpack[LocateOverrides],
 ) -> Location:
     """Rank the weights of a model by how much they carry the bias of the `edit` split.
 
@@ -77,16 +81,8 @@ def locate(
     from hfbiasedit.models.loading import LoadedModel, load_model
 
     config = replace(config or LocateConfig(), **overrides)
-    check_locate(config)
     if not isinstance(model, LoadedModel):
-        model = load_model(
-            model,
-            revision=config.revision,
-            dtype=config.dtype,
-            device=config.device,
-            device_map=config.device_map,
-            trust_remote_code=config.trust_remote_code,
-        )
+        model = load_model(model, config)
     refuse_quantised(model.model)
     start = time.perf_counter()
     prompts = gather_prompts(model, config, "edit", LOCATE_PROMPTS)
