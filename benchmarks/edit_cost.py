@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-LEVELS = ("full", "row", "neuron")
+COMPARED = ("full", "row", "neuron")
 
 
 def build(folder: Path, hidden: int, layers: int) -> None:
@@ -48,7 +48,7 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     import torch
 
     from hfbiasedit.editing import attempt as attempts
-    from hfbiasedit.editing.config import DEFAULT_BUDGETS, EditConfig
+    from hfbiasedit.editing.config import EditConfig
     from hfbiasedit.editing.judging.outcome import peak_memory
     from hfbiasedit.editing.locating.locator import middle_blocks, random_ranking
     from hfbiasedit.editing.material.forward import remember_original
@@ -58,6 +58,7 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     from hfbiasedit.editing.solving.adam import optimise
     from hfbiasedit.editing.solving.task import Task
     from hfbiasedit.editing.weights.deltas import Deltas
+    from hfbiasedit.levels import LEVELS
     from hfbiasedit.models.architecture import projections
     from hfbiasedit.models.loading import load_model
     from hfbiasedit.texts.anchor import load_anchor
@@ -74,10 +75,10 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     before = peak_memory()
     # Which rows does not change the cost; those of the upper half of the blocks, as by default.
     ranking = random_ranking(projections(loaded.model), 0, {"seed": 0})
-    blocks = None if level == "full" else middle_blocks(ranking.blocks)
-    include = ("embeddings", "head", "norms", "biases") if level == "full" else ()
+    blocks = None if LEVELS[level].everything else middle_blocks(ranking.blocks)
+    include = ("embeddings", "head", "norms", "biases") if LEVELS[level].everything else ()
     selection = select(
-        loaded.model, ranking, level, DEFAULT_BUDGETS[level], blocks=blocks, include=include
+        loaded.model, ranking, level, LEVELS[level].budget, blocks=blocks, include=include
     )
     start = time.perf_counter()
     processor = time.process_time()
@@ -104,7 +105,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--passes", type=int, default=1, help="over the prompts")
-    parser.add_argument("--level", choices=LEVELS)
+    parser.add_argument("--level", choices=COMPARED)
     parser.add_argument("--model", type=Path)
     options = parser.parse_args()
     if options.level:
@@ -115,7 +116,7 @@ def main() -> None:
         folder = Path(name) / "model"
         build(folder, options.hidden, options.layers)
         rows = {}
-        for level in LEVELS:
+        for level in COMPARED:
             command = [sys.executable, __file__, "--level", level, "--model", str(folder)]
             command += ["--steps", str(options.steps), "--batch", str(options.batch)]
             command += ["--passes", str(options.passes)]

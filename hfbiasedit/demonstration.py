@@ -19,11 +19,12 @@ from hfbiasedit.resources import demo_model_path
 if TYPE_CHECKING:
     from hfbiasedit.documents.runs import Run
     from hfbiasedit.documents.structures.ability_document import Ability
+    from hfbiasedit.levels import Granularity
 
 _PROMPTS = 512  # to edit with, so that the demo takes a minute or two
 
 
-def demo(out: Path | str, granularity: str | None = None) -> Run:
+def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
     """Audit and edit the demo model, and write the run directory `out`.
 
     Args:

@@ -27,3 +27,12 @@ def listed(names: Sequence[str], most: int) -> str:
     """Names for a message, `a, b and 7 more`: the first `most` of them."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def unknown(kind: str, name: object, known: Sequence[str]) -> UsageError:
+    """The refusal of a name: what it may have meant, and what there is."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name), known, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}; {guess}use one of {', '.join(known)}")

@@ -4,92 +4,99 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+from hfbiasedit.codegenbias.configs import CONFIGS
+from hfbiasedit.codegenbias.options import RealityOptions, RealityOverrides, check_config
 from hfbiasedit.errors import UsageError
+from hfbiasedit.fields import check_batch_size, documented, option
+from hfbiasedit.models.options import ModelOptions, ModelOverrides
 
-TASKS = ("perplexity", "syntax", "humaneval", "generation")
+AbilityTask = Literal["perplexity", "syntax", "humaneval", "generation"]
+TASKS = get_args(AbilityTask)
 HUMANEVAL = "openai/openai_humaneval"
 
 
-@dataclass(frozen=True)
-class AbilityConfig:
-    """What is measured, and how.
+@documented
+@dataclass(frozen=True, kw_only=True)
+class AbilityConfig(RealityOptions, ModelOptions):
+    """What is measured, and how."""
 
-    Attributes:
-        tasks: any of `TASKS`.
-        patch: patch file or `Patch`; measured before and after, in one load of the model.
-        text: file or folder of code for `perplexity` (None: the corpus that ships).
-        dataset: Hub dataset for `perplexity` instead; its text is in the column `field`.
-        dataset_config, split: of that dataset. documents: most documents taken from it.
-        anchor: what the edit was anchored on (file, folder, dataset; None: the default anchor);
-            the text of `perplexity` must not overlap with it.
-        window: tokens a window holds (at most the model's context).
-        stride: tokens by which windows move on (None: half a window).
-        stubs: JSONL file of function stubs for `syntax` (None: those that ship).
-        problems: file of problems in the layout of HumanEval; None: the Hub's HumanEval.
-        samples: completions to judge (JSONL), instead of generating any.
-        save_samples: where generated completions go; a run that was stopped resumes from it.
-        n: completions per problem; 1 is greedy unless a temperature is given.
-        k: which pass@k to report; those above `n` are left out.
-        temperature, top_p: of sampling; temperature None: 0.8, and 0 (greedy) where `n` is 1.
-        max_new_tokens: longest completion.
-        strip_prompt: take trailing white space off prompts of problems before generating.
-        allow_code_execution: run what a model wrote, in limited child processes.
-        timeout: processor seconds for one judged program. memory_mib: its address space.
-        workers: programs judged at a time (None: one per processor).
-        limit: at most so many problems, stubs and documents, the first ones.
-        people: people-processing prompts of the second look (`generation`).
-        looks: completions sampled for each of those.
-        reference, config: which reality and which prompts the second look compares with.
-        batch_size: sequences generated at a time, or `auto`.
-        bootstrap: resamples behind every interval. seed: of everything random.
-        revision, dtype, device, device_map, trust_remote_code: see `load_model`.
-    """
-
-    tasks: tuple[str, ...] = ("perplexity", "syntax")
-    patch: Any = None
-    text: Path | None = None
-    dataset: str | None = None
-    dataset_config: str | None = None
-    split: str = "test"
-    field: str = "content"
-    documents: int = 200
-    anchor: str | None = None
-    window: int = 1024
-    stride: int | None = None
-    stubs: Path | None = None
-    problems: Path | None = None
-    samples: Path | None = None
-    save_samples: Path | None = None
-    n: int = 1
-    k: tuple[int, ...] = (1, 10, 100)
-    temperature: float | None = None
-    top_p: float = 0.95
-    max_new_tokens: int = 512
-    strip_prompt: bool = False
-    allow_code_execution: bool = False
-    timeout: int = 3
-    memory_mib: int = 1024
-    workers: int | None = None
-    limit: int | None = None
-    people: int = 120
-    looks: int = 10
-    reference: str | Path = "bls-2022"
-    config: str = "quick"
-    batch_size: str = "auto"
-    bootstrap: int = 1000
-    seed: int = 0
-    revision: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    device_map: str | None = None
-    trust_remote_code: bool = False
+    tasks: tuple[AbilityTask, ...] = option(
+        ("perplexity", "syntax"), f"Any of {', '.join(TASKS)}.", one="task"
+    )
+    patch: Any = option(
+        None,
+        "Measure before and after this patch.",
+        note="A file or a `Patch`; the model is loaded once.",
+        kind=Path,
+    )
+    text: Path | None = option(
+        None, "File or folder of code for perplexity.", note="None: the corpus that ships."
+    )
+    dataset: str | None = option(None, "Hub dataset for perplexity.")
+    dataset_config: str | None = option(None, "Its configuration.")
+    split: str = option("test", "Its split.")
+    field: str = option("content", "Its column of code.")
+    documents: int = option(200, "Documents taken from it.", least=1)
+    anchor: str | None = option(
+        None,
+        "What the edit was anchored on, if not the default.",
+        note="The text of `perplexity` must not overlap with it.",
+    )
+    window: int = option(1024, "Tokens of a window.", note="At most the model's context.", least=1)
+    stride: int | None = option(None, "Tokens it moves on by; default: half of it.", least=1)
+    stubs: Path | None = option(
+        None,
+        "Function stubs for syntax (JSONL: name, prompt).",
+        note="None: those that ship.",
+    )
+    allow_code_execution: bool = option(
+        False,
+        "Run what the model wrote, in limited child processes (isolation, not a sandbox).",
+    )
+    problems: Path | None = option(
+        None,
+        "Problems in the layout of HumanEval (.jsonl[.gz]).",
+        note="None: the Hub's HumanEval.",
+    )
+    samples: Path | None = option(None, "Judge these completions (.jsonl[.gz]); no MODEL.")
+    save_samples: Path | None = option(None, "Save completions here, and resume from here.")
+    n: int = option(1, "Completions per problem.", flags=("-n",), least=1)
+    k: tuple[int, ...] = option(
+        (1, 10, 100), "Which pass@k.", note="Those above `n` are left out.", flags=("-k",), least=1
+    )
+    temperature: float | None = option(
+        None, "0 is greedy; default: 0 for one completion, else 0.8.", least=0
+    )
+    top_p: float = option(0.95, "Nucleus of sampling.")
+    max_new_tokens: int = option(512, "Longest completion.", note="In tokens.", least=1)
+    strip_prompt: bool = option(False, "No white space at the end of problems' prompts.")
+    timeout: int = option(3, "Processor seconds for one judged program.", least=1)
+    memory_mib: int = option(1024, "Address space of one judged program.", note="In MiB.", least=1)
+    workers: int | None = option(
+        None, "Programs judged at a time; default: one per processor.", least=1
+    )
+    limit: int | None = option(None, "Only the first documents, stubs, problems.", least=1)
+    people: int = option(120, "Prompts of the second look.", least=1)
+    looks: int = option(10, "Completions of each of them.", least=1)
+    config: str = option(
+        "quick",
+        "Configuration of the prompts that the second look compares with.",
+        choices=CONFIGS,
+        check=check_config,
+        hidden=True,
+    )
+    batch_size: int | str = option(
+        "auto",
+        "auto (halves when memory runs out) or a number of sequences.",
+        check=check_batch_size,
+    )
+    bootstrap: int = option(1000, "Resamples behind every interval.", least=1, hidden=True)
 
     def __post_init__(self) -> None:
-        for task in self.tasks:
-            if task not in TASKS:
-                raise UsageError(f"unknown task {task!r}; choose from {', '.join(TASKS)}")
+        """Refuse what contradicts itself before anything is loaded."""
+        super().__post_init__()
         if not self.tasks:
             raise UsageError(f"no task given; choose from {', '.join(TASKS)}")
         if "humaneval" in self.tasks and not self.allow_code_execution:
@@ -97,14 +104,6 @@ class AbilityConfig:
                 "humaneval runs programs that a model wrote; allow it with --allow-code-execution "
                 "(they run in limited child processes: isolation, not a security sandbox)"
             )
-        positive = ("window", "n", "max_new_tokens", "timeout", "memory_mib", "documents")
-        for name in (*positive, "people", "looks", "bootstrap"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in ("workers", "limit", "stride"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}; give at least 1")
         if (self.stride or 1) > self.window:
             raise UsageError(
                 f"stride {self.stride} is larger than window {self.window}; some tokens would "
@@ -112,18 +111,12 @@ class AbilityConfig:
             )
         if self.text is not None and self.dataset is not None:
             raise UsageError("give a text or a dataset, not both")
-        if not self.k or any(k < 1 for k in self.k):
+        if not self.k:
             raise UsageError("k must be one or more numbers from 1 on")
-        if self.temperature is not None and not self.temperature >= 0:
-            raise UsageError("temperature must be 0 (greedy) or more")
         if not 0 < self.top_p <= 1:
             raise UsageError("top_p must be above 0 and at most 1")
         if self.n > 1 and self.temperature == 0:
             raise UsageError(f"{self.n} greedy completions would be equal; give a temperature")
-        if self.batch_size != "auto" and not (
-            self.batch_size.isdecimal() and int(self.batch_size) > 0
-        ):
-            raise UsageError(f"batch size {self.batch_size!r} is neither auto nor a number above 0")
 
     @property
     def chosen_temperature(self) -> float:
@@ -131,3 +124,38 @@ class AbilityConfig:
         if self.temperature is not None:
             return self.temperature
         return 0.0 if self.n == 1 else 0.8
+
+
+class AbilityOverrides(RealityOverrides, ModelOverrides, total=False):
+    """`AbilityConfig` as keywords (`config` is the argument of that name)."""
+
+    tasks: tuple[AbilityTask, ...]
+    patch: Any
+    text: Path | None
+    dataset: str | None
+    dataset_config: str | None
+    split: str
+    field: str
+    documents: int
+    anchor: str | None
+    window: int
+    stride: int | None
+    stubs: Path | None
+    allow_code_execution: bool
+    problems: Path | None
+    samples: Path | None
+    save_samples: Path | None
+    n: int
+    k: tuple[int, ...]
+    temperature: float | None
+    top_p: float
+    max_new_tokens: int
+    strip_prompt: bool
+    timeout: int
+    memory_mib: int
+    workers: int | None
+    limit: int | None
+    people: int
+    looks: int
+    batch_size: int | str
+    bootstrap: int

@@ -63,7 +63,7 @@ def complete(
     requests: Sequence[Request],
     sampling: Sampling,
     *,
-    batch_size: str = "auto",
+    batch_size: int | str = "auto",
     on_batch: Callable[[list[Completion]], None] | None = None,
 ) -> list[Completion]:
     """Complete every prompt, in the order given; `on_batch` gets each batch as it is done.

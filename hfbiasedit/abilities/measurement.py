@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit import console
-from hfbiasedit.abilities.config import AbilityConfig
+from hfbiasedit.abilities.config import AbilityConfig, AbilityOverrides
 from hfbiasedit.documents.structures.ability_document import (
     Ability,
     HumanEval,
@@ -22,6 +22,8 @@ from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from hfbiasedit.isolation.judge import Judgement
     from hfbiasedit.models.loading import LoadedModel
     from hfbiasedit.patches.patch import Patch
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 def measure_ability(
     model: str | Path | LoadedModel | None,
     config: AbilityConfig | None = None,
-    **overrides: Any,
+    **overrides: Unpack[AbilityOverrides],
 ) -> Ability:
     """Measure how well a model codes; with `config.patch` before and after it, in one load.
 
@@ -136,14 +138,7 @@ def _load(model: Any, config: AbilityConfig) -> LoadedModel:
 
     if isinstance(model, LoadedModel):
         return model
-    return load_model(
-        model,
-        revision=config.revision,
-        dtype=config.dtype,
-        device=config.device,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
+    return load_model(model, config)
 
 
 def _patch(given: Any) -> Patch | None:

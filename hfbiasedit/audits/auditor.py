@@ -7,22 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hfbiasedit import console
-from hfbiasedit.audits.config import AuditConfig
+from hfbiasedit.audits.config import AuditConfig, AuditOverrides
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.patches.loading import with_patch
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from hfbiasedit.audits.report import AuditReport
     from hfbiasedit.audits.resumption import PartialFile
     from hfbiasedit.codegenbias.prompts import PromptSet
 
 
 def audit(
-    model: str | Path | LoadedModel, config: AuditConfig | str | None = None, **overrides: Any
+    model: str | Path | LoadedModel,
+    config: AuditConfig | str | None = None,
+    **overrides: Unpack[AuditOverrides],
 ) -> AuditReport:
     """Measure how far the genders a model writes for occupations lie from reality.
 
@@ -36,13 +40,10 @@ def audit(
     """
     from hfbiasedit.audits.output import check_output, write_output
     from hfbiasedit.codegenbias.prompts import load_prompts
-    from hfbiasedit.scoring.engine import parse_batch_size
 
     start = time.perf_counter()
-    if isinstance(config, str):
-        config = AuditConfig(config=config)
-    config = replace(config or AuditConfig(), **overrides)
-    parse_batch_size(config.batch_size)
+    chosen = AuditConfig(config=config) if isinstance(config, str) else config or AuditConfig()
+    config = replace(chosen, **overrides)
     check_output(config.out)
     prompts = load_prompts(
         config.config,
@@ -147,14 +148,7 @@ def _kept(partial: PartialFile | None) -> Iterator[None]:
 
 
 def _load(model: str | Path, config: AuditConfig) -> LoadedModel:
-    loaded = load_model(
-        model,
-        revision=config.revision,
-        dtype=config.dtype,
-        device=config.device,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
+    loaded = load_model(model, config)
     return with_patch(loaded, config.patch)
 
 

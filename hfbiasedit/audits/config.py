@@ -4,74 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.codegenbias.options import ChoiceOptions, ChoiceOverrides
+from hfbiasedit.errors import UsageError
+from hfbiasedit.fields import check_batch_size, documented, option
+from hfbiasedit.models.options import ModelOptions, ModelOverrides
 
-RECORD_FORMATS = ("parquet", "jsonl")
+RecordFormat = Literal["parquet", "jsonl"]
+RECORD_FORMATS = get_args(RecordFormat)
 # Where an interrupted audit without an output directory leaves its partial results.
 DEFAULT_PARTIAL = "hfbiasedit-audit.partial.jsonl"
 
 
-@dataclass(frozen=True)
-class AuditConfig:
-    """Options of `audit`; the command line has the same ones with the same defaults.
+@documented
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig(ChoiceOptions, ModelOptions):
+    """Options of `audit`; the command line has the same ones with the same defaults."""
 
-    Attributes:
-        config: Prompt configuration: `quick`, `core` or `full`.
-        split: `all`, `edit`, `dev`, `test`, `test_modifiers`, `test_templates`,
-            `test_professions` or `test_combined`.
-        reference: `bls-2022`, `bls-2021`, `parity`, or a CSV file with the columns profession and
-            share_female.
-        prompts: JSONL file with prompts in the record shape, instead of a configuration.
-        professions: Only these: names, or a text file with one a line.
-        limit: At most so many prompts, a seeded sample balanced over professions and templates.
-        seed: Seed of that sample and of the bootstrap.
-        samples: Bootstrap resamples behind the intervals.
-        batch_size: Prompts per forward pass, or `auto`.
-        dtype: `auto` (the checkpoint's own), `float32`, `bfloat16` or `float16`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        device_map: `auto` spreads a model over devices (needs accelerate).
-        revision: Branch, tag or commit of a model on the Hub.
-        trust_remote_code: Whether code from the model's repository may run.
-        patch: Patch file applied in memory before the audit.
-        out: Directory to write: `audit.json`, figures, `report.html`, and the records on request.
-        records: Also write one row per prompt: `parquet` or `jsonl`; needs `out`.
-        partial: File that takes results while the audit runs and stays behind when it is
-            interrupted; by default beside `out`, or none.
-        resume: Continue from the partial file.
-    """
-
-    config: str = "quick"
-    split: str = "all"
-    reference: str = "bls-2022"
-    prompts: str | Path | None = None
-    professions: str | Path | tuple[str, ...] | None = None
-    limit: int | None = None
-    seed: int = 0
-    samples: int = 2000
-    batch_size: int | str = "auto"
-    dtype: str = "auto"
-    device: str = "auto"
-    device_map: str | dict[str, Any] | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
-    patch: str | Path | None = None
-    out: str | Path | None = None
-    records: str | None = None
-    partial: str | Path | None = None
-    resume: bool = False
+    samples: int = option(2000, "Bootstrap resamples behind the intervals.", least=1, hidden=True)
+    patch: str | Path | None = option(None, "Apply this patch in memory first; nothing is written.")
+    batch_size: int | str = option(
+        "auto",
+        "auto (halves when memory runs out) or a number of sequences.",
+        check=check_batch_size,
+    )
+    out: str | Path | None = option(None, "Directory for audit.json, figures/ and report.html.")
+    records: RecordFormat | None = option(
+        None, f"Also write one row per prompt into --out: {' or '.join(RECORD_FORMATS)}."
+    )
+    partial: str | Path | None = option(
+        None,
+        "File that takes results while the audit runs.",
+        note="It stays behind when the audit is interrupted; by default beside `out`, or none.",
+        hidden=True,
+    )
+    resume: bool = option(False, "Continue an interrupted audit (same options).")
 
     def __post_init__(self) -> None:
         """Refuse what can be refused before anything is loaded."""
-        if self.records is not None and self.records not in RECORD_FORMATS:
-            raise BiasEditError(
-                f"unknown record format {self.records!r}; use {' or '.join(RECORD_FORMATS)}"
-            )
+        super().__post_init__()
         if self.records is not None and self.out is None:
-            raise BiasEditError("records need a directory to go to; name one with --out")
-        if self.samples < 1:
-            raise BiasEditError("the bootstrap needs at least one resample")
+            raise UsageError("records need a directory to go to; name one with --out")
 
     @property
     def partial_path(self) -> Path | None:
@@ -82,3 +56,15 @@ class AuditConfig:
             out = Path(self.out).absolute()
             return out.with_name(out.name + ".partial.jsonl")
         return None
+
+
+class AuditOverrides(ChoiceOverrides, ModelOverrides, total=False):
+    """`AuditConfig` as keywords."""
+
+    samples: int
+    patch: str | Path | None
+    batch_size: int | str
+    out: str | Path | None
+    records: RecordFormat | None
+    partial: str | Path | None
+    resume: bool

@@ -8,23 +8,23 @@ from typing import Annotated
 import typer
 
 from hfbiasedit import console
+from hfbiasedit.cli.parameters import Only, expanded
+from hfbiasedit.editing.config import EditConfig
 
 DEFAULT_OUT = Path("biasedit-demo")
 
 
+@expanded
 def demo(
+    config: Annotated[EditConfig, Only(("granularity",))],
     out: Annotated[Path, typer.Option(help="Run directory to write.")] = DEFAULT_OUT,
-    granularity: Annotated[
-        str | None,
-        typer.Option(help="full, layer, module, row, neuron or unit; default: as for edit."),
-    ] = None,
 ) -> None:
     """Audit and edit the small model that ships with the package; offline, a minute or two."""
     from hfbiasedit.demonstration import ability_lines
     from hfbiasedit.demonstration import demo as run_demo
     from hfbiasedit.editing.judging import outcome
 
-    run = run_demo(out, granularity)
+    run = run_demo(out, config.granularity)
     console.table(outcome.table(run.edit))
     for line in outcome.sentences(run.edit):
         console.message(line)

@@ -7,55 +7,20 @@ from typing import Annotated
 
 import typer
 
-from hfbiasedit.cli import options
-from hfbiasedit.editing.config import SALIENCIES, LocateConfig
+from hfbiasedit.cli.options import JsonOption, ModelArgument, OutOption
+from hfbiasedit.cli.parameters import expanded
+from hfbiasedit.editing.config import LocateConfig
 
-DEFAULT = LocateConfig()
 
-
+@expanded
 def locate(
-    model: options.ModelArgument,
-    saliency: Annotated[
-        str, typer.Option(help=f"How weights are judged: {', '.join(SALIENCIES)}.")
-    ] = DEFAULT.saliency,
-    blocks: Annotated[
-        str, typer.Option(help="Blocks an edit may use: auto, all, or a list such as 0,3-7.")
-    ] = DEFAULT.blocks,
+    model: ModelArgument,
+    config: LocateConfig,
     top: Annotated[int, typer.Option(help="Rows to print.", min=1)] = 10,
-    anchor: Annotated[
-        str | None, typer.Option(help="General code to compare with: file, folder or dataset.")
-    ] = DEFAULT.anchor,
-    reference: options.ReferenceOption = str(DEFAULT.reference),
-    prompts: options.PromptsOption = DEFAULT.prompts,
-    professions: options.ProfessionsOption = DEFAULT.professions,
-    checkpoint: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
-    ] = DEFAULT.checkpoint,
-    revision: options.RevisionOption = DEFAULT.revision,
-    dtype: options.DtypeOption = DEFAULT.dtype,
-    device: options.DeviceOption = DEFAULT.device,
-    device_map: options.DeviceMapOption = DEFAULT.device_map,
-    trust_remote_code: options.TrustOption = DEFAULT.trust_remote_code,
-    seed: options.SeedOption = DEFAULT.seed,
-    out: options.OutOption = None,
-    as_json: options.JsonOption = False,
+    out: OutOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Rank blocks, matrices and rows by how much they carry the bias."""
-    config = LocateConfig(
-        saliency=saliency,
-        blocks=blocks,
-        anchor=anchor,
-        reference=reference,
-        prompts=prompts,
-        professions=professions,
-        checkpoint=checkpoint,
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        trust_remote_code=trust_remote_code,
-        seed=seed,
-    )
     from hfbiasedit import console
     from hfbiasedit.editing.judging.overview import location_document, location_tables
     from hfbiasedit.editing.locating import locator

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hfbiasedit.cli.options import JsonOption
+from hfbiasedit.cli.parameters import expanded
 from hfbiasedit.publishing.config import PushConfig
 
 if TYPE_CHECKING:
     from hfbiasedit.publishing.plan import Action, Plan
     from hfbiasedit.publishing.publication import PushResult
 
-DEFAULT = PushConfig()
 
-
-class What(str, Enum):
-    """What can be published."""
-
-    model = "model"
-    patch = "patch"
-
-
+@expanded
 def push(
     run: Annotated[
         Path,
@@ -38,53 +30,18 @@ def push(
             metavar="REPO", help="Repository, owner/name; created if missing.", show_default=False
         ),
     ],
-    what: Annotated[What, typer.Option(help="The whole patched model, or only the patch.")] = What(
-        DEFAULT.what
-    ),
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = DEFAULT.private,
-    create_pr: Annotated[
-        bool,
-        typer.Option("--create-pr", help="Open a pull request instead of writing to the branch."),
-    ] = DEFAULT.create_pr,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch; made if missing. [default: main]")
-    ] = DEFAULT.revision,
-    message: Annotated[
-        str | None, typer.Option(help="Title of the commit. [default: base model and scores]")
-    ] = DEFAULT.message,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would be copied, uploaded or skipped.")
-    ] = DEFAULT.dry_run,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Also replace files that hfbiasedit did not write.")
-    ] = DEFAULT.overwrite,
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Directory of the base model, if the run's is not at hand."),
-    ] = DEFAULT.base,
+    config: PushConfig,
     json: JsonOption = False,
 ) -> None:
     """Publish a run: the patched model or the patch, with its card and reports, in one commit."""
     from hfbiasedit.console import print_json
     from hfbiasedit.publishing.push import push as publish
 
-    config = PushConfig(
-        what=what.value,
-        private=private,
-        create_pr=create_pr,
-        revision=revision,
-        message=message,
-        dry_run=dry_run,
-        overwrite=overwrite,
-        base=base,
-    )
     result = publish(run, repo, config)
     if json:
-        print_json({**result.to_dict(), "dry_run": dry_run})
+        print_json({**result.to_dict(), "dry_run": config.dry_run})
     else:
-        show_result(result, dry_run)
+        show_result(result, config.dry_run)
 
 
 def show_result(result: PushResult, dry_run: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hfbiasedit.levels import LEVELS
+
 _SPLITS = {
     "all": "all prompts",
     "edit": "edit (seen while editing)",
@@ -17,15 +19,6 @@ _REFERENCES = {
     "bls-2022": "US Bureau of Labor Statistics, CPS table 11, 2022",
     "bls-2021": "US Bureau of Labor Statistics, CPS table 11, 2021",
     "parity": "parity: 50% women in every occupation",
-}
-
-_GRANULARITIES = {
-    "full": "all weights",
-    "layer": "whole decoder layers",
-    "module": "whole projection matrices",
-    "row": "single rows of projection matrices",
-    "neuron": "single weights",
-    "unit": "hidden units of the MLPs",
 }
 
 
@@ -51,7 +44,7 @@ def file_name(path: str) -> str:
 
 def granularity_name(key: str) -> str:
     """What a granularity edits."""
-    return _GRANULARITIES.get(key, key)
+    return LEVELS[key].what if key in LEVELS else key
 
 
 def model_name(model: str) -> str:

@@ -17,18 +17,19 @@ from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
 from hfbiasedit.editing import processes
-from hfbiasedit.editing.config import AUTO, LADDERS, EditConfig
+from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
 from hfbiasedit.editing.running.execution import Trunk
-from hfbiasedit.editing.selecting.budget import budget_of
 from hfbiasedit.editing.selecting.choosing import select
+from hfbiasedit.editing.selecting.limits import budget_of, budgets_of
 from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solver_of
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, block_numbers
+from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 from hfbiasedit.texts.anchor import Anchor, load_anchor
 
@@ -178,8 +179,7 @@ def _selected(
 def _ladder(loaded: LoadedModel, config: EditConfig, location: Location) -> list[Selection]:
     """The selections of a budget: one, or for `auto` nested ones, the widest first."""
     level, blocks = config.granularity, location.blocks
-    auto = config.chosen_budget == AUTO
-    wanted = LADDERS[level] if auto else (config.chosen_budget,)
+    wanted = budgets_of(level, config.chosen_budget)
     budgets = [budget_of(loaded.model, location.ranking, level, text) for text in wanted]
     widest = max(budgets, key=lambda budget: budget.items)
     choose = partial(
@@ -191,8 +191,8 @@ def _ladder(loaded: LoadedModel, config: EditConfig, location: Location) -> list
         entry_scores=location.entry_scores,
         pool=widest.items,
     )
-    first = choose(widest, blocks=None if level == "full" else blocks)
-    if config.blocks == "auto" and level in ("row", "unit", "neuron"):
+    first = choose(widest, blocks=None if LEVELS[level].everything else blocks)
+    if config.blocks == "auto" and not LEVELS[level].few:
         lowest = _floor(first, loaded)
         if lowest > min(blocks):
             blocks = [block for block in blocks if block >= lowest]

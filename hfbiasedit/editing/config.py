@@ -2,175 +2,175 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
+from hfbiasedit.codegenbias.configs import CONFIGS
+from hfbiasedit.codegenbias.options import PromptOptions, PromptOverrides, check_config
 from hfbiasedit.editing.extensions import SOLVERS
 from hfbiasedit.errors import UsageError
+from hfbiasedit.fields import Options, documented, option
+from hfbiasedit.levels import GRANULARITIES, LEVELS, Granularity
+from hfbiasedit.models.options import ModelOptions, ModelOverrides
 
-GRANULARITIES = ("full", "layer", "module", "row", "neuron", "unit")
+Include = Literal["embeddings", "head", "norms", "biases"]
+Baseline = Literal["random", "full", "lora"]
+INCLUDES = get_args(Include)
 SALIENCIES = ("joint", "contrastive", "taylor", "grad", "fisher", "random")
-INCLUDES = ("embeddings", "head", "norms", "biases")
-AUTO = "auto"
-DEFAULT_BUDGETS = {
-    "full": "100%",
-    "layer": "2",
-    "module": "4",
-    "row": AUTO,
-    "neuron": AUTO,
-    "unit": AUTO,
-}
-# Budgets that `auto` chooses from, the widest first.
-_WIDE = tuple(f"{share}% of weights" for share in (0.3, 0.15, 0.07, 0.03, 0.015))
-_FINE = tuple(f"{share}% of weights" for share in (0.1, 0.05, 0.02, 0.01, 0.005))
-LADDERS = {"row": _WIDE, "unit": _WIDE, "neuron": _FINE}
-# Nats per token of general code. Perplexity of real code rises by about as much in relative terms,
-# so these aim at 1 % for wide edits and half a percent for narrow ones; for single weights it rises
-# by more.
-DEFAULT_MAX_KL = {
-    "full": 0.01,
-    "layer": 0.01,
-    "module": 0.01,
-    "row": 0.006,
-    "unit": 0.006,
-    "neuron": 0.004,
-}
 
 
-@dataclass(frozen=True)
-class LocateConfig:
-    """How weights are located.
-
-    Attributes:
-        saliency: one of `SALIENCIES`.
-        blocks: decoder blocks that count: `auto`, `all`, or a range such as `3-7` (from 0).
-        probe_prompts: prompts per probe (one probe per template and side of the bias).
-        reference, prompts, professions, limit: which prompts and which reality; see `load_prompts`.
-        anchor: general code (None: the default), for `contrastive`.
-        seed: of every sample.
-        checkpoint: recompute activations instead of keeping them (slower, less memory).
-        revision, dtype, device, device_map, trust_remote_code: see `load_model`.
-    """
-
-    saliency: str = "joint"
-    blocks: str = "auto"
-    probe_prompts: int = 16
-    reference: str | Path = "bls-2022"
-    prompts: Path | None = None
-    professions: Path | None = None
-    limit: int | None = None
-    anchor: str | None = None
-    seed: int = 0
-    checkpoint: bool = False
-    revision: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    device_map: str | None = None
-    trust_remote_code: bool = False
+_BUDGETS = ", ".join(f"{name} {level.budget}" for name, level in LEVELS.items())
 
 
-@dataclass(frozen=True)
+@documented
+@dataclass(frozen=True, kw_only=True)
+class LocateConfig(PromptOptions, ModelOptions):
+    """How weights are located."""
+
+    saliency: str = option(
+        "joint", f"How weights are judged: {', '.join(SALIENCIES)}.", choices=SALIENCIES
+    )
+    blocks: str = option(
+        "auto",
+        "Blocks that may be edited: auto, all, or a list such as 0,3-7.",
+        note="The first is 0.",
+    )
+    probe_prompts: int = option(
+        16, "Prompts per probe (one probe per template and side of the bias).", least=1, hidden=True
+    )
+    anchor: str | None = option(
+        None,
+        "General code to compare with and to leave alone: file, folder or dataset.",
+        note="None: the default anchor.",
+    )
+    checkpoint: bool = option(
+        False,
+        "Less memory, more time.",
+        note="Activations are computed again instead of kept.",
+        flags=("--gradient-checkpointing",),
+    )
+    limit: int | None = option(
+        None, "At most so many prompts to learn from (a balanced sample).", least=1, hidden=True
+    )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
 class EditConfig(LocateConfig):
-    """How weights are edited.
+    """How weights are edited."""
 
-    Attributes:
-        granularity: one of `GRANULARITIES`.
-        budget: a count (`64`), a share of the level's items (`0.5%`) or of the model's weights
-            (`0.5% of weights`); None: the level's default.
-        include: parameters besides the projections that `full` and `layer` may edit.
-        selection: a saved selection to use instead of locating.
-        keep: initial weight of `loss_keep`; it grows while the divergence is above `max_kl`.
-        max_kl: largest mean KL(original || edited) on general code, in nats per token; None: the
-            level's default.
-        mass: weight of the term that keeps the gender mass where it was.
-        steps: of the optimiser. batch_size: prompts per step, over all processes.
-        learning_rate: step size relative to the edited weights' typical size; None: the level's.
-        patience: evaluations on `dev` without gain before stopping.
-        solver: one of `SOLVERS`: `newton` (see `newton`; ignores keep, steps, batch_size,
-            learning_rate), `adam`, `auto` (newton wherever its linear model fits into memory), or
-            that of an installed package.
-        audit: configuration of the prompts that the outcome is measured on.
-        ability: measure coding ability too.
-    """
-
-    granularity: str = "row"
-    budget: str | None = None
-    include: tuple[str, ...] = ()
-    selection: Path | None = None
-    keep: float = 4.0
-    max_kl: float | None = None
-    mass: float = 1.0
-    steps: int = 120
-    batch_size: int = 32
-    learning_rate: float | None = None
-    patience: int = 8
-    solver: str = "auto"
-    audit: str = "quick"
-    ability: bool = False
+    granularity: Granularity = option("row", f"What is edited: {', '.join(GRANULARITIES)}.")
+    budget: str | float | None = option(
+        None,
+        "A count, a share of the level's items (1%) or of the model's weights (0.1% of weights), "
+        f"or auto, the smallest of some that does as well as the largest ({_BUDGETS}).",
+    )
+    include: tuple[Include, ...] = option(
+        (), f"Let full and layer edit these too: {', '.join(INCLUDES)}.", repeat=True
+    )
+    selection: Path | None = option(None, "Edit the weights of a saved selection.json.")
+    keep: float = option(
+        4.0,
+        "Weight of leaving general code alone, at the start.",
+        note="It grows while the divergence is above `max_kl`.",
+        least=0,
+    )
+    max_kl: float | None = option(
+        None,
+        "Largest divergence on general code; default: the level's.",
+        note="Mean KL(original || edited), in nats per token.",
+        least=0,
+    )
+    mass: float = option(1.0, "Weight of keeping the probability of gender words.", least=0)
+    steps: int = option(120, "Steps of the optimiser.", least=1)
+    batch_size: int = option(32, "Prompts per step.", note="Over all processes.", least=1)
+    learning_rate: float | None = option(
+        None, "Step size relative to the weights' (by default the level's)."
+    )
+    patience: int = option(8, "Evaluations without gain before stopping.", least=1)
+    solver: str = option(
+        "auto",
+        "auto, newton or adam.",
+        note="newton (see `solving.newton`) ignores keep, steps, batch_size and learning_rate; "
+        "auto is newton wherever the weights are those of plain projections; "
+        "an installed package may add others.",
+        choices=SOLVERS.names,
+        check=lambda _, name: SOLVERS.check(name),
+    )
+    audit: str = option(
+        "quick",
+        "Prompts that the outcome is measured on: quick, core or full.",
+        choices=CONFIGS,
+        check=check_config,
+    )
+    ability: bool = option(False, "Measure coding ability before and after.")
 
     def __post_init__(self) -> None:
-        _one_of("granularity", self.granularity, GRANULARITIES)
-        SOLVERS.check(self.solver)
-        for name in self.include:
-            _one_of("include", name, INCLUDES)
-        check_locate(self)
-        for name in ("keep", "allowed_kl", "mass"):
-            if not getattr(self, name) >= 0:
-                option = "max_kl" if name == "allowed_kl" else name
-                raise UsageError(f"{option} is {getattr(self, name)}; give 0 or more")
-        for name in ("steps", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; give at least 1")
+        """Refuse what makes no sense before anything is loaded."""
+        super().__post_init__()
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError("learning_rate must be above 0")
 
     @property
     def chosen_budget(self) -> str:
         """The budget, or the level's default."""
-        return self.budget or DEFAULT_BUDGETS[self.granularity]
+        return str(self.budget or LEVELS[self.granularity].budget)
 
     @property
     def allowed_kl(self) -> float:
         """`max_kl`, or the level's default."""
-        return DEFAULT_MAX_KL[self.granularity] if self.max_kl is None else self.max_kl
-
-    def with_(self, **changes: Any) -> EditConfig:
-        """A copy with some options changed."""
-        return replace(self, **changes)
+        return LEVELS[self.granularity].max_kl if self.max_kl is None else self.max_kl
 
 
+@documented
 @dataclass(frozen=True)
-class SweepConfig:
-    """What `sweep` compares.
+class SweepConfig(Options):
+    """What `sweep` compares; `edit` is the protocol that all have in common."""
 
-    Attributes:
-        granularities: levels to edit at. saliencies: of each; empty: the default one.
-        baselines: `random`, `full`, `lora`.
-        edit: the protocol that all have in common.
-    """
-
-    granularities: tuple[str, ...] = GRANULARITIES
-    saliencies: tuple[str, ...] = ()
-    baselines: tuple[str, ...] = ()
+    granularities: tuple[Granularity, ...] = option(
+        GRANULARITIES, "Levels to edit at, separated by commas.", one="granularity"
+    )
+    saliencies: tuple[str, ...] = option(
+        (),
+        "Saliencies to compare, separated by commas.",
+        note="None: the default one.",
+        choices=SALIENCIES,
+        one="saliency",
+    )
+    baselines: tuple[Baseline, ...] = option(
+        (),
+        "Compare with random selections, full fine-tuning, lora (commas).",
+        flags=("--baseline",),
+        one="baseline",
+    )
     edit: EditConfig = field(default_factory=EditConfig)
 
-    def __post_init__(self) -> None:
-        for name in self.granularities:
-            _one_of("granularity", name, GRANULARITIES)
-        for name in self.saliencies:
-            _one_of("saliency", name, SALIENCIES)
-        for name in self.baselines:
-            _one_of("baseline", name, ("random", "full", "lora"))
+
+class LocateOverrides(PromptOverrides, ModelOverrides, total=False):
+    """`LocateConfig` as keywords."""
+
+    saliency: str
+    blocks: str
+    probe_prompts: int
+    anchor: str | None
+    checkpoint: bool
 
 
-def check_locate(config: LocateConfig) -> None:
-    """Raise `UsageError` for options of `locate` that make no sense."""
-    _one_of("saliency", config.saliency, SALIENCIES)
-    if config.probe_prompts < 1:
-        raise UsageError(f"probe_prompts is {config.probe_prompts}; give at least 1")
+class EditOverrides(LocateOverrides, total=False):
+    """`EditConfig` as keywords."""
 
-
-def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"unknown {option} {value!r}; use one of {', '.join(known)}")
+    granularity: Granularity
+    budget: str | float | None
+    include: tuple[Include, ...]
+    selection: Path | None
+    keep: float
+    max_kl: float | None
+    mass: float
+    steps: int
+    batch_size: int
+    learning_rate: float | None
+    patience: int
+    solver: str
+    audit: str
+    ability: bool

@@ -9,24 +9,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
-from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.judging import outcome
-from hfbiasedit.editing.selecting.budget import check_budget
+from hfbiasedit.editing.selecting.limits import check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.versions import __version__, versions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from hfbiasedit.patches.patch import Patch
 
 DEFAULT_OUT = Path("hfbiasedit-run")
@@ -42,7 +45,7 @@ def edit(
     *,
     out: str | Path = DEFAULT_OUT,
     command: str = "hfbiasedit.edit",
-    **overrides: Any,
+    **overrides: Unpack[EditOverrides],
 ) -> runs.Run:
     """Edit a model and write a run directory: patch, audits before and after, figures, card.
 
@@ -108,14 +111,7 @@ def edit(
 
 
 def _load(model: str | Path, config: EditConfig) -> LoadedModel:
-    return load_model(
-        model,
-        revision=config.revision,
-        dtype=config.dtype,
-        device=config.device,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
+    return load_model(model, config)
 
 
 def _checked(
@@ -134,7 +130,7 @@ def _checked(
         check_budget(loaded.model, config.granularity, config.chosen_budget)
         return config, None
     chosen = Selection.load(config.selection, loaded.model)
-    return replace(config, granularity=chosen.granularity), chosen
+    return replace(config, granularity=cast(Granularity, chosen.granularity)), chosen
 
 
 def _check_out(out: Path) -> None:
@@ -197,10 +193,10 @@ def _measure_patched(
         apply_patch(loaded.source.path, patch, folder / "patched")
         again = load_model(
             folder / "patched",
+            config,
+            revision=None,
             dtype=loaded.dtype,
             device=str(loaded.device) if config.device_map is None else "auto",
-            device_map=config.device_map,
-            trust_remote_code=config.trust_remote_code,
         )
         # The report speaks of the base model with the patch, not of a temporary directory.
         again.source, again.patch_digest = loaded.source, patch.digest

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 from hfbiasedit.console import message
 from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
-from hfbiasedit.editing.config import EditConfig, SweepConfig
+from hfbiasedit.editing.config import EditConfig, EditOverrides, SweepConfig
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.locating.locator import Location
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.versions import __version__, versions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from hfbiasedit.patches.patch import Patch
 
 TRADEOFF = "sweep.json"
@@ -42,7 +45,7 @@ def sweep(
     config: SweepConfig | None = None,
     *,
     out: str | Path | None = None,
-    **overrides: Any,
+    **overrides: Unpack[EditOverrides],
 ) -> Sweep:
     """Edit a model at every granularity with the same prompts, divergence budget and seed.
 
@@ -102,10 +105,10 @@ def _plans(config: SweepConfig) -> list[_Plan]:
     saliencies = config.saliencies or (config.edit.saliency,)
     for granularity in config.granularities:
         common = replace(config.edit, granularity=granularity)
-        for saliency in saliencies if granularity != "full" else saliencies[:1]:
+        for saliency in saliencies if not LEVELS[granularity].everything else saliencies[:1]:
             name = granularity if len(saliencies) == 1 else f"{granularity}, {saliency}"
             plans.append(_Plan(name, replace(common, saliency=saliency)))
-        if "random" in config.baselines and granularity != "full":
+        if "random" in config.baselines and not LEVELS[granularity].everything:
             chosen = replace(common, saliency="random")
             plans.append(_Plan(f"{granularity}, random", chosen, baseline=True))
     if "full" in config.baselines:
@@ -255,14 +258,7 @@ def _output(out: str | Path | None) -> Iterator[Path]:
 
 
 def _load(model: str | Path, config: EditConfig) -> LoadedModel:
-    loaded = load_model(
-        model,
-        revision=config.revision,
-        dtype=config.dtype,
-        device=config.device,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
+    loaded = load_model(model, config)
     if loaded.patch_digest is not None:
         raise BiasEditError("the model has a patch applied in memory; sweep the checkpoint itself")
     return loaded

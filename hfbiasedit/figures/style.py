@@ -29,6 +29,15 @@ PURPLE = "#CC79A7"
 GREY = "#8C8C8C"
 INK = "#222222"
 
+# The colours that levels have.
+COLOURS = {
+    "blue": BLUE,
+    "sky": SKY,
+    "green": GREEN,
+    "orange": ORANGE,
+    "vermillion": VERMILLION,
+    "purple": PURPLE,
+}
 BEFORE = ORANGE
 AFTER = BLUE
 POLARITIES = {"positive": GREEN, "neutral": GREY, "negative": VERMILLION}

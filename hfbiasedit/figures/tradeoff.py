@@ -6,21 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure
+from hfbiasedit.figures.style import COLOURS, GREY, new_figure
+from hfbiasedit.levels import LEVELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_COLOURS = {
-    "full": BLUE,
-    "layer": SKY,
-    "module": GREEN,
-    "row": ORANGE,
-    "neuron": VERMILLION,
-    "unit": PURPLE,
-}
-_MARKERS = {"full": "o", "layer": "s", "module": "D", "row": "^", "neuron": "v", "unit": "P"}
 
 
 @dataclass(frozen=True)
@@ -59,13 +50,14 @@ def _panel(
     axes.axhline(fb_before, color=GREY, linewidth=1, linestyle="--", label="before")
     axes.grid(axis="y")
     for attempt, place in zip(attempts, places, strict=True):
-        colour = _COLOURS.get(attempt.granularity, GREY)
+        level = LEVELS.get(attempt.granularity)
+        colour = COLOURS[level.colour] if level else GREY
         low, high = attempt.fb_interval
         axes.errorbar(
             place,
             attempt.fb,
             yerr=[[max(0.0, attempt.fb - low)], [max(0.0, high - attempt.fb)]],
-            fmt=_MARKERS.get(attempt.granularity, "x"),
+            fmt=level.marker if level else "x",
             color=colour,
             markerfacecolor="white" if attempt.baseline else colour,
             markersize=6,

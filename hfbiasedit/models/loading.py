@@ -9,19 +9,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.configuration import check_causal, first_line, load_config
+from hfbiasedit.models.options import ModelOptions, ModelOverrides
 from hfbiasedit.models.placement import parse_device, parse_dtype
 from hfbiasedit.models.resolution import resolve_model
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from typing_extensions import Unpack
 
 
 @dataclass
@@ -66,33 +68,28 @@ class LoadedModel:
 
 def load_model(
     model: str | Path | ModelSource,
-    *,
-    revision: str | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    device_map: str | dict[str, Any] | None = None,
-    trust_remote_code: bool = False,
+    options: ModelOptions | None = None,
+    **overrides: Unpack[ModelOverrides],
 ) -> LoadedModel:
     """Load a causal language model.
 
     Args:
         model: Hub id, local directory, or a source that is resolved already.
-        revision: Branch, tag or commit of a Hub id.
-        dtype: `auto` keeps the checkpoint's own dtype; else `float32`, `bfloat16` or `float16`.
-        device: `auto` takes a GPU where there is one; else `cpu`, `cuda`, `cuda:1`, `mps`.
-        device_map: Spread the model over devices (`auto`), instead of `device`; needs accelerate.
-        trust_remote_code: Allow code that the model's repository ships to run.
+        options: How; the configuration of a command is one. `overrides` replace single ones:
+            `load_model("org/name", dtype="bfloat16")`.
 
     Raises:
         BiasEditError: Anything is wrong with the model or the options, in one line.
     """
-    torch_dtype = parse_dtype(dtype)
-    target = None if device_map is not None else parse_device(device)
-    source = model if isinstance(model, ModelSource) else resolve_model(model, revision)
-    config = load_config(source, trust_remote_code)
-    check_causal(source, config, trust_remote_code)
-    tokenizer = _load_tokenizer(source, trust_remote_code)
-    loaded = _load_weights(source, config, torch_dtype, device_map, trust_remote_code)
+    options = replace(options or ModelOptions(), **overrides)
+    trust = options.trust_remote_code
+    torch_dtype = parse_dtype(options.dtype)
+    target = None if options.device_map is not None else parse_device(options.device)
+    source = model if isinstance(model, ModelSource) else resolve_model(model, options.revision)
+    config = load_config(source, trust)
+    check_causal(source, config, trust)
+    tokenizer = _load_tokenizer(source, trust)
+    loaded = _load_weights(source, config, torch_dtype, options.device_map, trust)
     if target is not None:
         _move(loaded, target)
     loaded.eval()

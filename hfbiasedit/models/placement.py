@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -19,38 +20,47 @@ _DTYPES = {
     "half": "float16",
     "float64": "float64",
 }
-_DEVICES = ("cpu", "cuda", "mps", "xpu")
+# What is offered; other spellings of the same are understood too.
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d+)?")
+
+
+def check_dtype(option: str, name: str) -> None:
+    """Raise `UsageError` for a dtype that there is not."""
+    if name != "auto" and _dtype_name(name) is None:
+        raise unknown(option, name, DTYPES)
+
+
+def check_device(option: str, name: str) -> None:
+    """Raise `UsageError` for what names no device; whether there is one here is asked later."""
+    if not _DEVICE.fullmatch(name):
+        guess = unknown(option, name, DEVICES)
+        raise UsageError(f"{guess}, or cuda:0")
+
+
+def _dtype_name(name: str) -> str | None:
+    return _DTYPES.get(name.removeprefix("torch.").lower())
 
 
 def parse_dtype(name: str) -> torch.dtype | str:
     """Turn a dtype's name into the dtype; `auto` stays `auto`."""
     import torch
 
-    if name == "auto":
-        return name
-    known = _DTYPES.get(str(name).removeprefix("torch.").lower())
-    if known is None:
-        raise BiasEditError(f"unknown dtype {name!r}; use auto, float32, bfloat16 or float16")
-    dtype: torch.dtype = getattr(torch, known)
-    return dtype
+    check_dtype("dtype", name)
+    return name if name == "auto" else getattr(torch, _dtype_name(name) or "")
 
 
 def parse_device(name: str) -> torch.device:
     """Turn a name into a device that exists here; `auto` takes a GPU where there is one."""
     import torch
 
+    check_device("device", name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BiasEditError(
-            f"unknown device {name!r}; use auto, cpu, cuda, cuda:0 or mps"
-        ) from error
-    if device.type not in _DEVICES:
-        raise BiasEditError(f"unsupported device {name!r}; use auto, cpu, cuda, cuda:0 or mps")
+    device = torch.device(name)
     if device.type == "cuda" and (
         not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
     ):

@@ -4,40 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypedDict
 
 from hfbiasedit.errors import UsageError
+from hfbiasedit.fields import Options, documented, option
 
-CONTENTS = ("model", "patch")
+Content = Literal["model", "patch"]
 
 
-@dataclass(frozen=True)
-class PushConfig:
-    """What to publish, where, and how careful to be.
+@documented
+@dataclass(frozen=True, kw_only=True)
+class PushConfig(Options):
+    """What to publish, where, and how careful to be."""
 
-    Attributes:
-        what: `model` (the patched weights with everything around them) or `patch`.
-        private: Make a new repository private; an existing public one is refused.
-        create_pr: Open a pull request instead of writing to the branch.
-        revision: Branch to write to (made if missing), or to open the pull request against.
-        message: Title of the commit; made from the scores when None.
-        dry_run: Only say what would be done.
-        overwrite: Also replace files that this program did not write.
-        base: Directory of the base model, where the one of the run is not at hand.
-    """
-
-    what: str = "model"
-    private: bool = False
-    create_pr: bool = False
-    revision: str | None = None
-    message: str | None = None
-    dry_run: bool = False
-    overwrite: bool = False
-    base: Path | None = None
+    what: Content = option("model", "The whole patched model, or only the patch.")
+    private: bool = option(
+        False, "Make a new repository private.", note="An existing public one is refused."
+    )
+    create_pr: bool = option(False, "Open a pull request instead of writing to the branch.")
+    revision: str | None = option(None, "Branch; made if missing. [default: main]")
+    message: str | None = option(None, "Title of the commit. [default: base model and scores]")
+    dry_run: bool = option(False, "List what would be copied, uploaded or skipped.")
+    overwrite: bool = option(False, "Also replace files that hfbiasedit did not write.")
+    base: Path | None = option(None, "Directory of the base model, if the run's is not at hand.")
 
     def __post_init__(self) -> None:
-        if self.what not in CONTENTS:
-            raise UsageError(f"cannot push {self.what!r}; --what is model or patch")
+        """Refuse what cannot be published."""
+        super().__post_init__()
         if self.message is not None and not self.message.strip():
             raise UsageError(
                 "the message is empty; leave --message out for one made from the scores"
             )
+
+
+class PushOverrides(TypedDict, total=False):
+    """`PushConfig` as keywords."""
+
+    what: Content
+    private: bool
+    create_pr: bool
+    revision: str | None
+    message: str | None
+    dry_run: bool
+    overwrite: bool
+    base: Path | None

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.documents.runs import PATCH
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.models.options import ModelOptions, ModelOverrides
 from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -21,12 +25,8 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 def load_patched(
     patch: str | Path,
     *,
-    revision: str | None = None,
     base: str | Path | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    device_map: str | dict[str, Any] | None = None,
-    trust_remote_code: bool = False,
+    **overrides: Unpack[ModelOverrides],
 ) -> LoadedModel:
     """Load the base model of a patch, at the commit the patch was made for, and apply it.
 
@@ -37,28 +37,19 @@ def load_patched(
 
     Args:
         patch: Hub id of a repository with a patch, a run directory, or a patch file.
-        revision: Branch, tag or commit of the patch's repository.
         base: The base model, where the patch does not name it or it has moved.
-        dtype: As for `load_model`; a patch fits the dtype that its base is stored in.
-        device: As for `load_model`.
-        device_map: As for `load_model`.
-        trust_remote_code: Allow code from the base model's repository to run.
+        overrides: As for `load_model`, but that `revision` is the branch, tag or commit of the
+            patch's repository; a patch fits the dtype that its base is stored in.
 
     Raises:
         BiasEditError: There is no patch, it names no base model, or it does not fit.
     """
-    path, from_hub = _find_patch(patch, revision)
+    options = ModelOptions(**overrides)
+    path, from_hub = _find_patch(patch, options.revision)
     metadata = Patch.load(path).metadata
     # What the user names is taken as it is; what a patch names is pinned to its commit.
     source = resolve_model(base) if base is not None else _base_of(metadata, path, from_hub)
-    loaded = load_model(
-        source,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        trust_remote_code=trust_remote_code,
-    )
-    return with_patch(loaded, path)
+    return with_patch(load_model(source, options), path)
 
 
 def _find_patch(patch: str | Path, revision: str | None) -> tuple[Path, bool]:

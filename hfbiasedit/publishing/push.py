@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import constants, errors
 
@@ -27,9 +27,12 @@ from hfbiasedit.hub.verification import verify_source
 from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.patch import Patch
-from hfbiasedit.publishing.config import PushConfig
+from hfbiasedit.publishing.config import PushConfig, PushOverrides
 from hfbiasedit.publishing.plan import CopySource, LocalFile
 from hfbiasedit.publishing.publication import Publisher, PushResult, Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # What a run directory holds besides the card and the patch, as far as it is there.
 _DOCUMENTS = (runs.AUDIT_BEFORE, runs.AUDIT_AFTER, runs.EDIT, runs.ABILITY, runs.REPORT)
@@ -38,7 +41,10 @@ _LEFT_BEHIND = ("README.md", ".gitattributes", ".gitignore")
 
 
 def push(
-    run: str | Path, repo_id: str, config: PushConfig | None = None, **overrides: Any
+    run: str | Path,
+    repo_id: str,
+    config: PushConfig | None = None,
+    **overrides: Unpack[PushOverrides],
 ) -> PushResult:
     """Publish a run directory on the Hub.
 

@@ -184,9 +184,9 @@ def test_gate():
         (dict(prompts="absent.jsonl"), "absent.jsonl"),
         (dict(professions=("wizard",)), "wizard"),
         (dict(batch_size=0), "batch size"),
-        (dict(records="xlsx", out="x"), "parquet or jsonl"),
+        (dict(records="xlsx", out="x"), "one of parquet, jsonl"),
         (dict(records="jsonl"), "--out"),
-        (dict(samples=0), "resample"),
+        (dict(samples=0), "samples is 0"),
         (dict(resume=True), "resume needs"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hfbiasedit.cli.app import app
+from hfbiasedit.errors import UsageError
 from hfbiasedit.hub.layout import MANIFEST
 from tests.hub_server import ALICE_READ_TOKEN, ALICE_TOKEN
 from tests.publishing.runs import BASE, checkpoint_files, make_base, make_run
@@ -76,7 +77,9 @@ def test_a_published_patch_applies_to_the_published_base_and_comes_off(hub_clien
 
 
 def test_wrong_usage(run):
-    assert invoke(run, REPO, "--what", "everything").exit_code == 2
+    refused = invoke(run, REPO, "--what", "everything").exception
+    assert isinstance(refused, UsageError)
+    assert "use one of model, patch" in str(refused)
     assert invoke().exit_code == 2
 
 

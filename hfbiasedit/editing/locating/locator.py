@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hfbiasedit.console import progress
-from hfbiasedit.editing.config import LocateConfig, check_locate
+from hfbiasedit.editing.config import LocateConfig, LocateOverrides
 from hfbiasedit.editing.locating.joint import joint_entries, joint_solutions, joint_sums
 from hfbiasedit.editing.locating.ranking import Ranking, contrast, mean_saliency
 from hfbiasedit.editing.locating.saliency import MEASURES, Sums, collect
@@ -33,6 +33,8 @@ from hfbiasedit.models.architecture import Projection, projections, refuse_quant
 from hfbiasedit.texts.anchor import load_anchor
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from hfbiasedit.models.loading import LoadedModel
 
 LOCATE_PROMPTS = 512
@@ -65,7 +67,9 @@ class Location:
 
 
 def locate(
-    model: str | Path | LoadedModel, config: LocateConfig | None = None, **overrides: Any
+    model: str | Path | LoadedModel,
+    config: LocateConfig | None = None,
+    **overrides: Unpack[LocateOverrides],
 ) -> Location:
     """Rank the weights of a model by how much they carry the bias of the `edit` split.
 
@@ -81,16 +85,8 @@ def locate(
     from hfbiasedit.models.loading import LoadedModel, load_model
 
     config = replace(config or LocateConfig(), **overrides)
-    check_locate(config)
     if not isinstance(model, LoadedModel):
-        model = load_model(
-            model,
-            revision=config.revision,
-            dtype=config.dtype,
-            device=config.device,
-            device_map=config.device_map,
-            trust_remote_code=config.trust_remote_code,
-        )
+        model = load_model(model, config)
     refuse_quantised(model.model)
     start = time.perf_counter()
     prompts = gather_prompts(model, config, "edit", LOCATE_PROMPTS)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from torch import nn
+from hfbiasedit.errors import UsageError
 
-from hfbiasedit.editing.locating.ranking import Ranking
-from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.models.architecture import parameter_count, projections
-
-_OF_WEIGHTS = " of weights"
+OF_WEIGHTS = " of weights"
 
 
 @dataclass(frozen=True)
@@ -28,17 +24,18 @@ class Budget:
         return Budget(items, self.of, multiple * self.weights)
 
 
-def parse_budget(text: str, of: int, weights: int, parameters: int) -> Budget:
+def parse_budget(text: str, of: int, weights: int, parameters: int, noun: str = "items") -> Budget:
     """A count, a share of a level's items, or a share of the model's weights.
 
     `64` are 64 of the `of` items; `0.5%` is that share of them and of the `weights` they are made
     of; `0.5% of weights` is as many items as the model's `parameters` allow, large or small ones.
+    `noun` is what they are called.
 
     Raises:
         UsageError: none of these, zero, or more than there is.
     """
     text = str(text).strip()
-    number = text.removesuffix(_OF_WEIGHTS).rstrip()
+    number = text.removesuffix(OF_WEIGHTS).rstrip()
     try:
         share = float(number[:-1]) / 100 if number.endswith("%") else None
         items = int(text) if share is None else math.floor(share * of + 1e-9)
@@ -53,40 +50,9 @@ def parse_budget(text: str, of: int, weights: int, parameters: int) -> Budget:
         most = share * parameters
         return Budget(max(1, min(of, math.floor(most + 1e-9))), of, most)
     if items > of:
-        raise UsageError(f"budget {text} is more than there is: {of}")
+        raise UsageError(f"budget {text} is more than there is: {of} {noun}")
     if items < 1:
         if share is None or of < 1:
-            raise UsageError(f"budget {text} selects nothing; there are {of} to choose from")
+            raise UsageError(f"budget {text} selects nothing; there are {of} {noun} to choose from")
         items = 1
     return Budget(items, of, math.inf if share is None else share * weights)
-
-
-def budget_of(model: nn.Module, ranking: Ranking, granularity: str, text: str) -> Budget:
-    """What a budget allows at a level.
-
-    Raises:
-        UsageError: the budget makes no sense for the level. BiasEditError: it has no items at all.
-    """
-    weights = sum(item.weights for item in ranking.projections)
-    of = {
-        "full": lambda: ranking.blocks,
-        "layer": lambda: ranking.blocks,
-        "module": lambda: len(ranking.projections),
-        "row": lambda: sum(item.rows for item in ranking.projections),
-        "unit": lambda: sum(group.count for group in ranking.units()),
-        "neuron": lambda: weights,
-    }[granularity]()
-    if not of and granularity == "unit":
-        raise BiasEditError("the model has no MLPs with hidden units; use --granularity row")
-    text = str(text).strip()  # from Python a count may come as a number
-    if text.endswith(_OF_WEIGHTS) and granularity not in ("row", "unit", "neuron"):
-        raise UsageError(f"budget {text!r} does not fit granularity {granularity}; give a count")
-    limit = parse_budget(text, of, weights, parameter_count(model))
-    if granularity == "full" and limit.items != limit.of:
-        raise UsageError("granularity full edits all weights; its only budget is 100%")
-    return limit
-
-
-def check_budget(model: nn.Module, granularity: str, text: str) -> None:
-    """Raise what `budget_of` raises, before anything is ranked."""
-    budget_of(model, Ranking("none", tuple(projections(model)), {}), granularity, text)

@@ -21,16 +21,8 @@ from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scored, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import Slice
+from hfbiasedit.levels import LEVELS
 
-# Step sizes relative to the root mean square of a tensor's selected weights.
-LEARNING_RATES = {
-    "full": 0.004,
-    "layer": 0.006,
-    "module": 0.01,
-    "row": 0.1,
-    "unit": 0.1,
-    "neuron": 0.3,
-}
 _EVALUATIONS = 12  # on dev, spread over the steps
 _KEEP_WINDOWS = 8  # per step, over all processes
 _MOST_KEEP = 16  # times the weight of `loss_keep` at the start
@@ -127,7 +119,7 @@ def _schedule(steps: int) -> Any:
 
 
 def _optimiser(deltas: Deltas, config: EditConfig) -> torch.optim.Optimizer:
-    relative = config.learning_rate or LEARNING_RATES[config.granularity]
+    relative = config.learning_rate or LEVELS[config.granularity].step
     groups = []
     for name, value in deltas.values.items():
         size = float(deltas.base[name].double().square().mean().sqrt())

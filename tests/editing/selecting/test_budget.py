@@ -5,8 +5,9 @@ import math
 import pytest
 
 from hfbiasedit.editing.locating.locator import random_ranking
-from hfbiasedit.editing.selecting.budget import Budget, budget_of, check_budget, parse_budget
+from hfbiasedit.editing.selecting.budget import Budget, parse_budget
 from hfbiasedit.editing.selecting.choosing import select
+from hfbiasedit.editing.selecting.limits import budget_of, check_budget
 from hfbiasedit.errors import UsageError
 from hfbiasedit.models.architecture import projections
 from tests.tiny import tiny_model

@@ -3,11 +3,12 @@ import json
 import pytest
 import torch
 
-from hfbiasedit.editing.config import GRANULARITIES, EditConfig
+from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.locator import random_ranking
 from hfbiasedit.editing.selecting.choosing import select
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.levels import GRANULARITIES
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
 from tests.tiny import tiny_model

@@ -1,0 +1,93 @@
+"""Which prompts are asked, and what they are compared with: options of several commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from hfbiasedit.codegenbias.configs import CONFIG_NAMES, CONFIGS
+from hfbiasedit.codegenbias.records import SPLITS
+from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
+from hfbiasedit.errors import unknown
+from hfbiasedit.fields import Options, documented, option
+
+PANEL = "Prompts"
+
+
+def check_config(name: str, value: str) -> None:
+    """Raise `UsageError` for a configuration that there is not (`quick@1`: of version 1)."""
+    if value not in CONFIG_NAMES:
+        raise unknown("configuration", value, CONFIG_NAMES)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class RealityOptions(Options):
+    """What counts as reality, and the seed of what is drawn."""
+
+    reference: str | Path = option(
+        DEFAULT_REFERENCE,
+        "What counts as reality: bls-2022, bls-2021, parity, or a CSV file with the columns "
+        "profession, share_female.",
+        kind=str,
+        panel=PANEL,
+    )
+    seed: int = option(0, "Seed of everything that is random.")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class PromptOptions(RealityOptions):
+    """Which prompts (`load_prompts`)."""
+
+    prompts: str | Path | None = option(
+        None, "Your own prompts (JSONL in the record shape).", panel=PANEL
+    )
+    professions: str | Path | tuple[str, ...] | None = option(
+        None,
+        "Only these professions (a text file, one a line).",
+        note="From Python also names.",
+        panel=PANEL,
+    )
+    limit: int | None = option(
+        None, "At most so many prompts (a balanced sample).", least=1, panel=PANEL
+    )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions(PromptOptions):
+    """Which prompts, by configuration and split."""
+
+    config: str = option(
+        "quick",
+        "quick (about 600 prompts), core (one template) or full (all axes).",
+        choices=CONFIGS,
+        check=check_config,
+        panel=PANEL,
+    )
+    split: str = option(
+        "all", f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}.", choices=SPLITS, panel=PANEL
+    )
+
+
+class RealityOverrides(TypedDict, total=False):
+    """`RealityOptions` as keywords."""
+
+    reference: str | Path
+    seed: int
+
+
+class PromptOverrides(RealityOverrides, total=False):
+    """`PromptOptions` as keywords."""
+
+    prompts: str | Path | None
+    professions: str | Path | tuple[str, ...] | None
+    limit: int | None
+
+
+class ChoiceOverrides(PromptOverrides, total=False):
+    """`ChoiceOptions` as keywords, but for `config`, which is an argument of its own."""
+
+    split: str

@@ -1,0 +1,51 @@
+"""Which model is loaded, and how: the options of every command that loads one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from hfbiasedit.fields import Options, documented, option
+from hfbiasedit.models.placement import DEVICES, DTYPES, check_device, check_dtype
+
+PANEL = "Model"
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """How a model is loaded (`load_model`)."""
+
+    revision: str | None = option(None, "Branch, tag or commit of MODEL on the Hub.", panel=PANEL)
+    dtype: str = option(
+        "auto",
+        "auto (as the checkpoint stores it), float32, bfloat16 or float16.",
+        choices=DTYPES,
+        check=check_dtype,
+        panel=PANEL,
+    )
+    device: str = option(
+        "auto",
+        "auto, cpu, cuda, cuda:N or mps.",
+        note="auto takes a GPU where there is one.",
+        choices=DEVICES,
+        check=check_device,
+        panel=PANEL,
+    )
+    device_map: str | dict[str, Any] | None = option(
+        None,
+        "auto: spread a model that is larger than one device (needs accelerate).",
+        note="Instead of `device`.",
+        panel=PANEL,
+    )
+    trust_remote_code: bool = option(False, "Run Python code that ships with MODEL.", panel=PANEL)
+
+
+class ModelOverrides(TypedDict, total=False):
+    """`ModelOptions` as keywords."""
+
+    revision: str | None
+    dtype: str
+    device: str
+    device_map: str | dict[str, Any] | None
+    trust_remote_code: bool
