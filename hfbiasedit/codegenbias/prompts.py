@@ -19,6 +19,10 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
 
 
+class NoPrompts(BiasEditError):
+    """A choice of prompts that leaves none."""
+
+
 @dataclass(frozen=True)
 class PromptSet:
     """Records with the choice that led to them.
@@ -90,7 +94,7 @@ def load_prompts(
         records = render(cells, facts)
         config = config_name(config, version)
     if not records:
-        raise BiasEditError(
+        raise NoPrompts(
             f"no prompts are left in split {split!r} of {prompts or config}; "
             "choose another split or other professions"
         )

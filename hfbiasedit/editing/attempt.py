@@ -23,8 +23,8 @@ from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
 from hfbiasedit.editing.running.execution import Trunk
+from hfbiasedit.editing.selecting.allowance import budget_of, budgets_of
 from hfbiasedit.editing.selecting.choosing import select
-from hfbiasedit.editing.selecting.limits import budget_of, budgets_of
 from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solver_of
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas

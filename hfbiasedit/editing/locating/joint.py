@@ -20,7 +20,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -28,18 +28,22 @@ from torch import Tensor
 from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import progress
 from hfbiasedit.editing import processes
+from hfbiasedit.editing.locating.method import Evidence, Judgement
+from hfbiasedit.editing.locating.ranking import mean_saliency
 from hfbiasedit.editing.locating.saliency import Sums
 from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets, folds_of, solution_at
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
-from hfbiasedit.editing.material.price import Price
+from hfbiasedit.editing.material.price import PRICED, Price, prices
 from hfbiasedit.editing.material.prompts import Prompts
+from hfbiasedit.editing.material.windows import prepare_windows
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.running.recording import recorded
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
 from hfbiasedit.models.architecture import Projection
+from hfbiasedit.texts.anchor import load_anchor
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -50,6 +54,29 @@ SKETCH = 24  # numbers per side of a matrix; inner products are off by 1 / 24 of
 SLIM = 48  # numbers of the other side when rows (or columns) are summed up
 KL = 0.006  # nats; the predicted divergence at which solutions are compared
 _SMALLEST = 1e-30
+
+
+class JointSolution:
+    """The saliency of this module."""
+
+    def judge(self, evidence: Evidence) -> Judgement:
+        """Solve for all prompts together and see which weights the solution moves.
+
+        Raises:
+            BiasEditError: the gradients are zero everywhere, or not finite.
+        """
+        loaded, items, config = evidence.loaded, evidence.items, evidence.config
+        windows = prepare_windows(loaded, load_anchor(config.anchor), PRICED, config.seed)
+        known = prices(loaded, [item.name for item in items], windows, config.seed)
+        options: dict[str, Any] = {"checkpoint": config.checkpoint}
+        joint = joint_solutions(loaded, items, evidence.prompts, known, config.seed, **options)
+        scores = joint_sums(loaded, items, joint, config.seed, config.checkpoint)
+        mean_saliency(scores, items)  # refuses gradients that are zero or not finite
+
+        def entry_scores(pool: dict[str, Tensor]) -> dict[str, Tensor]:
+            return joint_entries(loaded, items, pool, joint, config.checkpoint)
+
+        return Judgement(scores, entry_scores, anywhere=True, prices=known)
 
 
 @dataclass(frozen=True)
@@ -232,3 +259,6 @@ def _random(height: int, width: int, seed: str) -> Tensor:
     """A random projection: independent normal numbers, inner products kept on average."""
     generator = torch.Generator().manual_seed(random.Random(seed).getrandbits(62))
     return torch.randn(height, width, generator=generator) / width**0.5
+
+
+JOINT = JointSolution()

@@ -22,7 +22,7 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.dual import Solution, solution_at
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
-from hfbiasedit.editing.material.price import prices
+from hfbiasedit.editing.material.price import PRICED, prices
 from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.running.recording import recorded
@@ -38,7 +38,6 @@ PATIENCE = 3  # steps before a poor gain ends the search: prices need some to se
 TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
 GAIN = 0.01  # relative gain on dev below which a step was not worth it
 HELD = 4  # the gender mass is held for every fourth prompt: it does not differ much
-PRICED = 96  # windows of general code whose gradients set the prices
 WIDEST = 1 << 21  # coordinates; wider selections move in leading directions only
 _DIRECTIONS = 1024  # vectors per side of a matrix that leading directions are taken from
 _TARGET = 0.95  # of the allowed divergence
