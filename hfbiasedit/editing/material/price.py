@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # free. Chosen on SmolLM2's edit templates, left out one by one: 0.1 and 1 do equally well.
 DAMPING = 0.1
 PRICED = 96  # windows of general code whose gradients set the prices
-_PIECE = 24  # windows of one pass
+_PIECE = 8  # windows of one pass
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-_PIECE = 16  # prompts of one forward pass
+_PIECE = 16  # prompts of one pass
+TOKENS = 512  # of one pass: fewer keep a processor less busy, more cost memory
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Prompts:
         weight = 1 / max(1, len(index))
         return [
             self.batch(chunk, [weight] * len(chunk))
-            for chunk in by_length(self.encoded, index, size)
+            for chunk in by_length(self.encoded, index, size, TOKENS)
         ]
 
 

@@ -36,7 +36,7 @@ WINDOWS = 32  # per step
 BENDS = (10.0, 40.0, 160.0)  # how much more than F a direction may bend: the first that is steady
 MOMENTUM = 0.7
 _BLOWN = 3.0  # times the larger of the first and the allowed divergence: the steps are too long
-_PIECE = 16  # windows of one pass
+_PIECE = 8  # windows of one pass
 
 
 @dataclass(frozen=True)
