@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from hfbiasedit.codegenbias.prompts import PromptSet
-from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.forward import remember_original
-from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
+from hfbiasedit.editing.material.prompts import (
+    Prompts,
+    gather_prompts,
+    measure_original,
+)
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.selecting.allowance import budget_of, budgets_of
@@ -152,7 +155,6 @@ def _task(
         remember_original(loaded, keep, trunk),
         remember_original(loaded, watch, trunk),
         config,
-        balanced_weights(material.prompts.records[: len(material.train)]),
         None if location is None else location.prices,
     )
 

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import progress
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.locating.method import Evidence, Judgement
@@ -36,7 +35,7 @@ from hfbiasedit.editing.material.dual import Targets, folds_of, solution_at
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import PRICED, Price, prices
-from hfbiasedit.editing.material.prompts import Prompts
+from hfbiasedit.editing.material.prompts import Prompts, learning_weights
 from hfbiasedit.editing.material.windows import prepare_windows
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.running.recording import recorded
@@ -110,7 +109,7 @@ def joint_solutions(
         gram = _gram(sketches[kinds == fold])
         records = [prompts.records[number] for number in own]
         factual = torch.tensor([record.share_female for record in records])
-        targets = Targets.of(logits[own], factual, torch.tensor(balanced_weights(records)))
+        targets = Targets.of(logits[own], factual, torch.tensor(learning_weights(prompts, own)))
         y = torch.zeros(len(prompts), dtype=torch.float64)
         y[own] = solution_at(gram, targets, KL).y
         duals.append(y.float())

@@ -48,16 +48,20 @@ class Targets:
         factual: Tensor,
         weight: Tensor,
         masses: Tensor | None = None,
-        mass_weight: float = 0.0,
+        mass_weight: Tensor | None = None,
     ) -> Targets:
-        """Targets of shares with `logits` [P], and of log masses [H] that should be 0."""
+        """Targets of shares with `logits` [P], and of log masses [H] that should be 0.
+
+        The loss is the mean of KL(f || m) under `weight` [P] and the sum of `mass_weight` [H] times
+        the squared log masses.
+        """
         masses = logits.new_zeros(0) if masses is None else masses
+        held = logits.new_zeros(0) if mass_weight is None else 2 * mass_weight
         aim = factual.double().clamp(EXTREME, 1 - EXTREME).logit()
-        held = torch.full((len(masses),), 2 * mass_weight / max(1, len(masses))).double()
         return cls(
             torch.cat([logits, masses]).double(),
             torch.cat([aim, torch.zeros(len(masses)).double()]),
-            torch.cat([weight.double() / weight.sum(), held]),
+            torch.cat([weight.double() / weight.sum(), held.double()]),
             torch.arange(len(logits) + len(masses)) < len(logits),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import torch
 
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.editing.config import LocateConfig
 from hfbiasedit.editing.material.batches import PromptBatch, by_length, pack
 from hfbiasedit.editing.material.forward import run
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 _PIECE = 16  # prompts of one pass
+SEEN = 0.05  # gender mass from which on a prompt counts fully
 TOKENS = 512  # of one pass: fewer keep a processor less busy, more cost memory
 
 
@@ -50,6 +53,20 @@ class Prompts:
             self.batch(chunk, [weight] * len(chunk))
             for chunk in by_length(self.encoded, index, size, TOKENS)
         ]
+
+
+def learning_weights(prompts: Prompts, index: Sequence[int]) -> list[float]:
+    """How much each of some prompts counts when an edit learns from them; they sum to 1.
+
+    Balanced over vocabularies and templates; a prompt at which the model hardly writes a gender at
+    all says little, and counts in proportion to its gender mass below `SEEN`.
+    """
+    balanced = balanced_weights([prompts.records[number] for number in index])
+    if prompts.log_mass:
+        masses = [math.exp(prompts.log_mass[number]) for number in index]
+        balanced = [w * min(1.0, mass / SEEN) for w, mass in zip(balanced, masses, strict=True)]
+    total = sum(balanced) or 1.0
+    return [weight / total for weight in balanced]
 
 
 def gather_prompts(loaded: LoadedModel, config: LocateConfig, split: str, limit: int) -> Prompts:

@@ -10,7 +10,7 @@ every candidate, and of those within the allowed divergence the one with the low
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +23,7 @@ from hfbiasedit.editing.material.dual import Solution, solution_at
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import PRICED, prices
+from hfbiasedit.editing.material.prompts import learning_weights
 from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.running.recording import recorded
@@ -79,18 +80,13 @@ class Bench:
 
 def bench_of(task: Task, deltas: Deltas) -> Bench:
     """Set up the coordinates and batches of an edit; the model is unchanged."""
-    train = task.train
-    weight = torch.tensor([task.weights[number] for number in train]) if task.weights else None
-    order = task.prompts.batches(train)
-    ranks = {number: rank for rank, number in enumerate(train)}
-    index = torch.cat([batch.index for batch in order])
-    uniform = torch.full((len(train),), 1 / len(train))
-    chosen = uniform if weight is None else weight[[ranks[n] for n in index.tolist()]]
+    order = task.prompts.batches(task.train)
+    held = task.prompts.batches(task.train[::HELD])
     sample = Sample(
         prepared(task, order),
-        prepared(task, task.prompts.batches(train[::HELD])),
-        chosen,
-        task.config.mass,
+        prepared(task, held),
+        _weights(task, order),
+        task.config.mass * _weights(task, held),
     )
     known = task.prices or {}
     if any(name not in known for name in deltas.slices):
@@ -102,6 +98,11 @@ def bench_of(task: Task, deltas: Deltas) -> Bench:
         _narrow(task, coordinates, sample, deltas.slices, rank)
     dev = prepared(task, task.prompts.batches(task.dev))
     return Bench(task, deltas, coordinates, sample, dev)
+
+
+def _weights(task: Task, batches: Sequence[PromptBatch]) -> Tensor:
+    index = torch.cat([batch.index for batch in batches]).tolist()
+    return torch.tensor(learning_weights(task.prompts, index))
 
 
 def solve(task: Task, deltas: Deltas) -> Outcome:

@@ -33,12 +33,15 @@ _COLUMNS = 1 << 16  # of one block
 
 @dataclass(frozen=True)
 class Sample:
-    """Prompts of one linear model: all of them, and those whose gender mass is held."""
+    """Prompts of one linear model: all of them, and those whose gender mass is held.
+
+    `weight` [P] and `mass_weight` [H] are what they count, in the order of the batches.
+    """
 
     prompts: Sequence[PromptBatch]
     held: Sequence[PromptBatch]
     weight: Tensor
-    mass_weight: float
+    mass_weight: Tensor
 
     @property
     def rows(self) -> int:

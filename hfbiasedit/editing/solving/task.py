@@ -37,7 +37,6 @@ class Task:
     keep: Windows
     watch: Windows
     config: EditConfig
-    weights: list[float] | None = None  # of the prompts, by their numbers
     prices: Mapping[str, Price] | None = None  # of projections, where they are known already
 
 
