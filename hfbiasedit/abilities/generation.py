@@ -147,8 +147,9 @@ def _complete_batch(
     if sampling.temperature > 0:
         processors.append(_GumbelNoise(requests, sampling))
     stopping = StoppingCriteriaList([_StopText(loaded.tokenizer, sampling.stops, longest)])
+    model: Any = loaded.model  # its class can generate; the base class of all models cannot
     with torch.inference_mode():
-        output = loaded.model.generate(
+        output = model.generate(
             ids.to(loaded.device),
             attention_mask=mask.to(loaded.device),
             generation_config=config,

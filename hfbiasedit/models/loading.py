@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
@@ -143,7 +143,7 @@ def _load_weights(
 
     try:
         with _quiet_progress():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded = AutoModelForCausalLM.from_pretrained(
                 source.path,
                 config=config,
                 dtype=dtype,
@@ -165,6 +165,7 @@ def _load_weights(
         raise BiasEditError(
             f"cannot load the weights of {source.id}: {first_line(error)}"
         ) from error
+    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     missing = sorted(info["missing_keys"])
     if missing:
         raise BiasEditError(

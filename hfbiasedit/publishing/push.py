@@ -76,19 +76,7 @@ def push(
             dry_run=config.dry_run,
         )
     )
-    metadata = Patch.load(opened.patch_path).metadata
-    base = str(metadata.get("base_model") or opened.edit["model"]["id"])
-    if publisher.repo_id.lower() == base.lower() and not config.create_pr:
-        raise BiasEditError(
-            f"{base} is the base model itself; add --create-pr to propose the edit there, "
-            "or choose another repository"
-        )
-    commit = metadata.get("base_revision")
-    if isinstance(commit, str):
-        _fetch_card(publisher, base, commit)
-        _look_at_base(publisher, base, commit)
-    else:
-        say(f"the base model is a local directory; the published files name it: {base}")
+    base, commit = _base(publisher, opened)
     message = config.message or _message(opened, base, config.what)
     with _reports(opened, config.what, publisher.repo_id) as files:
         if config.what == "patch":
@@ -104,6 +92,28 @@ def push(
                 _refuse_moved(publisher, source, weights)
                 return publisher.publish({**weights, **files}, message)
             return publisher.publish({**weights, **files}, message, _copies(publisher, source))
+
+
+def _base(publisher: Publisher, run: Run) -> tuple[str, str | None]:
+    """The base model of a run and its commit on the Hub, None for a local directory.
+
+    Raises:
+        BiasEditError: the run would be pushed over the base model itself.
+    """
+    metadata = Patch.load(run.patch_path).metadata
+    base = str(metadata.get("base_model") or run.edit["model"]["id"])
+    if publisher.repo_id.lower() == base.lower() and not publisher.target.create_pr:
+        raise BiasEditError(
+            f"{base} is the base model itself; add --create-pr to propose the edit there, "
+            "or choose another repository"
+        )
+    commit = metadata.get("base_revision")
+    if not isinstance(commit, str):
+        say(f"the base model is a local directory; the published files name it: {base}")
+        return base, None
+    _fetch_card(publisher, base, commit)
+    _look_at_base(publisher, base, commit)
+    return base, commit
 
 
 def _message(run: Run, base: str, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -43,7 +43,8 @@ class Passes:
     def check_fit(self, encoded: Sequence[EncodedPrompt]) -> None:
         """Refuse prompts that the model's context or vocabulary cannot hold."""
         limit = stated_context(self.model.config)
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        embeddings = cast("torch.nn.Embedding", self.model.get_input_embeddings())
+        vocabulary = embeddings.weight.shape[0]
         for prompt in encoded:
             length = len(prompt.context) + max(len(tail) for tail in prompt.tails) - 1
             if limit is not None and length > limit:
