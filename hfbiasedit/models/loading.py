@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -57,6 +58,13 @@ class LoadedModel:
         # Weights that wait on disk or in main memory have no device of their own.
         places = getattr(self.model, "hf_device_map", {}).values()
         return torch.device(next((p for p in places if p not in ("cpu", "disk")), "cpu"))
+
+    @cached_property
+    def identity(self) -> str:
+        """A name for the content of the checkpoint; see `weights_identity`. Read once."""
+        from hfbiasedit.models.provenance import weights_identity
+
+        return weights_identity(self.source)
 
     @property
     def parameters(self) -> int:
