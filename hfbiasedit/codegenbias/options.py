@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from hfbiasedit.codegenbias.records import CONFIGS, SPLITS
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
@@ -69,6 +69,17 @@ class ChoiceOptions(PromptOptions):
     split: str = option(
         "all", f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}.", choices=SPLITS, panel=PANEL
     )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(PromptOptions):
+    """What of CodeGenBias is written or published."""
+
+    config: str = option(
+        "all", f"{', '.join(CONFIGS)}, or all.", choices=(*CONFIGS, "all"), panel=PANEL
+    )
+    format: Literal["parquet", "jsonl", "csv"] = option("parquet", "parquet, jsonl, csv.")
 
 
 class RealityOverrides(TypedDict, total=False):
