@@ -34,6 +34,7 @@ def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
     Raises:
         BiasEditError: `out` holds something else, or nothing can be written there.
     """
+    from hfbiasedit.documents.public import command_line
     from hfbiasedit.editing.config import EditConfig
     from hfbiasedit.editing.editor import edit
 
@@ -41,7 +42,9 @@ def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
     config = EditConfig(ability=True, limit=_PROMPTS)
     if granularity is not None:
         config = replace(config, granularity=granularity)
-    run = edit(demo_model_path(), config, out=Path(out))
+    asked = [] if granularity is None else ["--granularity", granularity]
+    command = command_line(["demo", "--out", str(out), *asked])
+    run = edit(demo_model_path(), config, out=Path(out), command=command)
     check_reversal(run)
     return run
 

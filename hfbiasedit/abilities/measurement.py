@@ -153,6 +153,7 @@ def _describe(loaded: LoadedModel | None) -> Model | None:
     return {
         "id": loaded.source.id,
         "revision": loaded.source.commit,
+        "digest": loaded.identity,
         "dtype": loaded.dtype,
         "parameters": loaded.parameters,
     }

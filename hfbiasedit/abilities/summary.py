@@ -19,7 +19,10 @@ def tables(document: Mapping[str, Any]) -> Iterator[Table]:
     }
     for task, make in makers.items():
         if task in document:
-            yield make(document[task])
+            table = make(document[task])
+            if document["model"] is None:
+                table.title = f"{table.title}, ready-made samples"
+            yield table
 
 
 def _table(title: str, part: Mapping[str, Any], change: str | None = "change") -> Table:
@@ -78,7 +81,9 @@ def _difference(part: Mapping[str, Any], name: str) -> str:
 
 def _humaneval(part: Mapping[str, Any]) -> Table:
     problems = part["problems"]
-    table = _table(f"pass@k of {problems['name']} ({problems['count']} problems)", part)
+    judged, count = part["before"]["n"], problems["count"]
+    of = f"{count} problems" if judged == count else f"{judged} of {count} problems"
+    table = _table(f"pass@k of {problems['name']} ({of})", part)
     for key in part["before"]:
         if key.startswith("pass@"):
             change = ""

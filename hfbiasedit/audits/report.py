@@ -189,6 +189,7 @@ def _describe_model(loaded: LoadedModel) -> Model:
     return {
         "id": loaded.source.id,
         "revision": loaded.source.commit,
+        "digest": loaded.identity,
         "dtype": loaded.dtype,
         "parameters": loaded.parameters,
         "architecture": type(loaded.model).__name__,

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hfbiasedit.checkpoints.dtypes import bits_of
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
@@ -78,6 +80,13 @@ class Attempt:
     def helped(self) -> bool:
         """Whether a state was found that is better on dev within the allowed divergence."""
         return self.outcome.state is not None
+
+    def changed(self) -> dict[str, np.ndarray]:
+        """Which selected weights will have other stored bits: bool in the shape of the values."""
+        return {
+            name: bits_of(new) != bits_of(self.base[name].to(new.dtype))
+            for name, new in self.values.items()
+        }
 
     def kl_summary(self, budget: float) -> Divergence:
         """Mean and 99th percentile over the watched places, and the allowed mean."""

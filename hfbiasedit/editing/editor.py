@@ -21,7 +21,7 @@ from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.files import output_directory, sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
@@ -90,6 +90,8 @@ def edit(
         patch.save(folder / runs.PATCH)
         document = _document(loaded, config, material, found, splits, patch, command)
         document["patch"]["bytes"] = (folder / runs.PATCH).stat().st_size
+        document["patch"]["sha256"] = sha256_file(folder / runs.PATCH)
+        document["prompts_digest"] = asked.audit.digest
         before.report.save(folder / runs.AUDIT_BEFORE)
         after.report.save(folder / runs.AUDIT_AFTER)
         found.selection.save(folder / runs.SELECTION)
@@ -200,6 +202,7 @@ def _measure_patched(
         )
         # The report speaks of the base model with the patch, not of a temporary directory.
         again.source, again.patch_digest = loaded.source, patch.digest
+        again.identity = loaded.identity
         return outcome.measure(again, asked, config.seed)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -225,6 +228,7 @@ def _document(
         "model": {
             "id": loaded.source.id,
             "revision": loaded.source.commit,
+            "digest": loaded.identity,
             "dtype": loaded.dtype,
             "parameters": loaded.parameters,
             "architecture": type(loaded.model).__name__,
@@ -246,6 +250,7 @@ def _document(
         "options": outcome.options(config),
         "seed": config.seed,
         "selection": selection.summary(loaded.model),
+        "edited": selection.summary(loaded.model, found.changed()),
         "splits": splits,
         "kl": found.kl_summary(config.allowed_kl),
         "history": found.outcome.history,
