@@ -50,7 +50,8 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     from hfbiasedit.editing import attempt as attempts
     from hfbiasedit.editing.config import EditConfig
     from hfbiasedit.editing.judging.outcome import peak_memory
-    from hfbiasedit.editing.locating.locator import middle_blocks, random_ranking
+    from hfbiasedit.editing.locating.drawn import random_ranking
+    from hfbiasedit.editing.locating.locator import middle_blocks
     from hfbiasedit.editing.material.forward import remember_original
     from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
     from hfbiasedit.editing.material.windows import prepare_windows, split_windows

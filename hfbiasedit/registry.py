@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError, unknown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -43,7 +42,7 @@ class Registry(Generic[T]):
     def check(self, name: str) -> None:
         """Raise `UsageError` for a name that nobody registered."""
         if name not in self.builtin and name not in self._installed():
-            raise UsageError(f"unknown {self.kind} {name!r}; {self._instead(name)}")
+            raise unknown(self.kind, name, self.names())
 
     def load(self, name: str) -> T:
         """The entry of a name.
@@ -78,10 +77,3 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             found.setdefault(point.name, []).append(point)
         return found
-
-    def _instead(self, name: str) -> str:
-        """What to use instead: the nearest name, if one is near, and all of them."""
-        names = self.names()
-        near = difflib.get_close_matches(name, names, n=1)
-        known = f"use one of {', '.join(names)}"
-        return f"did you mean {near[0]}? {known}" if near else known

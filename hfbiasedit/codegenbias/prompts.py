@@ -21,6 +21,10 @@ from hfbiasedit.files import canonical_json
 Item = TypeVar("Item", Cell, Record)
 
 
+class NoPrompts(BiasEditError):
+    """A choice of prompts that leaves none."""
+
+
 @dataclass(frozen=True)
 class PromptSet:
     """Records with the choice that led to them."""
@@ -85,7 +89,7 @@ def load_prompts(
         ]
         records = render(_choose(cells, Cell.axes, professions, limit, seed), facts)
     if not records:
-        raise BiasEditError(
+        raise NoPrompts(
             f"no prompts are left in split {split!r} of {prompts or config}; "
             "choose another split or other professions"
         )

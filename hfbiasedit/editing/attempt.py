@@ -23,9 +23,9 @@ from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
 from hfbiasedit.editing.running.execution import Trunk
+from hfbiasedit.editing.selecting.allowance import budget_of
 from hfbiasedit.editing.selecting.choosing import select
 from hfbiasedit.editing.selecting.items import items_of
-from hfbiasedit.editing.selecting.limits import budget_of
 from hfbiasedit.editing.solving.solver import Pruner, Solver, require_fit, solver_of
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
@@ -159,7 +159,7 @@ def _selected(
         entry_scores=location.entry_scores,
     )
     budget = budget_of(loaded.model, location.ranking, level, config.chosen_budget)
-    for times in _pools(config, solver):
+    for times in _pools(config, location, solver):
         assert isinstance(solver, Pruner)
         # Pruning sees for itself which blocks help, which saliency alone does not.
         anywhere = None if config.blocks == "auto" else location.blocks
@@ -177,12 +177,12 @@ def _selected(
     return selection, _task(loaded, config, material, selection)
 
 
-def _pools(config: EditConfig, solver: Solver) -> tuple[float, ...]:
+def _pools(config: EditConfig, location: Location, solver: Solver) -> tuple[float, ...]:
     """How wide the selections to prune are, in times the budget; none where that is not wanted."""
     level = LEVELS[config.granularity]
     if not isinstance(solver, Pruner) or config.include:
         return ()
-    if level.everything or config.saliency == "random":
+    if level.everything or location.ranking.drawn:
         return ()
     return (math.inf,) if level.few else solver.pools
 

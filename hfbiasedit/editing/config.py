@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from hfbiasedit.codegenbias.options import PromptOptions, PromptOverrides, check_config
 from hfbiasedit.codegenbias.records import CONFIGS
-from hfbiasedit.editing.extensions import SOLVERS
+from hfbiasedit.editing.extensions import SALIENCIES, SOLVERS
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.levels import GRANULARITIES, LEVELS, Granularity
@@ -17,7 +17,6 @@ from hfbiasedit.models.options import ModelOptions, ModelOverrides
 Include = Literal["embeddings", "head", "norms", "biases"]
 Baseline = Literal["random", "full", "lora"]
 INCLUDES = get_args(Include)
-SALIENCIES = ("taylor", "grad", "fisher", "contrastive", "random")
 
 
 _BUDGETS = ", ".join(f"{name} {level.budget}" for name, level in LEVELS.items())
@@ -29,7 +28,11 @@ class LocateConfig(PromptOptions, ModelOptions):
     """How weights are located."""
 
     saliency: str = option(
-        "contrastive", f"How weights are judged: {', '.join(SALIENCIES)}.", choices=SALIENCIES
+        "contrastive",
+        f"How weights are judged: {', '.join(SALIENCIES)}.",
+        note="An installed package may add others.",
+        choices=SALIENCIES.names,
+        check=lambda _, name: SALIENCIES.check(name),
     )
     blocks: str = option(
         "auto",
@@ -134,8 +137,8 @@ class SweepConfig(Options):
         (),
         "Saliencies to compare, separated by commas.",
         note="None: the default one.",
-        choices=SALIENCIES,
-        one="saliency",
+        choices=SALIENCIES.names,
+        check=lambda _, name: SALIENCIES.check(name),
     )
     baselines: tuple[Baseline, ...] = option(
         (),

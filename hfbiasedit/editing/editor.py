@@ -18,7 +18,7 @@ from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.judging import outcome
-from hfbiasedit.editing.selecting.limits import check_budget
+from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import output_directory, write_json

@@ -9,6 +9,18 @@ from typing import Any
 
 from hfbiasedit.registry import Registry
 
+# Name -> a `Saliency` (`editing.locating.method`).
+SALIENCIES: Registry[Any] = Registry(
+    "saliency",
+    "hfbiasedit.saliencies",
+    {
+        "taylor": "hfbiasedit.editing.locating.measured:TAYLOR",
+        "grad": "hfbiasedit.editing.locating.measured:GRAD",
+        "fisher": "hfbiasedit.editing.locating.measured:FISHER",
+        "contrastive": "hfbiasedit.editing.locating.measured:CONTRASTIVE",
+        "random": "hfbiasedit.editing.locating.drawn:RANDOM",
+    },
+)
 # Name -> a class without arguments that is a `Solver` (`editing.solving.solver`).
 SOLVERS: Registry[Any] = Registry(
     "solver",

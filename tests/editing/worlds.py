@@ -11,7 +11,7 @@ from torch import nn
 
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.locating.locator import random_ranking
+from hfbiasedit.editing.locating.drawn import random_ranking
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, measure_original

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfbiasedit.audits.breakdowns import PromptScores
-from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
+from hfbiasedit.codegenbias.prompts import NoPrompts, PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
@@ -110,7 +110,7 @@ def _by_split(scores: PromptScores) -> dict[str, PromptScores]:
 
 def _prompts(config: EditConfig, splits: tuple[str, ...]) -> PromptSet:
     """The first of the splits that has prompts (one's own prompts may lack some)."""
-    last = BiasEditError("there are no prompts to judge the edit on")
+    last = NoPrompts("there are no prompts to judge the edit on")
     for split in splits:
         try:
             return load_prompts(
@@ -121,9 +121,7 @@ def _prompts(config: EditConfig, splits: tuple[str, ...]) -> PromptSet:
                 professions=config.professions,
                 seed=config.seed,
             )
-        except BiasEditError as error:
-            if not str(error).startswith("no prompts"):
-                raise
+        except NoPrompts as error:
             last = error
     raise last
 

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from hfbiasedit.console import progress
 from hfbiasedit.editing.config import LocateConfig, LocateOverrides
-from hfbiasedit.editing.locating.ranking import Ranking, contrast, mean_saliency
-from hfbiasedit.editing.locating.saliency import MEASURES, Sums, collect
-from hfbiasedit.editing.material.forward import code_losses, run
-from hfbiasedit.editing.material.objective import bias_loss
-from hfbiasedit.editing.material.prompts import (
-    Prompts,
-    bias_probes,
-    gather_prompts,
-    measure_original,
-)
-from hfbiasedit.editing.material.windows import prepare_windows
-from hfbiasedit.editing.weights.deltas import Deltas
-from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
+from hfbiasedit.editing.locating.method import EntryScores, Evidence, saliency_of
+from hfbiasedit.editing.locating.ranking import Ranking
+from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
 from hfbiasedit.errors import UsageError
-from hfbiasedit.models.architecture import Projection, projections, refuse_quantised
-from hfbiasedit.texts.anchor import load_anchor
+from hfbiasedit.models.architecture import projections, refuse_quantised
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -36,7 +20,6 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 LOCATE_PROMPTS = 512
-CODE_WINDOWS = 32
 
 
 @dataclass
@@ -45,7 +28,7 @@ class Location:
 
     ranking: Ranking
     blocks: list[int]
-    entry_scores: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    entry_scores: EntryScores
     seconds: float
 
     def save(self, folder: Path) -> list[Path]:
@@ -96,34 +79,11 @@ def locate_with(loaded: LoadedModel, prompts: Prompts, config: LocateConfig) -> 
     """Locate with prompts whose original shares are known already."""
     start = time.perf_counter()
     items = projections(loaded.model)
+    found = saliency_of(config.saliency).judge(Evidence(loaded, items, prompts, config))
     origin = {"saliency": config.saliency, "seed": config.seed, "model": loaded.source.id}
-    if config.saliency == "random":
-        ranking = random_ranking(items, config.seed, origin)
-        blocks = choose_blocks(ranking, config.blocks)
-        return Location(ranking, blocks, _no_entries, time.perf_counter() - start)
-    groups = bias_probes(prompts, config.probe_prompts, config.seed)
-    bias = [_bias_loss(loaded, prompts, group) for group in groups]
-    code: list[Callable[[], Tensor]] = []
-    if config.saliency == "contrastive":
-        anchor = load_anchor(config.anchor)
-        code = code_losses(loaded, prepare_windows(loaded, anchor, CODE_WINDOWS, config.seed))
-    measure = MEASURES[config.saliency]
-    with progress("locating", len(bias) + len(code)) as bar:
-        options: dict[str, Any] = {"checkpoint": config.checkpoint, "advance": bar.advance}
-        scores = collect(loaded.model, items, bias, measure, **options)
-        mean_saliency(scores, items)  # refuses gradients that are zero or not finite
-        damping = 0.0
-        if code:
-            general = collect(loaded.model, items, code, measure, **options)
-            damping = mean_saliency(general, items)
-            scores = contrast(scores, general, items)
-    ranking = Ranking(config.saliency, tuple(items), scores, origin)
-
-    def entry_scores(pool: dict[str, Tensor]) -> dict[str, Tensor]:
-        return _entry_scores(loaded, items, pool, bias, code, config.saliency, damping)
-
+    ranking = Ranking(config.saliency, tuple(items), found.scores, origin, found.drawn)
     blocks = choose_blocks(ranking, config.blocks)
-    return Location(ranking, blocks, entry_scores, time.perf_counter() - start)
+    return Location(ranking, blocks, found.entry_scores, time.perf_counter() - start)
 
 
 def choose_blocks(ranking: Ranking, wanted: str) -> list[int]:
@@ -133,7 +93,7 @@ def choose_blocks(ranking: Ranking, wanted: str) -> list[int]:
         UsageError: not such a list, or beyond the model's blocks.
     """
     count = ranking.blocks
-    if wanted == "all" or (wanted == "auto" and ranking.saliency == "random"):
+    if wanted == "all" or (wanted == "auto" and ranking.drawn):
         return list(range(count))
     if wanted == "auto":
         return middle_blocks(count)
@@ -152,68 +112,3 @@ def choose_blocks(ranking: Ranking, wanted: str) -> list[int]:
 def middle_blocks(count: int) -> list[int]:
     """The blocks from the middle on: facts about a word are there, and its surface is not."""
     return list(range(count // 2, count))
-
-
-def random_ranking(items: list[Projection], seed: int, origin: dict[str, Any]) -> Ranking:
-    """Scores drawn by seed, equally likely for every weight's share of them: the baseline."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(count: int, weights: int) -> Tensor:
-        return torch.rand(count, generator=generator, dtype=torch.float64) * weights
-
-    scores = {}
-    for item in items:
-        inner = item.rows // item.experts
-        columns = item.experts * item.columns
-        scores[item.name] = Sums(
-            draw(item.rows, item.columns), draw(item.rows, 1), draw(columns, inner)
-        )
-    return Ranking("random", tuple(items), scores, origin)
-
-
-def _bias_loss(loaded: LoadedModel, prompts: Prompts, group: list[int]) -> Callable[[], Tensor]:
-    # The mass term's gradient is zero at the original model, so its weight does not matter here.
-    def loss() -> Tensor:
-        batch = prompts.batch(group)
-        return bias_loss(batch, run(loaded, batch), 0.0)
-
-    return loss
-
-
-def _no_entries(pool: dict[str, Tensor]) -> dict[str, Tensor]:
-    raise UsageError("weights drawn at random have no scores")
-
-
-def _entry_scores(
-    loaded: LoadedModel,
-    items: list[Projection],
-    pool: dict[str, Tensor],
-    bias: list[Callable[[], Tensor]],
-    code: list[Callable[[], Tensor]],
-    saliency: str,
-    damping: float,
-) -> dict[str, Tensor]:
-    """Saliency of every weight of the rows in `pool`, [rows, columns], from the same probes."""
-    by_name = {item.name: item for item in items}
-    slices = {name: rows_in(by_name[name], rows) for name, rows in pool.items()}
-    selection = Selection("row", slices, fingerprint(loaded.model))
-    measure = MEASURES[saliency]
-    shapes = {name: (len(rows), by_name[name].columns) for name, rows in pool.items()}
-    with Deltas(loaded.model, selection) as deltas, deltas.attached():
-
-        def total(losses: list[Callable[[], Tensor]]) -> dict[str, Tensor]:
-            sums = {name: torch.zeros(shape) for name, shape in shapes.items()}
-            for loss in losses:
-                loss().backward()
-                for name, delta in deltas.values.items():
-                    if delta.grad is not None:
-                        base = deltas.base[name].to(delta.grad.dtype)
-                        sums[name] += measure(base, delta.grad).cpu()
-                        delta.grad = None
-            return {name: value / max(1, len(losses)) for name, value in sums.items()}
-
-        scores = total(bias)
-        if not code:
-            return scores
-        general = total(code)
-    return {name: scores[name] / (general[name] + damping) for name in scores}

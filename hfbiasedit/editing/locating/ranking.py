@@ -22,13 +22,15 @@ class Ranking:
 
     `scores[name]` holds sums over the weights of a row, the largest weight of a row, and sums over
     the weights of a column (`experts * columns` of them). The sum over a matrix is its score, the
-    sum over a block's matrices the block's.
+    sum over a block's matrices the block's. `drawn`: scores are drawn by seed, and so is what has
+    none of its own (by the seed in `origin`).
     """
 
     saliency: str
     projections: tuple[Projection, ...]
     scores: Mapping[str, Sums]
     origin: Mapping[str, Any] = field(default_factory=dict)
+    drawn: bool = False
 
     @property
     def blocks(self) -> int:
@@ -36,8 +38,8 @@ class Ranking:
         return 1 + max(item.block for item in self.projections)
 
     def matrices(self) -> list[tuple[Projection, float]]:
-        """Matrices with their scores, highest first (in an order by seed for a random ranking)."""
-        if self.saliency == "random":
+        """Matrices with their scores, highest first (in an order by seed for drawn scores)."""
+        if self.drawn:
             rng = random.Random(int(self.origin.get("seed", 0)))
             return sorted(((item, rng.random()) for item in self.projections), key=lambda p: -p[1])
         rows = [(item, float(self.scores[item.name].rows.sum())) for item in self.projections]

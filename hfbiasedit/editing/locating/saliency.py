@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from hfbiasedit.editing.running.gradients import checkpointing, streamed
 from hfbiasedit.models.architecture import Projection
 
-SALIENCIES = ("taylor", "grad", "fisher", "contrastive", "random")
 _PIECE = 1 << 20  # elements of one temporary
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -43,14 +42,6 @@ def grad(weight: Tensor, gradient: Tensor) -> Tensor:
 def fisher(weight: Tensor, gradient: Tensor) -> Tensor:
     """g^2."""
     return gradient.square()
-
-
-MEASURES: dict[str, Measure] = {
-    "taylor": taylor,
-    "grad": grad,
-    "fisher": fisher,
-    "contrastive": fisher,
-}
 
 
 @dataclass

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
-
+from hfbiasedit.editing.locating.method import EntryScores
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.selecting.budget import Budget
 from hfbiasedit.models.architecture import Projection
-
-# rows of every matrix -> saliency of their entries [rows, columns]
-EntryScores = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from hfbiasedit.editing.locating.method import EntryScores
 from hfbiasedit.editing.locating.ranking import Ranking
+from hfbiasedit.editing.selecting.allowance import budget_of
 from hfbiasedit.editing.selecting.budget import Budget
-from hfbiasedit.editing.selecting.choice import Choice, EntryScores
+from hfbiasedit.editing.selecting.choice import Choice
 from hfbiasedit.editing.selecting.items import ITEMS
-from hfbiasedit.editing.selecting.limits import budget_of
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.editing.weights.slices import WHOLE, Slice
 from hfbiasedit.errors import BiasEditError, UsageError

@@ -32,7 +32,7 @@ class Entries:
             BiasEditError: nobody can score single weights.
         """
         ranking, items, count = choice.ranking, choice.projections, choice.limit.items
-        if ranking.saliency == "random":
+        if ranking.drawn:
             chosen = _random_entries(items, count, int(ranking.origin.get("seed", 0)))
             return chosen, choice.number
         if choice.entry_scores is None:

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from hfbiasedit.editing.config import LocateConfig
-from hfbiasedit.editing.locating.locator import choose_blocks, locate_with, random_ranking
+from hfbiasedit.editing.locating.drawn import random_ranking
+from hfbiasedit.editing.locating.locator import choose_blocks, locate_with
+from hfbiasedit.editing.locating.method import saliency_of
 from hfbiasedit.editing.locating.ranking import Ranking
-from hfbiasedit.editing.locating.saliency import MEASURES, collect
+from hfbiasedit.editing.locating.saliency import collect
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_loss
 from hfbiasedit.editing.material.prompts import bias_probes
@@ -68,7 +70,7 @@ def test_sums_over_rows_and_columns_add_up(family, saliency):
     assert len(groups) > 1
     batches = [prompts.batch(group) for group in groups]
     losses = [lambda batch=batch: bias_loss(batch, run(model, batch), 0.0) for batch in batches]
-    found = collect(model.model, items, losses, MEASURES[saliency])
+    found = collect(model.model, items, losses, saliency_of(saliency).measure)
     model.model.requires_grad_(True)
     expected = {item.name: torch.zeros(item.rows, item.columns) for item in items}
     for loss in losses:

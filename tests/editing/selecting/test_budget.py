@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from hfbiasedit.editing.locating.locator import random_ranking
+from hfbiasedit.editing.locating.drawn import random_ranking
+from hfbiasedit.editing.selecting.allowance import budget_of, check_budget
 from hfbiasedit.editing.selecting.budget import Budget, parse_budget
 from hfbiasedit.editing.selecting.choosing import select
-from hfbiasedit.editing.selecting.limits import budget_of, check_budget
 from hfbiasedit.errors import UsageError
 from hfbiasedit.models.architecture import projections
 from tests.tiny import tiny_model

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.locating.locator import random_ranking
+from hfbiasedit.editing.locating.drawn import random_ranking
 from hfbiasedit.editing.selecting.choosing import select
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.errors import BiasEditError, UsageError
