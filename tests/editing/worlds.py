@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hfbiasedit.editing.solving.metric import Metric, _part
 from torch import nn
 
 from hfbiasedit.codegenbias.records import Record
@@ -16,7 +17,6 @@ from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import Prompts, measure_original
 from hfbiasedit.editing.material.windows import prepare_windows, split_windows
-from hfbiasedit.editing.solving.metric import Metric, _part
 from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
 from hfbiasedit.editing.weights.slices import WHOLE, Slice, entry_slice, row_slice

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from hfbiasedit.editing.solving.jacobian import gradients_of_mass, gradients_of_share, recorded
 
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.solving.jacobian import gradients_of_mass, gradients_of_share, recorded
 from hfbiasedit.editing.weights.deltas import Deltas
 from tests.editing import worlds
 

@@ -3,9 +3,9 @@
 from itertools import chain
 
 import torch
+from hfbiasedit.editing.solving.linear import LOGIT, MASS, Linear, joined, samples, solved
 
 from hfbiasedit.editing.solving import linear
-from hfbiasedit.editing.solving.linear import LOGIT, MASS, Linear, joined, samples, solved
 from tests.editing import worlds
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from hfbiasedit.editing.solving.jacobian import recorded
 from hfbiasedit.editing.solving.metric import _part, code_moments, divergence_gradient, metric_of
+
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
 from hfbiasedit.models.architecture import projections

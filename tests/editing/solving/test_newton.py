@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from hfbiasedit.editing.solving.jacobian import is_recordable, recorded
 
 from hfbiasedit.editing.solving import linear, newton
 from hfbiasedit.editing.solving.adam import optimise
-from hfbiasedit.editing.solving.jacobian import is_recordable, recorded
 from hfbiasedit.editing.solving.newton import Newton, solve
 from hfbiasedit.editing.solving.solver import require_fit, solver_of
 from hfbiasedit.editing.solving.task import Score, scored

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from hfbiasedit.editing.solving import linear as linear_models
-from hfbiasedit.editing.solving import proximal
 from hfbiasedit.editing.solving.jacobian import recorded
 from hfbiasedit.editing.solving.linear import LOGIT, MASS, Linear, curvatures, solved
 from hfbiasedit.editing.solving.proximal import DAMPINGS, Workbench, _Step, descend
+
+from hfbiasedit.editing.solving import linear as linear_models
+from hfbiasedit.editing.solving import proximal
 from hfbiasedit.editing.solving.task import watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from tests.editing import worlds

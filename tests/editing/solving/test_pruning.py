@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hfbiasedit.editing.solving.jacobian import gradients_of_share, recorded
+from hfbiasedit.editing.solving.linear import LOGIT, solved
+from hfbiasedit.editing.solving.pruning import prune
 
 from hfbiasedit.editing import attempt as attempts
 from hfbiasedit.editing.config import EditConfig
@@ -13,9 +16,6 @@ from hfbiasedit.editing.selecting.choosing import select
 from hfbiasedit.editing.selecting.items import items_of
 from hfbiasedit.editing.selecting.units import unit_slices
 from hfbiasedit.editing.solving import linear, newton
-from hfbiasedit.editing.solving.jacobian import gradients_of_share, recorded
-from hfbiasedit.editing.solving.linear import LOGIT, solved
-from hfbiasedit.editing.solving.pruning import prune
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-
 from hfbiasedit.editing.solving.jacobian import gradients_of_share, recorded
 from hfbiasedit.editing.solving.metric import code_moments
 from hfbiasedit.editing.solving.subspace import moments, rank_for, set_bases
+
 from hfbiasedit.editing.weights.selection import rows_in
 from hfbiasedit.editing.weights.slices import WHOLE, entry_slice, row_slice
 from hfbiasedit.models.architecture import projections
