@@ -39,6 +39,8 @@ def budget_curve(
     ):
         bench = bench_of(task, deltas)
         linear = bench.linear(None)
+        if not linear.finite:  # the solver says so
+            return ladder[0], []
         predicted = limit
         for selection in ladder:
             columns = coordinates_of(bench, selection)
@@ -55,7 +57,7 @@ def budget_curve(
                 )
             )
             bar.advance()
-    deltas.restore()
+    bench.write(torch.zeros(bench.coordinates.total))
     goal = (1 + SLACK) * points[0]["dev_fb"]
     enough = [n for n, p in enumerate(points) if p["kl"] <= limit and p["dev_fb"] <= goal]
     number = max(enough, default=0)
