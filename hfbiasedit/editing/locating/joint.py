@@ -19,16 +19,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from hfbiasedit.console import progress
+from hfbiasedit.console import progress, warn
 from hfbiasedit.editing import processes
+from hfbiasedit.editing.locating.measured import CONTRASTIVE
 from hfbiasedit.editing.locating.method import Evidence, Judgement
-from hfbiasedit.editing.locating.ranking import mean_saliency
+from hfbiasedit.editing.locating.ranking import nothing_to_rank_by
 from hfbiasedit.editing.locating.saliency import Sums
 from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets, folds_of, solution_at
@@ -38,7 +39,7 @@ from hfbiasedit.editing.material.price import PRICED, Price, prices
 from hfbiasedit.editing.material.prompts import Prompts, learning_weights
 from hfbiasedit.editing.material.windows import prepare_windows
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.running.recording import is_recordable, recorded
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
 from hfbiasedit.models.architecture import Projection
@@ -61,16 +62,21 @@ class JointSolution:
     def judge(self, evidence: Evidence) -> Judgement:
         """Solve for all prompts together and see which weights the solution moves.
 
+        A model with other than plain projections (experts) is judged by `contrastive` instead.
+
         Raises:
             BiasEditError: the gradients are zero everywhere, or not finite.
         """
         loaded, items, config = evidence.loaded, evidence.items, evidence.config
+        names = [item.name for item in items]
+        if not is_recordable(loaded.model, names):
+            warn("not all projections of this model are plain ones: ranked by contrastive saliency")
+            return replace(CONTRASTIVE.judge(evidence), instead="contrastive")
         windows = prepare_windows(loaded, load_anchor(config.anchor), PRICED, config.seed)
-        known = prices(loaded, [item.name for item in items], windows, config.seed)
+        known = prices(loaded, names, windows, config.seed)
         options: dict[str, Any] = {"checkpoint": config.checkpoint}
         joint = joint_solutions(loaded, items, evidence.prompts, known, config.seed, **options)
         scores = joint_sums(loaded, items, joint, config.seed, config.checkpoint)
-        mean_saliency(scores, items)  # refuses gradients that are zero or not finite
 
         def entry_scores(pool: dict[str, Tensor]) -> dict[str, Tensor]:
             return joint_entries(loaded, items, pool, joint, config.checkpoint)
@@ -96,7 +102,11 @@ def joint_solutions(
     *,
     checkpoint: bool = False,
 ) -> Joint:
-    """Sketch every prompt's gradient and solve for each fold of the templates."""
+    """Sketch every prompt's gradient and solve for each fold of the templates.
+
+    Raises:
+        BiasEditError: the gradients are zero everywhere, or not finite.
+    """
     chosen = random.Random(seed).sample(range(len(prompts)), min(PROMPTS, len(prompts)))
     chosen.sort()
     kinds = folds_of([prompts.records[number].template for number in chosen], FOLDS)
@@ -104,6 +114,8 @@ def joint_solutions(
     members = [numbers[kinds == fold].tolist() for fold in range(int(kinds.max()) + 1)]
     batches = [prompts.batches(own) for own in members]
     sketches, logits = _sketched(loaded, items, prompts, batches, prices, seed, checkpoint)
+    if not (sketches.any() and torch.isfinite(sketches).all()):
+        raise nothing_to_rank_by()
     duals = []
     for fold, own in enumerate(members):
         gram = _gram(sketches[kinds == fold])

@@ -83,8 +83,9 @@ def locate_with(loaded: LoadedModel, prompts: Prompts, config: LocateConfig) -> 
     start = time.perf_counter()
     items = projections(loaded.model)
     found = saliency_of(config.saliency).judge(Evidence(loaded, items, prompts, config))
-    origin = {"saliency": config.saliency, "seed": config.seed, "model": loaded.source.id}
-    ranking = Ranking(config.saliency, tuple(items), found.scores, origin, found.drawn)
+    saliency = found.instead or config.saliency
+    origin = {"saliency": saliency, "seed": config.seed, "model": loaded.source.id}
+    ranking = Ranking(saliency, tuple(items), found.scores, origin, found.drawn)
     everywhere = found.anywhere and config.blocks == "auto"
     blocks = choose_blocks(ranking, "all" if everywhere else config.blocks)
     seconds = time.perf_counter() - start

@@ -69,6 +69,7 @@ class Judgement:
         drawn: scores are drawn by seed and know nothing of the model.
         anywhere: scores compare blocks too, so that `auto` may take any of them.
         prices: of general code, where they were asked for on the way.
+        instead: the saliency that took over, where this one cannot judge such a model.
     """
 
     scores: Mapping[str, Sums]
@@ -76,6 +77,7 @@ class Judgement:
     drawn: bool = False
     anywhere: bool = False
     prices: Mapping[str, Price] | None = None
+    instead: str | None = None
 
 
 @runtime_checkable

@@ -148,11 +148,16 @@ def mean_saliency(sums: Mapping[str, Sums], items: list[Projection]) -> float:
     total = sum(float(sums[item.name].rows.sum()) for item in items)
     mean = total / sum(item.weights for item in items)
     if not 0 < mean < float("inf"):
-        raise BiasEditError(
-            "the gradients are zero or not finite, so no weights can be located; "
-            "check the model and its dtype (float16 overflows easily: use bfloat16 or float32)"
-        )
+        raise nothing_to_rank_by()
     return mean
+
+
+def nothing_to_rank_by() -> BiasEditError:
+    """The error of a model whose gradients are zero everywhere, or not finite."""
+    return BiasEditError(
+        "the gradients are zero or not finite, so no weights can be located; "
+        "check the model and its dtype (float16 overflows easily: use bfloat16 or float32)"
+    )
 
 
 def _lines(item: Projection, sums: Sums) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _ROUNDS = 8  # of reweighting; the loss is convex and the weights settle quickly
 _SETTLED = 0.05  # change of a value below which another round is not worth it
 _EVALUATIONS = 16  # at most, of a search for a price
 _PRECISE = 0.03  # of a logarithm of a divergence: what a price need not be more exact for
+_NOTHING = 1e-30  # stands for zero where a logarithm is taken
 _CHEAPEST, _DEAREST = 1e-6, 1e3  # prices, of the weighted mean of squared lengths of gradients
 
 
@@ -140,22 +141,23 @@ def solution_at(
     """The best move whose predicted divergence is as given, within a few percent.
 
     The price is searched for: the logarithm of the divergence falls with that of the price, nearly
-    in a straight line. `near` is where to begin.
+    in a straight line. `near` is where to begin. Where no price within bounds leads there, the
+    move is that of the nearest one.
     """
     # Below, inner products in float32 are no longer exact enough for the system to be solved.
-    scale = float((targets.weight * gram.diagonal()).sum()) + 1e-30
+    scale = float((targets.weight * gram.diagonal()).sum()) + _NOTHING
     low, high = math.log(_CHEAPEST * scale), math.log(_DEAREST * scale)
-    wanted, slope = math.log(divergence), -0.8
+    wanted, slope = math.log(max(divergence, _NOTHING)), -0.8
     guess = math.log(1e-2 * scale) if near is None else math.log(near.price)
     if near is not None:
-        guess += (wanted - math.log(max(near.predicted, 1e-30))) / slope
+        guess += (wanted - math.log(max(near.predicted, _NOTHING))) / slope
     values = None if near is None else near.values
     last: tuple[float, float] | None = None
     for _ in range(_EVALUATIONS):
         guess = min(max(guess, low), high)
         y, values = dual(gram, targets, math.exp(guess), values)
         found = Solution(y, values, math.exp(guess), predicted_kl(gram, y))
-        reached = math.log(max(found.predicted, 1e-30))
+        reached = math.log(max(found.predicted, _NOTHING))
         if abs(reached - wanted) < _PRECISE:
             break
         low, high = (guess, high) if reached > wanted else (low, guess)

@@ -20,7 +20,9 @@ from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk
-from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.running.recording import recorded, widths_of
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.architecture import submodule_weight
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -50,21 +52,31 @@ def prices(
     """The price of every named projection's weights, from one pass over windows of general code.
 
     Under several processes each takes its share of the windows and all hold the same result.
+
+    Raises:
+        BiasEditError: the model's logits are not finite.
     """
     names = list(names)
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
+    for name in names:  # there may be processes, or projections, that no window reaches
+        module, _ = submodule_weight(loaded.model, name)
+        outputs[name], inputs[name] = (torch.zeros(n) for n in widths_of(module))
     counts = torch.zeros(2, dtype=torch.float64)
 
     def receive(name: str, x: Tensor, g: Tensor) -> None:
         for sums, side in ((inputs, x), (outputs, g)):
-            squares = side.flatten(0, -2).float().square().sum(0).cpu()
-            sums[name] = sums[name] + squares if name in sums else squares
+            sums[name] += side.flatten(0, -2).float().square().sum(0).cpu()
 
     with recorded(loaded.model, names, receive):
         for start in processes.share(range(0, len(windows), _PIECE)):
             piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
             logits = run(loaded, piece, trunk).float()
+            if not torch.isfinite(logits).all():
+                raise BiasEditError(
+                    "the model's logits are not finite; check the model and its dtype "
+                    "(float16 overflows easily: use bfloat16 or float32)"
+                )
             generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
             drawn = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)
             likelihood = logits.gather(1, drawn.to(logits.device)).squeeze(1)

@@ -173,7 +173,8 @@ def leading(samples: Iterable[Tensor], rank: int) -> Tensor | None:
 
     None where that is all directions there are.
     """
-    stacked = torch.cat(list(samples))
+    # What is not finite is for the linear model to say; here it would be a failed factorisation.
+    stacked = torch.cat(list(samples)).nan_to_num(0.0, 0.0, 0.0)
     if rank >= stacked.shape[1]:
         return None
     # The smaller of the two Gram matrices: vectors are few, or short.

@@ -41,6 +41,8 @@ def budget_curve(
     ):
         bench = bench_of(task, deltas)
         linear = bench.linear(None)
+        if not linear.finite:  # the solver says so
+            return ladder[0], []
         predicted = limit
         masks = [coordinates_of(bench, selection) for selection in ladder]
         for selection, columns in zip(ladder, masks, strict=True):
@@ -58,7 +60,7 @@ def budget_curve(
                 )
             )
             bar.advance()
-    deltas.restore()
+    bench.write(torch.zeros(bench.coordinates.total))
     goal = (1 + SLACK) * points[0]["dev_fb"]
     enough = [n for n, p in enumerate(points) if p["kl"] <= limit and p["dev_fb"] <= goal]
     number = max(enough, default=0)

@@ -184,7 +184,7 @@ def candidates(
         bench.write(move)
         state = State(move, found.predicted, found.price, scored(bench.task, bench.dev))
         yield state
-        ratio = _TARGET * limit / max(state.score.mean_kl, 1e-3 * limit)
+        ratio = _TARGET * limit / max(state.score.mean_kl, 1e-3 * limit, 1e-30)
         if careful:
             return
         close = close or _CLOSE * limit <= state.score.mean_kl <= limit
@@ -214,7 +214,7 @@ def _record(bench: Bench, state: State, outcome: Outcome, step: int) -> None:
 def _entry(step: int, linear: Linear, state: State) -> Step:
     return {
         "step": step,
-        "loss_bias": linear.targets.loss(linear.targets.start),
+        "loss_bias": linear.targets.loss(linear.targets.start + linear.pushed(state.move)),
         "loss_keep": state.predicted,
         "dev_fb": state.score.fb,
         "kl": state.score.mean_kl,

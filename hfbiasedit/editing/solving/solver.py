@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.extensions import SOLVERS
@@ -12,9 +12,6 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.editing.weights.slices import Slice
 from hfbiasedit.errors import BiasEditError
-
-if TYPE_CHECKING:
-    pass
 
 
 @runtime_checkable
