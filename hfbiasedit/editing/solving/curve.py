@@ -42,7 +42,7 @@ def budget_curve(
         bench = bench_of(task, deltas)
         linear = bench.linear(None)
         if not linear.finite:  # the solver says so
-            return ladder[0], []
+            return ladder[0], [], linear
         predicted = limit
         masks = [coordinates_of(bench, selection) for selection in ladder]
         for selection, columns in zip(ladder, masks, strict=True):
