@@ -134,11 +134,7 @@ def build_report(
         "by_template_group": rows("template", "group"),
         "histogram": histogram(scores),
         "professions": profession_rows(scores),
-        "noise_floor": {
-            "mean": noise.mean,
-            "largest": noise.largest,
-            "prompts": noise.prompts,
-        },
+        "noise_floor": {"mean": noise.mean, "largest": noise.largest, "prompts": noise.prompts},
         "bootstrap": {"seed": seed, "samples": samples},
         "batch_plan": plan,
         "warnings": caveats(
