@@ -41,8 +41,8 @@ from hfbiasedit.texts.anchor import Anchor, load_anchor
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-EDIT_PROMPTS = 1536
-DEV_PROMPTS = 240
+EDIT_PROMPTS = 1024
+DEV_PROMPTS = 160
 ANCHOR_WINDOWS = 384
 STRAY = 0.05  # of the selected weights: so many are given up to leave the blocks below alone
 

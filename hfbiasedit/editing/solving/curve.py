@@ -21,7 +21,7 @@ from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
-TRIES = 3  # prices of a budget
+TRIES = 2  # prices of a budget
 SLACK = 0.05  # of the widest selection's dev score
 
 

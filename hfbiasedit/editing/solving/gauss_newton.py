@@ -34,8 +34,8 @@ from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scor
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ROWS, Slice
 
-STEPS = 4
-PATIENCE = 2  # steps before a poor gain ends the search
+STEPS = 4  # the first two share one pass over the prompts
+PATIENCE = 1  # steps before a poor gain ends the search
 TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
 GAIN = 0.01  # relative gain on dev below which a step was not worth it
 HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
@@ -116,11 +116,15 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
         before = scored(task, bench.dev)
         outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
         state: State | None = None
+        linear = first
         for step in range(1, STEPS + 1):
-            if state is not None or first is None or first.rows.shape[1] != bench.coordinates.total:
-                linear = bench.linear(None if state is None else state.move)
-            else:
-                linear = first
+            # The second step stays with the first one's model, which still holds, at the prices
+            # that are measured by now; later ones differentiate anew where the model is.
+            if step > 2:
+                assert state is not None
+                linear = bench.linear(state.move)
+            elif linear is None or linear.rows.shape[1] != bench.coordinates.total:
+                linear = bench.linear(None)
             if not linear.finite:
                 outcome.stopped = "the gradients were not finite"
                 break
