@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hfbiasedit.levels import Granularity
 
 _PROMPTS = 512  # to edit with, so that the demo takes a minute or two
+_AUDIT = "quick@1"  # what the demo model was trained to know; of version 2 it has hardly seen half
 
 
 def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
@@ -39,7 +40,7 @@ def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
     from hfbiasedit.editing.editor import edit
 
     # Fewer prompts to learn from than `edit` takes by itself: a demonstration should be short.
-    config = EditConfig(ability=True, limit=_PROMPTS)
+    config = EditConfig(ability=True, limit=_PROMPTS, audit=_AUDIT)
     if granularity is not None:
         config = replace(config, granularity=granularity)
     asked = [] if granularity is None else ["--granularity", granularity]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hfbiasedit.checkpoints.dtypes import bits_of
+from hfbiasedit.codegenbias.configs import parse_config
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
@@ -103,8 +104,10 @@ def gather(loaded: LoadedModel, config: EditConfig) -> Material:
     Raises:
         BiasEditError: there are no prompts in the edit split, or the anchor cannot be read.
     """
-    train = gather_prompts(loaded, config, "edit", EDIT_PROMPTS)
-    dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS)
+    # One learns from the version of the dataset that the outcome is measured on.
+    _, version = parse_config(config.audit)
+    train = gather_prompts(loaded, config, "edit", EDIT_PROMPTS, version)
+    dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
     prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
     measure_original(loaded, prompts)
     anchor = load_anchor(config.anchor)
