@@ -26,7 +26,6 @@ import time
 from pathlib import Path
 
 AXES = ("test_modifiers", "test_templates", "test_professions")
-FILES = 200  # of the standard library, drawn by a fixed seed
 
 
 def command(*words: str) -> tuple[float, float, int]:
@@ -49,18 +48,18 @@ def once(path: Path, *words: str) -> dict:
     return json.loads(kept.read_text())
 
 
-def standard_library(folder: Path) -> Path:
-    """A folder with files of the standard library."""
+def standard_library(folder: Path, count: int) -> Path:
+    """A folder with files of the standard library, drawn by a fixed seed."""
     root = Path(sysconfig.get_paths()["stdlib"])
     skipped = {"site-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo"}
     files = [p for p in sorted(root.rglob("*.py")) if not skipped & set(p.relative_to(root).parts)]
-    for path in random.Random(0).sample(files, min(FILES, len(files))):
+    for path in random.Random(0).sample(files, min(count, len(files))):
         name = "-".join(path.relative_to(root).parts)
         (folder / name).write_bytes(path.read_bytes())
     return folder
 
 
-def abilities(model: str, run: Path, problems: str | None, limit: int | None) -> None:
+def abilities(model: str, run: Path, chosen: argparse.Namespace) -> None:
     """Perplexity on two texts, and pass@1 where there are problems."""
     common = ("ability", model, "--patch", str(run / "patch.safetensors"))
     corpus, library = (run.with_name(f"{run.name}.{n}.json") for n in ("corpus", "stdlib"))
@@ -68,12 +67,12 @@ def abilities(model: str, run: Path, problems: str | None, limit: int | None) ->
         command(*common, "--tasks", "perplexity", "--out", str(corpus))
     if not library.exists():
         with tempfile.TemporaryDirectory() as folder:
-            text = str(standard_library(Path(folder)))
+            text = str(standard_library(Path(folder), chosen.files))
             command(*common, "--tasks", "perplexity", "--text", text, "--out", str(library))
     solved = run.with_name(f"{run.name}.humaneval.json")
-    if problems and not solved.exists():
-        some = ("--limit", str(limit)) if limit else ()
-        words = ("--tasks", "humaneval", "--problems", problems, "--allow-code-execution")
+    if chosen.problems and not solved.exists():
+        some = ("--limit", str(chosen.limit)) if chosen.limit else ()
+        words = ("--tasks", "humaneval", "--problems", chosen.problems, "--allow-code-execution")
         tokens = ("--max-new-tokens", "320")
         command(*common, *words, *tokens, *some, "--out", str(solved))
 
@@ -127,7 +126,8 @@ def main() -> None:
     parser.add_argument("--granularity", nargs="+", default=["row"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--problems")
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--limit", type=int, help="only the first problems")
+    parser.add_argument("--files", type=int, default=200, help="files of the standard library")
     parser.add_argument("--edit-options", default="", help="more words for `edit`")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def main() -> None:
                 run = chosen.out / f"{Path(model).name}-{level}-{seed}"
                 words = ("--granularity", level, "--seed", str(seed), *chosen.edit_options.split())
                 cost = once(run, "edit", model, *words, "--out", str(run))
-                abilities(model, run, chosen.problems, chosen.limit)
+                abilities(model, run, chosen)
                 print(row(model, level, seed, run, audit, cost), flush=True)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,17 +70,18 @@ def descend(
     now: Tensor,
     price: float,
     seed: int,
-) -> Tensor:
-    """One run of steps from the move `now` [D]; the deltas are left anywhere.
+    bends: Sequence[float] = BENDS,
+) -> tuple[Tensor, float]:
+    """One run of steps from the move `now` [D], and the steady bend; the deltas are left anywhere.
 
     Where the steps blow up the run starts again with shorter ones; `now` if none is short enough.
     """
     gram = linear.gram()
-    for bend in BENDS:
+    for bend in bends:
         found = _run(task, coordinates, write, linear, gram, now, price, bend, random.Random(seed))
         if found is not None:
-            return found
-    return now
+            return found, bend
+    return now, bends[-1]
 
 
 def _run(

@@ -28,14 +28,14 @@ from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.running.recording import recorded
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
-from hfbiasedit.editing.solving.descent import descend
+from hfbiasedit.editing.solving.descent import BENDS, descend
 from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised
 from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scored, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ROWS, Slice
 
-STEPS = 4  # the first two share one pass over the prompts
-PATIENCE = 1  # steps before a poor gain ends the search
+STEPS = 4
+PATIENCE = 2  # steps before a poor gain ends the search
 TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
 GAIN = 0.01  # relative gain on dev below which a step was not worth it
 HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
@@ -50,12 +50,16 @@ _LARGEST = 10.0  # change of the predicted divergence from try to try
 
 @dataclass(frozen=True)
 class State:
-    """A move [D], the divergence that was predicted for it, its price and its score."""
+    """A move [D], the divergence that was predicted for it, its price and its score.
+
+    `bend` is what made the last run of steps steady (see `descent`).
+    """
 
     move: Tensor
     predicted: float
     price: float
     score: Score
+    bend: float = BENDS[0]
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,7 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
         state: State | None = None
         linear = first
         for step in range(1, STEPS + 1):
-            # The second step stays with the first one's model, which still holds, at the prices
-            # that are measured by now; later ones differentiate anew where the model is.
-            if step > 2:
-                assert state is not None
+            if state is not None:
                 linear = bench.linear(state.move)
             elif linear is None or linear.rows.shape[1] != bench.coordinates.total:
                 linear = bench.linear(None)
@@ -150,7 +151,7 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
 def _next(state: State | None, found: State, limit: float) -> State:
     """Where to go on from, and at which price: a step that made things worse is taken back."""
     if state is not None and found.score.fb > state.score.fb and state.score.mean_kl <= limit:
-        return replace(state, price=_STEEPEST * max(state.price, found.price))
+        return replace(state, price=_STEEPEST * max(state.price, found.price), bend=found.bend)
     # An unchanged model may measure a little below zero, in float arithmetic.
     change = (max(0.0, found.score.mean_kl) / max(_TARGET * limit, 1e-12)) ** 2
     return replace(found, price=found.price * min(max(change, _SHALLOWEST), _STEEPEST))
@@ -159,12 +160,19 @@ def _next(state: State | None, found: State, limit: float) -> State:
 def _descended(bench: Bench, linear: Linear, state: State, step: int) -> State:
     """A run of steps from the last state, at its price."""
     seed = bench.task.config.seed * 1_000_003 + step
-    move = descend(
-        bench.task, bench.coordinates, bench.write, linear, state.move, state.price, seed
+    move, bend = descend(
+        bench.task,
+        bench.coordinates,
+        bench.write,
+        linear,
+        state.move,
+        state.price,
+        seed,
+        [bend for bend in BENDS if bend >= state.bend],
     )
     bench.write(move)
     predicted = float(move.square().sum()) / 2
-    return State(move, predicted, state.price, scored(bench.task, bench.dev))
+    return State(move, predicted, state.price, scored(bench.task, bench.dev), bend)
 
 
 def candidates(
