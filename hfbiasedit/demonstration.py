@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hfbiasedit.levels import Granularity
 
 _PROMPTS = 512  # to edit with, so that the demo takes a minute or two
+_AUDIT = "quick@1"  # what the demo model was trained to know; of version 2 it has hardly seen half
 
 
 def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
@@ -34,14 +35,17 @@ def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
     Raises:
         BiasEditError: `out` holds something else, or nothing can be written there.
     """
+    from hfbiasedit.documents.public import command_line
     from hfbiasedit.editing.config import EditConfig
     from hfbiasedit.editing.editor import edit
 
     # Fewer prompts to learn from than `edit` takes by itself: a demonstration should be short.
-    config = EditConfig(ability=True, limit=_PROMPTS)
+    config = EditConfig(ability=True, limit=_PROMPTS, audit=_AUDIT)
     if granularity is not None:
         config = replace(config, granularity=granularity)
-    run = edit(demo_model_path(), config, out=Path(out))
+    asked = [] if granularity is None else ["--granularity", granularity]
+    command = command_line(["demo", "--out", str(out), *asked])
+    run = edit(demo_model_path(), config, out=Path(out), command=command)
     check_reversal(run)
     return run
 

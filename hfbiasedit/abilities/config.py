@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from hfbiasedit.abilities.extensions import TASKS
 from hfbiasedit.codegenbias.configs import CONFIGS
 from hfbiasedit.codegenbias.options import RealityOptions, RealityOverrides, check_config
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
 from hfbiasedit.models.options import ModelOptions, ModelOverrides
 
-AbilityTask = Literal["perplexity", "syntax", "humaneval", "generation"]
-TASKS = get_args(AbilityTask)
 HUMANEVAL = "openai/openai_humaneval"
 
 
@@ -22,8 +21,12 @@ HUMANEVAL = "openai/openai_humaneval"
 class AbilityConfig(RealityOptions, ModelOptions):
     """What is measured, and how."""
 
-    tasks: tuple[AbilityTask, ...] = option(
-        ("perplexity", "syntax"), f"Any of {', '.join(TASKS)}.", one="task"
+    tasks: tuple[str, ...] = option(
+        ("perplexity", "syntax"),
+        f"Any of {', '.join(TASKS)}.",
+        note="An installed package may add others.",
+        choices=TASKS.names,
+        check=lambda _, name: TASKS.check(name),
     )
     patch: Any = option(
         None,
@@ -99,10 +102,12 @@ class AbilityConfig(RealityOptions, ModelOptions):
         super().__post_init__()
         if not self.tasks:
             raise UsageError(f"no task given; choose from {', '.join(TASKS)}")
-        if "humaneval" in self.tasks and not self.allow_code_execution:
+        running = [name for name in self.tasks if getattr(TASKS.load(name), "runs_code", False)]
+        if running and not self.allow_code_execution:
             raise UsageError(
-                "humaneval runs programs that a model wrote; allow it with --allow-code-execution "
-                "(they run in limited child processes: isolation, not a security sandbox)"
+                f"{running[0]} runs programs that a model wrote; allow it with "
+                "--allow-code-execution (they run in limited child processes: isolation, not a "
+                "security sandbox)"
             )
         if (self.stride or 1) > self.window:
             raise UsageError(
@@ -129,7 +134,7 @@ class AbilityConfig(RealityOptions, ModelOptions):
 class AbilityOverrides(RealityOverrides, ModelOverrides, total=False):
     """`AbilityConfig` as keywords (`config` is the argument of that name)."""
 
-    tasks: tuple[AbilityTask, ...]
+    tasks: tuple[str, ...]
     patch: Any
     text: Path | None
     dataset: str | None

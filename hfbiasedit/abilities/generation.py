@@ -7,15 +7,20 @@ resumed, and an edited model answers with the same draws as the original.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hfbiasedit.abilities.context import context_length
+from hfbiasedit.abilities.context import context_length, refuse_lost
+from hfbiasedit.abilities.decoding import Row, decode
+from hfbiasedit.abilities.fallback import alike, generate
+from hfbiasedit.abilities.noise import GumbelNoise
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.limits import check_fit
+from hfbiasedit.scoring.continuations import prompt_tokens
+from hfbiasedit.scoring.logits import can_share_prefix
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -25,8 +30,8 @@ FUNCTION_STOPS = (
     "\nclass", "\ndef", "\n#", "\n@", "\nif", "\nprint", "\nimport", "\nfrom", "\nassert",
     '\n"""', "\n'''", "\n```",
 )  # fmt: skip
-_ROWS, _ROWS_LARGE = 64, 16  # sequences at a time; fewer where a large model runs on a processor
-_LARGE = 200_000_000  # weights above which a model counts as large
+_MOST_ROWS = 64  # at a time
+_CACHE_BYTES = 1 << 30  # of keys and values of all rows at their longest
 _TAIL = 24  # tokens looked at for a stop sequence after each step
 
 
@@ -66,12 +71,13 @@ def complete(
     batch_size: int | str = "auto",
     on_batch: Callable[[list[Completion]], None] | None = None,
 ) -> list[Completion]:
-    """Complete every prompt, in the order given; `on_batch` gets each batch as it is done.
+    """Complete every prompt, in the order given; `on_batch` gets completions as they are done.
 
     Raises:
-        BiasEditError: a prompt leaves no room for a completion in the model's context.
+        BiasEditError: a prompt leaves no room for a completion in the model's context, or the
+            tokenizer does not belong to the model.
     """
-    encoded = [_encode(loaded, request) for request in requests]
+    encoded = _encode(loaded, requests)
     room = context_length(loaded)
     for request, ids in zip(requests, encoded, strict=True):
         if len(ids) >= room:
@@ -79,90 +85,115 @@ def complete(
                 f"{request.key} has {len(ids)} tokens, but the context of {loaded.source.id} is "
                 f"{room}; leave it out or take a model with a longer context"
             )
-    rows = _rows(loaded) if batch_size == "auto" else int(batch_size)
-    order = sorted(range(len(requests)), key=lambda index: (-len(encoded[index]), index))
-    done: dict[int, Completion] = {}
-    start = 0
-    while start < len(order):
-        batch = order[start : start + rows]
-        try:
-            texts = _complete_batch(
-                loaded, [requests[i] for i in batch], [encoded[i] for i in batch], sampling, room
-            )
-        except torch.OutOfMemoryError:
-            if rows == 1 or batch_size != "auto":
-                raise
-            rows = max(1, rows // 2)
-            torch.cuda.empty_cache()
-            continue
-        done.update(zip(batch, texts, strict=True))
-        if on_batch is not None:
-            on_batch(texts)
-        start += len(batch)
-    return [done[index] for index in range(len(requests))]
-
-
-def _rows(loaded: LoadedModel) -> int:
-    slow = loaded.device.type == "cpu" and loaded.parameters > _LARGE
-    return _ROWS_LARGE if slow else _ROWS
-
-
-def _encode(loaded: LoadedModel, request: Request) -> list[int]:
-    ids = list(loaded.tokenizer(request.prompt, verbose=False)["input_ids"])
-    if not ids:
-        start = loaded.tokenizer.bos_token_id
-        ids = [loaded.tokenizer.eos_token_id if start is None else start]
-    if ids[0] is None:
-        raise BiasEditError(f"{request.key} is empty, and {loaded.source.id} has no first token")
-    return ids
-
-
-def _complete_batch(
-    loaded: LoadedModel,
-    requests: Sequence[Request],
-    encoded: Sequence[Sequence[int]],
-    sampling: Sampling,
-    room: int,
-) -> list[Completion]:
-    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
-
-    longest = max(len(ids) for ids in encoded)
-    pad, ends = _special(loaded)
-    ids = torch.full((len(encoded), longest), pad, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(encoded):
-        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
-        mask[row, longest - len(tokens) :] = 1
-    # Everything is said here, so that nothing of the model's own generation settings is mixed in.
-    config = GenerationConfig(
-        max_new_tokens=min(sampling.max_new_tokens, room - longest),
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        pad_token_id=pad,
-        eos_token_id=ends or None,
-        use_cache=True,
-    )
-    processors: list[Any] = []
-    if sampling.temperature > 0:
-        processors.append(_GumbelNoise(requests, sampling))
-    stopping = StoppingCriteriaList([_StopText(loaded.tokenizer, sampling.stops, longest)])
-    with torch.inference_mode():
-        output = loaded.model.generate(
-            ids.to(loaded.device),
-            attention_mask=mask.to(loaded.device),
-            generation_config=config,
-            logits_processor=LogitsProcessorList(processors),
-            stopping_criteria=stopping if sampling.stops else None,
-        )
-    written = output[:, longest:].tolist()
-    return [
-        _finish(loaded.tokenizer, request, list(tokens), new, ends, sampling.stops)
-        for request, tokens, new in zip(requests, encoded, written, strict=True)
+    rows = [
+        Row(number, ids, min(sampling.max_new_tokens, room - len(ids)))
+        for number, ids in enumerate(encoded)
     ]
+    writer = _Writer(loaded, requests, sampling, on_batch)
+    most = _rows(loaded, rows) if batch_size == "auto" else int(batch_size)
+    while left := writer.left(rows):
+        try:
+            writer.write(left, most)
+        except torch.OutOfMemoryError:
+            if most == 1 or batch_size != "auto":
+                raise
+            most = max(1, most // 2)
+            torch.cuda.empty_cache()
+    return [writer.done[number] for number in range(len(requests))]
 
 
-def _special(loaded: LoadedModel) -> tuple[int, list[int]]:
+def _rows(loaded: LoadedModel, rows: Sequence[Row]) -> int:
+    """Rows at a time whose keys and values take a moderate amount of memory."""
+    config = loaded.model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", 1) or 1
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    pairs = (getattr(config, "num_key_value_heads", None) or heads) * size
+    per_token = 2 * config.num_hidden_layers * pairs * loaded.model.dtype.itemsize
+    longest = max((len(row.prompt) + row.limit for row in rows), default=1)
+    return max(1, min(_MOST_ROWS, _CACHE_BYTES // (per_token * longest)))
+
+
+def _encode(loaded: LoadedModel, requests: Sequence[Request]) -> list[list[int]]:
+    """Tokens of every prompt, by the rule of scoring; an empty one begins with the first token."""
+    tokenizer = loaded.tokenizer
+    prompts = [request.prompt for request in requests]
+    encoded = [list(ids) for ids in prompt_tokens(tokenizer, prompts)]
+    for request, ids in zip(requests, encoded, strict=True):
+        refuse_lost(loaded, request.key, request.prompt, ids)
+        if not ids:
+            start = tokenizer.bos_token_id
+            start = tokenizer.eos_token_id if start is None else start
+            if start is None:
+                raise BiasEditError(
+                    f"{request.key} is empty, and {loaded.source.id} has no first token"
+                )
+            ids.append(start)
+    named = zip(requests, encoded, strict=True)
+    check_fit(loaded.model, ((request.key, ids, 0) for request, ids in named))
+    return encoded
+
+
+class _Writer:
+    """Writes completions and keeps those that are done, by number of the request."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        on_batch: Callable[[list[Completion]], None] | None,
+    ) -> None:
+        self.done: dict[int, Completion] = {}
+        self._loaded, self._requests, self._sampling = loaded, requests, sampling
+        self._on_batch = on_batch
+        self._pad, self._ends = special_tokens(loaded)
+        keys = [request.key for request in requests]
+        self._noise = GumbelNoise(sampling.temperature, sampling.top_p, sampling.seed, keys)
+
+    def left(self, rows: Sequence[Row]) -> list[Row]:
+        """Fresh copies of the rows that are not done, longest prompts first."""
+        left = [Row(r.number, r.prompt, r.limit) for r in rows if r.number not in self.done]
+        return sorted(left, key=lambda row: (-len(row.prompt), row.number))
+
+    def write(self, rows: list[Row], most: int) -> None:
+        """Complete rows, at most so many at a time."""
+        self._noise.restart()
+        model, device = self._loaded.model, self._loaded.device
+        choose, is_done = self._noise.choose, self._is_done
+        with torch.inference_mode():
+            if can_share_prefix(model):
+                decode(model, device, rows, most, choose, is_done, self._keep)
+                return
+            for batch in alike(rows, most):
+                generate(model, device, batch, self._pad, self._ends, choose, is_done)
+                self._keep(batch)
+
+    def _is_done(self, row: Row) -> bool:
+        if row.written[-1] in self._ends:
+            return True
+        if not self._sampling.stops:
+            return False
+        tail = self._loaded.tokenizer.decode(row.written[-_TAIL:])
+        return any(stop in tail for stop in self._sampling.stops)
+
+    def _keep(self, rows: Sequence[Row]) -> None:
+        found = [
+            _finish(
+                self._loaded.tokenizer,
+                self._requests[row.number],
+                list(row.prompt),
+                row.written,
+                self._ends,
+                self._sampling.stops,
+            )
+            for row in rows
+        ]
+        self.done.update(zip([row.number for row in rows], found, strict=True))
+        if self._on_batch is not None:
+            self._on_batch(found)
+
+
+def special_tokens(loaded: LoadedModel) -> tuple[int, list[int]]:
     """The padding token, and the tokens that end a text."""
     configured = getattr(loaded.model.generation_config, "eos_token_id", None)
     known = configured if isinstance(configured, list) else [configured]
@@ -199,40 +230,3 @@ def decode_after(tokenizer: Any, prompt: list[int], new: list[int]) -> str:
     if whole.startswith(before):
         return str(whole[len(before) :])
     return str(tokenizer.decode(new, **options))
-
-
-class _GumbelNoise:
-    """Logits processor after which the arg max is an exact sample of the tempered top-p."""
-
-    def __init__(self, requests: Sequence[Request], sampling: Sampling) -> None:
-        self._sampling = sampling
-        self._generators = [_generator(sampling.seed, request.key) for request in requests]
-
-    def __call__(self, _ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        logs = (scores.float() / self._sampling.temperature).log_softmax(-1)
-        if self._sampling.top_p < 1:
-            ordered, index = logs.sort(-1, descending=True)
-            # A token is out when those before it hold the mass already; the first always stays.
-            out = ordered.exp().cumsum(-1) - ordered.exp() >= self._sampling.top_p
-            logs = logs.scatter(-1, index, ordered.masked_fill(out, -torch.inf))
-        shape = logs.shape[-1:]
-        noise = torch.stack([torch.rand(shape, generator=one) for one in self._generators])
-        noise = noise.clamp(1e-20, 1 - 1e-7)
-        return logs - (-noise.log()).log().to(logs.device)
-
-
-class _StopText:
-    """Stopping criterion per row: a stop sequence occurs in the newest text."""
-
-    def __init__(self, tokenizer: Any, stops: Sequence[str], start: int) -> None:
-        self._tokenizer, self._stops, self._start = tokenizer, stops, start
-
-    def __call__(self, ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
-        tails = ids[:, max(self._start, ids.shape[1] - _TAIL) :].tolist()
-        hits = [any(s in self._tokenizer.decode(tail) for s in self._stops) for tail in tails]
-        return torch.tensor(hits, device=ids.device)
-
-
-def _generator(seed: int, key: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "surrogatepass")).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hfbiasedit import console
-from hfbiasedit.abilities.context import window_length
+from hfbiasedit.abilities.context import refuse_lost, window_length
 from hfbiasedit.abilities.text_windows import Window, batches, cut_windows, encode_documents
 from hfbiasedit.documents.structures.ability_document import (
     Perplexity,
@@ -19,6 +19,7 @@ from hfbiasedit.documents.structures.ability_document import (
 )
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import bootstrap
+from hfbiasedit.models.limits import check_fit
 from hfbiasedit.scoring.logits import selected_logits
 from hfbiasedit.texts.corpus import Corpus
 
@@ -61,10 +62,15 @@ def measure_perplexity(
     KL(original || edited) in nats per position.
 
     Raises:
-        BiasEditError: the context is too short, or a document has a distribution of NaN.
+        BiasEditError: the context is too short, the tokenizer cannot encode the text or is another
+            model's, or a document has a distribution of NaN.
     """
     length = window_length(loaded, config.window)
     sequences, sizes = encode_documents(loaded.tokenizer, corpus.texts)
+    for text, ids in zip(corpus.texts, sequences, strict=True):
+        refuse_lost(loaded, corpus.name, text, ids)
+    # Windows are cut to the context; a tokenizer of another model is still to be found out.
+    check_fit(loaded.model, ((corpus.name, set(ids), 0) for ids in sequences))
     stride = min(config.stride or length // 2, length - 1)
     windows = list(cut_windows(sequences, length, stride))
     if not windows:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit.abilities.ability_task import TAKEN, task_of
+from hfbiasedit.abilities.extensions import TASKS
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 def tables(document: Mapping[str, Any]) -> Iterator[Table]:
     """One table per measured task, with a column for before and, with a patch, after."""
-    makers = {
-        "perplexity": _perplexity,
-        "syntax": _syntax,
-        "humaneval": _humaneval,
-        "generation": _generation,
-    }
-    for task, make in makers.items():
-        if task in document:
-            yield make(document[task])
+    for name in TASKS.names():
+        if name in document and name not in TAKEN:
+            table = task_of(name).table(document[name])
+            if document["model"] is None:
+                table.title = f"{table.title}, ready-made samples"
+            yield table
 
 
 def _table(title: str, part: Mapping[str, Any], change: str | None = "change") -> Table:
@@ -44,7 +44,8 @@ def _row(table: Table, part: Mapping[str, Any], name: str, value: Any, change: s
         table.add_row(name, value(part["before"]))
 
 
-def _perplexity(part: Mapping[str, Any]) -> Table:
+def perplexity(part: Mapping[str, Any]) -> Table:
+    """Perplexity of a text, and how far the edited model is from the original."""
     text = part["text"]
     title = f"Perplexity of {text['name']} ({part['before']['tokens']:,} tokens)"
     table = _table(title, part)
@@ -61,7 +62,8 @@ def _perplexity(part: Mapping[str, Any]) -> Table:
     return table
 
 
-def _syntax(part: Mapping[str, Any]) -> Table:
+def syntax(part: Mapping[str, Any]) -> Table:
+    """How often completions parse."""
     table = _table(f"Completions that parse ({part['stubs']} function stubs)", part)
     for name in ("greedy", "sampled"):
         _row(table, part, name, lambda s, n=name: f"{s[n]['rate']:.1%}", _difference(part, name))
@@ -76,9 +78,12 @@ def _difference(part: Mapping[str, Any], name: str) -> str:
     return f"{found['rate']:+.1%} {_range(found['ci95'], '+.1%')}"
 
 
-def _humaneval(part: Mapping[str, Any]) -> Table:
+def humaneval(part: Mapping[str, Any]) -> Table:
+    """How many problems are solved, and the verdicts."""
     problems = part["problems"]
-    table = _table(f"pass@k of {problems['name']} ({problems['count']} problems)", part)
+    judged, count = part["before"]["n"], problems["count"]
+    of = f"{count} problems" if judged == count else f"{judged} of {count} problems"
+    table = _table(f"pass@k of {problems['name']} ({of})", part)
     for key in part["before"]:
         if key.startswith("pass@"):
             change = ""
@@ -97,7 +102,8 @@ def _humaneval(part: Mapping[str, Any]) -> Table:
     return table
 
 
-def _generation(part: Mapping[str, Any]) -> Table:
+def generation(part: Mapping[str, Any]) -> Table:
+    """Genders that were written, beside scores and reality."""
     title = f"What the model wrote ({part['prompts']} prompts, {part['looks']} completions each)"
     table = _table(title, part)
     rows = (

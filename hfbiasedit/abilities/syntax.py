@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from hfbiasedit.abilities.generation import (
 )
 from hfbiasedit.documents.structures.ability_document import Rate, RateChange, Syntax, SyntaxSide
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import canonical_json
 from hfbiasedit.intervals import mean_interval, rate_interval
 from hfbiasedit.resources import data_path
 from hfbiasedit.texts.jsonl import read_objects, text_field
@@ -84,7 +86,11 @@ def measure_syntax(
 ) -> Syntax:
     """Rates of parsing completions, greedy and sampled, before and (with a patch) after."""
     before = _both(loaded, stubs, config)
-    result: Syntax = {"stubs": len(stubs), "before": _summary(before, config)}
+    result: Syntax = {
+        "stubs": len(stubs),
+        "sha256": _digest(stubs),
+        "before": _summary(before, config),
+    }
     if patch is not None:
         with patch.applied(loaded):
             after = _both(loaded, stubs, config)
@@ -94,6 +100,11 @@ def measure_syntax(
             "sampled": _change(before["sampled"], after["sampled"], config),
         }
     return result
+
+
+def _digest(stubs: Sequence[Stub]) -> str:
+    text = canonical_json([[stub.name, stub.prompt] for stub in stubs])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _change(before: np.ndarray, after: np.ndarray, config: AbilityConfig) -> RateChange:

@@ -134,11 +134,7 @@ def build_report(
         "by_template_group": rows("template", "group"),
         "histogram": histogram(scores),
         "professions": profession_rows(scores),
-        "noise_floor": {
-            "mean": noise.mean,
-            "largest": noise.largest,
-            "prompts": noise.prompts,
-        },
+        "noise_floor": {"mean": noise.mean, "largest": noise.largest, "prompts": noise.prompts},
         "bootstrap": {"seed": seed, "samples": samples},
         "batch_plan": plan,
         "warnings": caveats(
@@ -189,6 +185,7 @@ def _describe_model(loaded: LoadedModel) -> Model:
     return {
         "id": loaded.source.id,
         "revision": loaded.source.commit,
+        "digest": loaded.identity,
         "dtype": loaded.dtype,
         "parameters": loaded.parameters,
         "architecture": type(loaded.model).__name__,

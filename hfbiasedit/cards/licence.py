@@ -53,9 +53,9 @@ def find_licence(model: str, revision: str | None, given: str | None = None) -> 
     if not isinstance(identifier, str) or not identifier.strip():
         return None
     name, link = (_text(header.get(key)) for key in ("license_name", "license_link"))
-    if link and is_hub_id(model) and "://" not in link:
+    if link and revision is not None and "://" not in link:
         # A file of the base repository, which is not part of this one.
-        link = f"https://huggingface.co/{model}/blob/{revision or 'main'}/{link}"
+        link = f"https://huggingface.co/{model}/blob/{revision}/{link}"
     return Licence(identifier.strip(), name, link, inherited=True)
 
 
@@ -65,11 +65,8 @@ def _text(value: Any) -> str | None:
 
 def _base_metadata(model: str, revision: str | None) -> dict[str, Any]:
     """The YAML header of the base model's card: a local directory's or a cached one."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return read_header(folder / "README.md")
-    if not is_hub_id(model):
-        return {}
+    if revision is None or not is_hub_id(model):
+        return read_header(Path(model).expanduser() / "README.md")
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(model, "README.md", revision=revision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.cards.licence import Licence
-from hfbiasedit.documents.names import file_name, is_hub_id, model_name
+from hfbiasedit.documents.names import file_name
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.reports.tables import is_humaneval
@@ -30,22 +30,22 @@ def card_metadata(
 ) -> str:
     """The header of a model (`what="model"`) or patch card as YAML text.
 
-    The base model is named only when its id can be one on the Hub: a local path there would
-    be refused. Results of the base and the edited model are two entries with configurations
-    of their own, because clients merge entries that agree in them.
+    The base model is named only when it has a commit on the Hub: a local path there would be
+    refused, or be an id that anybody could take. Results of the base and the edited model are two
+    entries with configurations of their own, because clients merge entries that agree in them.
     """
     from huggingface_hub import ModelCardData
 
-    base = before["model"]["id"]
+    base, on_hub = before["model"]["id"], before["model"]["revision"] is not None
     data = ModelCardData(
         language="en",
         library_name=_LIBRARIES[what],
         pipeline_tag="text-generation" if what == "model" else None,
-        base_model=[base] if is_hub_id(base) else None,
-        base_model_relation=_RELATIONS[what] if is_hub_id(base) else None,
+        base_model=[base] if on_hub else None,
+        base_model_relation=_RELATIONS[what] if on_hub else None,
         datasets=[dataset_id],
         tags=[*_TAGS, *(["hfbiasedit-patch"] if what == "patch" else [])],
-        model_name=f"{model_name(base)}, gender bias edited",
+        model_name=f"{base if on_hub else file_name(base)}, gender bias edited",
         eval_results=[
             *_audit_results(before, "before", "base model", dataset_id),
             *_audit_results(after, "after", "edited model", dataset_id),

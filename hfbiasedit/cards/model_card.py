@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hfbiasedit.cards.licence import find_licence
+from hfbiasedit.cards.licence import Licence, find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, card_metadata
 from hfbiasedit.cards.seal import MARKER, opened_seal, seal
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.mixture import check_patch
 from hfbiasedit.documents.movements import moved_to_men, moved_to_women, movements, worse
-from hfbiasedit.documents.names import FIGURES, is_hub_id, model_name
-from hfbiasedit.documents.reading import Documents, open_documents
+from hfbiasedit.documents.names import FIGURES, file_name
+from hfbiasedit.documents.public import public_documents
+from hfbiasedit.documents.reading import Documents, edited_weights, open_documents
 from hfbiasedit.errors import UsageError
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
@@ -69,12 +71,17 @@ def render_card(
         dataset_id: The Hub id of the prompts.
 
     Raises:
-        BiasEditError: `run` is not a run directory, or the template cannot be rendered.
+        BiasEditError: `run` is not a run directory, its files do not belong together, or the
+            template cannot be rendered.
     """
     if what not in TEMPLATES:
         raise UsageError(f"there is no card for {what!r}; choose model or patch")
     documents = open_documents(runs.Run.open(run).path)
-    context = _context(documents, what, license, repo_id, dataset_id)
+    where = documents.before["model"]["id"]
+    assert documents.edit is not None  # a run has one
+    check_patch(documents.directory, documents.edit)
+    licence = find_licence(where, documents.before["model"]["revision"], license)
+    context = _context(public_documents(documents), what, licence, repo_id, dataset_id)
     text = render(template, TEMPLATES[what], context, html=False)
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
     return seal(text, {"what": what, "license": license})
@@ -100,30 +107,30 @@ def card_to_publish(run: Path, *, what: str, repo_id: str) -> tuple[str, bool]:
 
 
 def _context(
-    documents: Documents, what: str, license: str | None, repo_id: str | None, dataset_id: str
+    documents: Documents, what: str, licence: Licence | None, repo_id: str | None, dataset_id: str
 ) -> dict[str, Any]:
     before, after, edit = documents.before, documents.after, documents.edit
     assert after is not None  # a run has both
     assert edit is not None
-    base = str(before["model"]["id"])
-    licence = find_licence(base, before["model"]["revision"], license)
-    moves, edited = movements(before, after), edit["selection"]
-    name = model_name(base)
+    base, on_hub = before["model"]["id"], before["model"]["revision"] is not None
+    moves, edited = movements(before, after), edited_weights(edit)
+    name = base if on_hub else file_name(base)
     repository = repo_id or f"your-name/{name.rsplit('/', 1)[-1]}-biasedit"
     return {
         "metadata": card_metadata(what, before, after, documents.ability, licence, dataset_id),
         "marker": MARKER,
         "what": what,
         "name": name,
-        "base": base if is_hub_id(base) else name,
-        "base_on_hub": is_hub_id(base),
-        "base_argument": base if is_hub_id(base) else f"path/to/{name}",
+        "base": name,
+        "base_on_hub": on_hub,
+        "base_argument": base if on_hub else f"path/to/{name}",
         "repo_id": repository,
         "audit_command": facts.audit_command(before, repository),
         "licence": licence,
         "before": before,
         "after": after,
         "edit": edit,
+        "edited": edited,
         "reference": before["dataset"]["reference"],
         "difference": facts.difference(edit, before, after),
         "verdict": facts.verdict(edit, before, after),

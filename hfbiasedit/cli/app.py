@@ -12,6 +12,7 @@ import typer
 import typer.core
 import typer.main
 
+from hfbiasedit.cli.sections import SectionedCommand
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.versions import __version__
 
@@ -50,7 +51,7 @@ class LazyGroup(typer.core.TyperGroup):
         group = getattr(module, "app", None)
         if group is None:
             group = typer.Typer(add_completion=False, rich_markup_mode=None)
-            group.command(cmd_name)(getattr(module, cmd_name))
+            group.command(cmd_name, cls=SectionedCommand)(getattr(module, cmd_name))
         command = typer.main.get_command(group)
         command.name = cmd_name
         return command

@@ -7,33 +7,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hfbiasedit.cli.options import JsonOption, ProfessionsOption, PromptsOption, ReferenceOption
-from hfbiasedit.codegenbias.configs import CONFIG_NAMES, CONFIGS
-from hfbiasedit.codegenbias.records import SPLITS
-from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
+from hfbiasedit.cli.options import JsonOption
+from hfbiasedit.cli.parameters import Only, expanded
+from hfbiasedit.codegenbias.configs import CONFIGS
+from hfbiasedit.codegenbias.options import ChoiceOptions, ExportOptions
+from hfbiasedit.errors import unknown
+from hfbiasedit.publishing.config import PushConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 AXES = ("professions", "modifiers", "templates")
-FORMATS = ("parquet", "jsonl", "csv")
 
 app = typer.Typer(
     help="CodeGenBias: professions, modifiers and templates tied to real shares of women.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-ConfigOption = Annotated[str, typer.Option(help=f"{', '.join(CONFIGS)}.")]
-ConfigsOption = Annotated[str, typer.Option(help=f"{', '.join(CONFIGS)}, or all.")]
+
+_EXPORTED = ("config", "reference", "prompts")
+_PUSHED = ("private", "create_pr", "revision", "message", "overwrite", "dry_run")
+# There is no model here, and nothing is copied on the Hub.
+_HELPS = (
+    ("revision", "Branch; made if missing."),
+    ("message", "Title of the commit."),
+    ("dry_run", "List what would be uploaded or skipped."),
+)
 
 
 @app.command()
+@expanded
 def show(
-    config: ConfigOption = "quick",
-    split: Annotated[str, typer.Option(help=f"{', '.join(SPLITS)}.")] = "all",
-    reference: ReferenceOption = DEFAULT_REFERENCE,
-    prompts: PromptsOption = None,
-    professions: ProfessionsOption = None,
+    choice: Annotated[
+        ChoiceOptions, Only(("config", "split", "reference", "prompts", "professions"))
+    ],
     examples: Annotated[int, typer.Option(help="Prompts to show in full.", min=0)] = 2,
     axis: Annotated[str | None, typer.Option(help=f"List an axis: {', '.join(AXES)}.")] = None,
     profession: Annotated[str | None, typer.Option(help="Facts about one profession.")] = None,
@@ -53,7 +60,11 @@ def show(
         print_json(rows) if json else table(_rows(rows))
         return
     chosen = load_prompts(
-        config, split, reference=reference, prompts=prompts, professions=professions
+        choice.config,
+        choice.split,
+        reference=choice.reference,
+        prompts=choice.prompts,
+        professions=choice.professions,
     )
     summary = summarize(chosen, examples)
     if json:
@@ -66,12 +77,10 @@ def show(
 
 
 @app.command()
+@expanded
 def export(
     out: Annotated[Path, typer.Option(help="Directory to write.")],
-    config: ConfigsOption = "all",
-    format: Annotated[str, typer.Option(help=f"{', '.join(FORMATS)}.")] = "parquet",
-    reference: ReferenceOption = DEFAULT_REFERENCE,
-    prompts: PromptsOption = None,
+    options: Annotated[ExportOptions, Only((*_EXPORTED, "format"))],
     replace: Annotated[bool, typer.Option("--replace", help="Empty the directory first.")] = False,
 ) -> None:
     """Write the dataset with its card; `datasets.load_dataset` reads the directory."""
@@ -80,16 +89,17 @@ def export(
 
     export_dataset(
         out,
-        configs=_configs(config),
-        format=format,
-        reference=reference,
-        prompts=prompts,
+        configs=_configs(options.config),
+        format=options.format,
+        reference=str(options.reference),
+        prompts=None if options.prompts is None else Path(options.prompts),
         replace=replace,
     )
     message(f"wrote {out}")
 
 
 @app.command()
+@expanded
 def push(
     repo: Annotated[
         str,
@@ -97,24 +107,8 @@ def push(
             metavar="REPO", help="Repository, owner/name; created if missing.", show_default=False
         ),
     ],
-    config: ConfigsOption = "all",
-    reference: ReferenceOption = DEFAULT_REFERENCE,
-    prompts: PromptsOption = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
-    create_pr: Annotated[
-        bool,
-        typer.Option("--create-pr", help="Open a pull request instead of writing to the branch."),
-    ] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch; made if missing.")] = None,
-    message: Annotated[str | None, typer.Option(help="Title of the commit.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Also replace files that hfbiasedit did not write.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would be uploaded or skipped.")
-    ] = False,
+    options: Annotated[ExportOptions, Only(_EXPORTED)],
+    to: Annotated[PushConfig, Only(_PUSHED, helps=_HELPS)],
     json: JsonOption = False,
 ) -> None:
     """Publish the dataset with its card, in one commit."""
@@ -124,28 +118,24 @@ def push(
 
     result = push_dataset(
         repo,
-        configs=_configs(config),
-        reference=reference,
-        prompts=prompts,
-        private=private,
-        create_pr=create_pr,
-        revision=revision,
-        message=message,
-        overwrite=overwrite,
-        dry_run=dry_run,
+        configs=_configs(options.config),
+        reference=str(options.reference),
+        prompts=None if options.prompts is None else Path(options.prompts),
+        private=to.private,
+        create_pr=to.create_pr,
+        revision=to.revision,
+        message=to.message,
+        overwrite=to.overwrite,
+        dry_run=to.dry_run,
     )
     if json:
-        print_json({**result.to_dict(), "dry_run": dry_run})
+        print_json({**result.to_dict(), "dry_run": to.dry_run})
     else:
-        show_result(result, dry_run)
+        show_result(result, to.dry_run)
 
 
 def _configs(config: str) -> tuple[str, ...]:
-    if config == "all":
-        return CONFIGS
-    if config not in CONFIG_NAMES:
-        raise typer.BadParameter(f"no configuration {config!r}; use {', '.join(CONFIGS)} or all")
-    return (config,)
+    return CONFIGS if config == "all" else (config,)
 
 
 def _axis(axis: str) -> list[dict[str, Any]]:
@@ -162,7 +152,7 @@ def _axis(axis: str) -> list[dict[str, Any]]:
         return [asdict(row) | {"held_out": row.modifier in held} for row in load_modifiers()]
     if axis == "templates":
         return template_rows()
-    raise typer.BadParameter(f"no axis {axis!r}; use {', '.join(AXES)}")
+    raise unknown("axis", axis, AXES)
 
 
 def _rows(rows: list[dict[str, Any]]) -> Table:

@@ -22,12 +22,11 @@ def edit(
 ) -> None:
     """Bring a model closer to reality by editing few weights; writes a run directory."""
     from hfbiasedit import console
+    from hfbiasedit.documents.public import command_line
     from hfbiasedit.editing import editor, processes
     from hfbiasedit.editing.judging import outcome
 
-    run = editor.edit(
-        model, config, out=out, command=" ".join(["hfbiasedit", "edit", *sys.argv[2:]])
-    )
+    run = editor.edit(model, config, out=out, command=command_line(sys.argv[1:]))
     if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks
     document = run.edit

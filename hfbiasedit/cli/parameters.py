@@ -107,7 +107,7 @@ def _parameter(cls: type, name: str, spec: Option, only: Only | None) -> inspect
         autocompletion=_completion(spec, hint) if offers_choices(spec, hint) else None,
         rich_help_panel=spec.panel or None,
     )
-    annotation = kind if default is not None else kind | None  # type: ignore[operator]
+    annotation = kind if default is not None else kind | None
     if spec.repeat:
         annotation = list[str] | None
     return inspect.Parameter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from hfbiasedit.codegenbias.configs import CONFIG_NAMES, CONFIGS
 from hfbiasedit.codegenbias.records import SPLITS
@@ -70,6 +70,17 @@ class ChoiceOptions(PromptOptions):
     split: str = option(
         "all", f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}.", choices=SPLITS, panel=PANEL
     )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(PromptOptions):
+    """What of CodeGenBias is written or published."""
+
+    config: str = option(
+        "all", f"{', '.join(CONFIGS)}, or all.", choices=(*CONFIG_NAMES, "all"), panel=PANEL
+    )
+    format: Literal["parquet", "jsonl", "csv"] = option("parquet", "parquet, jsonl, csv.")
 
 
 class RealityOverrides(TypedDict, total=False):

@@ -75,7 +75,8 @@ FIGURES = {
     "arrows": (
         "How far the edit moved each profession",
         "Professions from left to right by their share of women in the reference (black line); "
-        "arrows lead from the model's share before the edit to that after it.",
+        "arrows lead from the model's share before the edit to that after it. Their colour says "
+        "whether the profession's FB, the mean distance over its prompts, fell or rose.",
     ),
     "splits": (
         "FB-Score before and after on each split",

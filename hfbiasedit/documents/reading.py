@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.mixture import check_audited, check_run
 from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
-from hfbiasedit.documents.structures.edit_document import Edit
+from hfbiasedit.documents.structures.edit_document import Edit, Weights
 from hfbiasedit.errors import BiasEditError
 
 AUDIT = "audit.json"
@@ -37,6 +38,14 @@ class Documents:
         return [("before", self.before), ("after", self.after)]
 
 
+def edited_weights(edit: Edit) -> Weights:
+    """The weights that every page calls edited: those whose stored bits changed.
+
+    Documents of older versions counted only what might have changed.
+    """
+    return edit["edited"] if "edited" in edit else edit["selection"]
+
+
 def read_audit(path: Path) -> Audit:
     """Read one audit report; errors as for `read_document`."""
     return read_document(path, Audit)
@@ -46,26 +55,21 @@ def open_documents(directory: Path | str) -> Documents:
     """Read the audits of a directory, with edit and ability where they are.
 
     Raises:
-        BiasEditError: it is no directory, or holds neither a run nor an audit.
+        BiasEditError: it is no directory, holds neither a run nor an audit, or its documents are
+            damaged or do not belong together.
     """
     directory = Path(directory)
     if (directory / runs.AUDIT_BEFORE).is_file():
         run = runs.Run.open(directory)
-        return Documents(
-            directory,
-            read_audit(directory / runs.AUDIT_BEFORE),
-            read_audit(directory / runs.AUDIT_AFTER),
-            run.edit,
-            run.ability,
-        )
+        before, after, edit, ability = run.audit_before, run.audit_after, run.edit, run.ability
+        check_run(directory, before, after, edit, ability)
+        return Documents(directory, before, after, edit, ability)
     if not (directory / AUDIT).is_file():
         raise BiasEditError(
             f"{directory} holds neither a run nor an audit ({AUDIT}); "
             "make one with: hfbiasedit audit MODEL --out DIR"
         )
-    ability = directory / runs.ABILITY
-    return Documents(
-        directory,
-        read_audit(directory / AUDIT),
-        ability=read_document(ability, Ability) if ability.is_file() else None,
-    )
+    audit, path = read_audit(directory / AUDIT), directory / runs.ABILITY
+    ability = read_document(path, Ability) if path.is_file() else None
+    check_audited(directory, audit, ability)
+    return Documents(directory, audit, ability=ability)

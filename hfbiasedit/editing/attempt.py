@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hfbiasedit.checkpoints.dtypes import bits_of
+from hfbiasedit.codegenbias.configs import parse_config
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
@@ -39,8 +42,8 @@ from hfbiasedit.texts.anchor import Anchor, load_anchor
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-EDIT_PROMPTS = 768
-DEV_PROMPTS = 120
+EDIT_PROMPTS = 1024
+DEV_PROMPTS = 160
 ANCHOR_WINDOWS = 384
 STRAY = 0.05  # of the selected weights: so many are given up to leave the blocks below alone
 
@@ -79,6 +82,13 @@ class Attempt:
         """Whether a state was found that is better on dev within the allowed divergence."""
         return self.outcome.state is not None
 
+    def changed(self) -> dict[str, np.ndarray]:
+        """Which selected weights will have other stored bits: bool in the shape of the values."""
+        return {
+            name: bits_of(new) != bits_of(self.base[name].to(new.dtype))
+            for name, new in self.values.items()
+        }
+
     def kl_summary(self, budget: float) -> Divergence:
         """Mean and 99th percentile over the watched places, and the allowed mean."""
         return {
@@ -94,8 +104,10 @@ def gather(loaded: LoadedModel, config: EditConfig) -> Material:
     Raises:
         BiasEditError: there are no prompts in the edit split, or the anchor cannot be read.
     """
-    train = gather_prompts(loaded, config, "edit", EDIT_PROMPTS)
-    dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS)
+    # One learns from the version of the dataset that the outcome is measured on.
+    _, version = parse_config(config.audit)
+    train = gather_prompts(loaded, config, "edit", EDIT_PROMPTS, version)
+    dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
     prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
     measure_original(loaded, prompts)
     anchor = load_anchor(config.anchor)

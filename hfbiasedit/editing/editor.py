@@ -7,25 +7,25 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
-from hfbiasedit.documents.structures.edit_document import Edit, Split
+from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.record import edit_document
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.files import output_directory, sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
-from hfbiasedit.versions import __version__, versions
+from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -80,34 +80,54 @@ def edit(
         processes.wait()
         return runs.Run(Path(out))
     with output_directory(Path(out), replace=True) as folder:
-        message("measuring the edited checkpoint")
-        patch = _patch(loaded, found, config, {})
-        clock = time.perf_counter()
-        after = _measure_patched(loaded, patch, asked, config)
-        audit_seconds += time.perf_counter() - clock
-        splits = outcome.compare_splits(before, after, config.seed)
-        patch = _patch(loaded, found, config, splits)
-        patch.save(folder / runs.PATCH)
-        document = _document(loaded, config, material, found, splits, patch, command)
-        document["patch"]["bytes"] = (folder / runs.PATCH).stat().st_size
-        before.report.save(folder / runs.AUDIT_BEFORE)
-        after.report.save(folder / runs.AUDIT_AFTER)
-        found.selection.save(folder / runs.SELECTION)
-        if found.location is not None:
-            found.location.save(folder)
-        if config.ability:
-            _write_ability(loaded, config, folder)
-        document["seconds"] = {
-            "locate": found.seconds["locate"],
-            "edit": found.seconds["edit"],
-            "audit": audit_seconds,
-            "total": time.perf_counter() - start,
-        }
+        document = _write_run(folder, loaded, config, asked, material, before, found)
+        document["command"] = command
+        document["seconds"]["audit"] += audit_seconds
+        document["seconds"]["total"] = time.perf_counter() - start
         document["peak_memory_bytes"] = outcome.peak_memory()
         write_json(folder / runs.EDIT, document)
         _write_pages(folder)
     processes.wait()
     return runs.Run.open(Path(out))
+
+
+def _write_run(
+    folder: Path,
+    loaded: LoadedModel,
+    config: EditConfig,
+    asked: outcome.Questions,
+    material: Material,
+    before: outcome.Measurement,
+    found: Attempt,
+) -> Edit:
+    """Measure the edit and write everything but `edit.json`, which is returned, and the pages."""
+    message("measuring the edited checkpoint")
+    patch = _patch(loaded, found, config)
+    clock = time.perf_counter()
+    after = _measure_patched(loaded, patch, asked, config)
+    audit_seconds = time.perf_counter() - clock
+    splits = outcome.compare_splits(before, after, config.seed)
+    scores = {
+        name: {"fb_before": row["fb_before"], "fb_after": row["fb_after"]}
+        for name, row in splits.items()
+    }
+    patch = patch.described(edit=patch.metadata["edit"] | {"scores": scores})
+    patch.save(folder / runs.PATCH)
+    document = edit_document(loaded, config, material, found, splits, patch)
+    document["patch"]["bytes"] = (folder / runs.PATCH).stat().st_size
+    document["patch"]["sha256"] = sha256_file(folder / runs.PATCH)
+    document["prompts_digest"] = asked.audit.digest
+    before.report.save(folder / runs.AUDIT_BEFORE)
+    after.report.save(folder / runs.AUDIT_AFTER)
+    found.selection.save(folder / runs.SELECTION)
+    if found.location is not None:
+        found.location.save(folder)
+    if config.ability:
+        _write_ability(loaded, config, folder)
+    for part in ("locate", "edit"):
+        document["seconds"][part] = found.seconds[part]
+    document["seconds"]["audit"] = audit_seconds
+    return document
 
 
 def _load(model: str | Path, config: EditConfig) -> LoadedModel:
@@ -153,9 +173,7 @@ def _no_help(found: Attempt, config: EditConfig) -> str:
     )
 
 
-def _patch(
-    loaded: LoadedModel, found: Attempt, config: EditConfig, splits: dict[str, Split]
-) -> Patch:
+def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
     from hfbiasedit.patches.building import Change
     from hfbiasedit.patches.patch import Patch
 
@@ -166,10 +184,6 @@ def _patch(
     options = outcome.options(config)
     for name in ("device", "device_map", "selection"):
         options.pop(name)  # what the edit is does not depend on where it was made
-    scores = {
-        name: {"fb_before": row["fb_before"], "fb_after": row["fb_after"]}
-        for name, row in splits.items()
-    }
     source = loaded.source
     return Patch.from_changes(
         loaded,
@@ -178,7 +192,7 @@ def _patch(
         base_revision=source.commit,
         granularity=config.granularity,
         created_by=f"hfbiasedit {__version__}",
-        edit={"options": options, "seed": config.seed, "scores": scores},
+        edit={"options": options, "seed": config.seed, "scores": {}},
     )
 
 
@@ -200,69 +214,10 @@ def _measure_patched(
         )
         # The report speaks of the base model with the patch, not of a temporary directory.
         again.source, again.patch_digest = loaded.source, patch.digest
+        again.identity = loaded.identity
         return outcome.measure(again, asked, config.seed)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _document(
-    loaded: LoadedModel,
-    config: EditConfig,
-    material: Material,
-    found: Attempt,
-    splits: dict[str, Split],
-    patch: Patch,
-    command: str,
-) -> Edit:
-    """`edit.json`, but for times and sizes that are known at the end."""
-    prompts, selection = material.prompts, found.selection
-    return {
-        "schema": "hfbiasedit.edit/1",
-        "version": __version__,
-        "versions": versions(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
-        "model": {
-            "id": loaded.source.id,
-            "revision": loaded.source.commit,
-            "dtype": loaded.dtype,
-            "parameters": loaded.parameters,
-            "architecture": type(loaded.model).__name__,
-        },
-        "reference": prompts.records[0].reference,
-        "dataset": {
-            "config": "full" if config.prompts is None else "custom",
-            "edit_prompts": len(material.train),
-            "dev_prompts": len(material.dev),
-            "digest": material.digest,
-        },
-        "granularity": config.granularity,
-        "budget": {
-            "requested": config.chosen_budget if config.selection is None else "selection file",
-            "items": selection.items,
-            "of": selection.of,
-        },
-        "saliency": selection.origin.get("saliency", config.saliency),
-        "options": outcome.options(config),
-        "seed": config.seed,
-        "selection": selection.summary(loaded.model),
-        "splits": splits,
-        "kl": found.kl_summary(config.allowed_kl),
-        "history": found.outcome.history,
-        "curve": found.curve,
-        "steps": found.outcome.steps,
-        "stopped": found.outcome.stopped,
-        "anchor": {"name": material.anchor.name, "sha256": material.anchor.sha256},
-        "patch": {
-            "file": runs.PATCH,
-            "digest": patch.digest,
-            "bytes": 0,
-            "tensors": len(patch.tensors),
-            "weights": patch.weights,
-        },
-        "seconds": {"locate": 0, "edit": 0, "audit": 0, "total": 0},
-        "peak_memory_bytes": 0,
-    }
 
 
 def _write_ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> None:

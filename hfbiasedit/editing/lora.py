@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,7 +109,8 @@ class LoraDeltas:
     def rounded(self, name: str) -> Tensor:
         """The merged weight of one projection in its own dtype."""
         base = self._weights[name]
-        layer = self._adapted.base_model.model.get_submodule(self._modules[name])
+        adapted: Any = self._adapted.base_model.model
+        layer = adapted.get_submodule(self._modules[name])
         return (base.float() + layer.get_delta_weight("default").float()).to(base.dtype)
 
 

@@ -86,11 +86,13 @@ def sweep(
             "model": {
                 "id": loaded.source.id,
                 "revision": loaded.source.commit,
+                "digest": loaded.identity,
                 "dtype": loaded.dtype,
                 "parameters": loaded.parameters,
             },
             "reference": str(common.reference),
             "options": outcome.options(common),
+            "prompts_digest": asked.audit.digest,
             "fb_before": before.report.fb_score,
             "attempts": rows,
         }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hfbiasedit.documents.movements import VISIBLE
 from hfbiasedit.figures.labels import label_points
 from hfbiasedit.figures.style import BLUE, GREY, INK, VERMILLION, new_figure, share_axis
 
@@ -16,18 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Movement:
-    """A profession with its factual share and the model's share before and after, all 0..1."""
+    """A profession with its factual share and the model's share before and after, all 0..1.
+
+    `fb_change` is the change of its FB in points. FB is the mean distance over prompts, so it may
+    rise although the mean share comes closer.
+    """
 
     name: str
     factual: float
     before: float
     after: float
+    fb_change: float
 
     @property
     def direction(self) -> int:
-        """1: away from reality, -1: towards it, 0: by less than 0.05 points."""
-        change = abs(self.after - self.factual) - abs(self.before - self.factual)
-        return 0 if abs(change) < 0.0005 else 1 if change > 0 else -1
+        """1: away from reality, -1: towards it, 0: by less than can be shown."""
+        if abs(self.fb_change) <= VISIBLE:
+            return 0
+        return 1 if self.fb_change > 0 else -1
 
 
 def draw_arrows(movements: Sequence[Movement], *, labels: int = 8) -> Figure:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.movements import movements
 from hfbiasedit.documents.names import split_name
-from hfbiasedit.documents.reading import Documents, open_documents
+from hfbiasedit.documents.reading import Documents, edited_weights, open_documents
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.figures import arrows, carryover, heatmap, histogram, shares, style, weights
 
@@ -60,13 +61,11 @@ def _shares(documents: Documents) -> Figure | None:
 def _arrows(documents: Documents) -> Figure | None:
     if documents.after is None:
         return None
-    after = {row["profession"]: row["model_share"] for row in documents.after["professions"]}
     moves = [
         arrows.Movement(
-            row["profession"], row["share_female"], row["model_share"], after[row["profession"]]
+            move.profession, move.share_female, move.share_before, move.share_after, move.fb_change
         )
-        for row in documents.before["professions"]
-        if row["profession"] in after
+        for move in movements(documents.before, documents.after)
     ]
     return arrows.draw_arrows(moves) if moves else None
 
@@ -113,7 +112,7 @@ def _pair(interval: list[float]) -> tuple[float, float]:
 def _weights(documents: Documents) -> Figure | None:
     if documents.edit is None:
         return None
-    edited = documents.edit["selection"]
+    edited = edited_weights(documents.edit)
     blocks = ((row["layer"], row["weights"]) for row in edited["by_layer"])
     layers = [(layer, count) for layer, count in blocks if isinstance(layer, int)]
     modules = [(row["module"], row["weights"]) for row in edited["by_module"]]

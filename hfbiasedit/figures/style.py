@@ -43,7 +43,7 @@ AFTER = BLUE
 POLARITIES = {"positive": GREEN, "neutral": GREY, "negative": VERMILLION}
 SEQUENTIAL = "cividis"
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {  # matplotlib lists the keys that it knows as a type
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 9,
     "axes.titlesize": 10,

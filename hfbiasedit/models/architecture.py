@@ -205,7 +205,7 @@ def _walk(
 
 def _projections_of(
     block: int, ancestors: tuple[nn.Module, ...], path: str, module: nn.Module
-) -> list[tuple[Projection, nn.Parameter]]:
+) -> list[tuple[Projection, Tensor]]:
     owner = ancestors[-1] if ancestors else module
     role = path.rpartition(".")[2]
     if isinstance(module, (nn.Linear, Conv1D)):
@@ -219,7 +219,7 @@ def _projections_of(
                 module.weight,
             )
         ]
-    found = []
+    found: list[tuple[Projection, Tensor]] = []
     for name, weight in module.named_parameters(recurse=False):
         if weight.dim() == 3 and _is_experts(module, weight):
             axis = 1 if getattr(module, "is_transposed", False) else 0

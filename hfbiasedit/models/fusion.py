@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -40,7 +41,8 @@ class Part:
         ]
 
 
-Layout = Callable[[nn.Module, int], "tuple[Part, ...]"]
+# Takes the owner (Any: only its class knows its attributes) and the number of rows.
+Layout = Callable[[Any, int], "tuple[Part, ...]"]
 
 
 def _in_turn(names: Sequence[str], sizes: Sequence[int]) -> tuple[Part, ...]:
@@ -58,41 +60,41 @@ def _repeated(names: Sequence[str], sizes: Sequence[int], count: int) -> tuple[P
     )
 
 
-def _thirds(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _thirds(module: Any, rows: int) -> tuple[Part, ...]:
     return _in_turn("qkv", [rows // 3] * 3)
 
 
-def _halves(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _halves(module: Any, rows: int) -> tuple[Part, ...]:
     names = ("gate", "up")
     if getattr(module, "is_concatenated", True):
         return _in_turn(names, [rows // 2] * 2)
     return _repeated(names, [1, 1], rows // 2)  # interleaved
 
 
-def _per_head(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _per_head(module: Any, rows: int) -> tuple[Part, ...]:
     size = module.head_size if hasattr(module, "head_size") else module.head_dim
     return _repeated("qkv", [size] * 3, rows // (3 * size))
 
 
-def _codegen(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _codegen(module: Any, rows: int) -> tuple[Part, ...]:
     # Four pieces from the days of tensor-parallel training; inside each: q, v, k in this order.
     return _repeated("qvk", [rows // 12] * 3, 4)
 
 
-def _bigcode(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _bigcode(module: Any, rows: int) -> tuple[Part, ...]:
     if module.multi_query:
         return _in_turn("qkv", [module.embed_dim, module.kv_dim, module.kv_dim])
     return _per_head(module, rows)
 
 
-def _grouped(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _grouped(module: Any, rows: int) -> tuple[Part, ...]:
     """q of all heads, then k, then v of the key-value heads."""
     config, size = module.config, module.head_dim
     query = config.num_attention_heads * size
     return _in_turn("qkv", [query, (rows - query) // 2, (rows - query) // 2])
 
 
-def _falcon(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _falcon(module: Any, rows: int) -> tuple[Part, ...]:
     size, heads = module.head_dim, module.num_heads
     if module.new_decoder_architecture:
         groups = module.num_kv_heads
@@ -102,17 +104,17 @@ def _falcon(module: nn.Module, rows: int) -> tuple[Part, ...]:
     return _repeated("qkv", [size] * 3, heads)
 
 
-def _delta_qkvz(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _delta_qkvz(module: Any, rows: int) -> tuple[Part, ...]:
     values = module.num_v_heads // module.num_k_heads * module.head_v_dim
     sizes = [module.head_k_dim, module.head_k_dim, values, values]
     return _repeated("qkvz", sizes, module.num_k_heads)
 
 
-def _latent_in(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _latent_in(module: Any, rows: int) -> tuple[Part, ...]:
     return _in_turn(("kv_latent", "k_rope"), [module.kv_lora_rank, module.qk_rope_head_dim])
 
 
-def _latent_out(module: nn.Module, rows: int) -> tuple[Part, ...]:
+def _latent_out(module: Any, rows: int) -> tuple[Part, ...]:
     sizes = [module.qk_nope_head_dim, module.v_head_dim]
     return _repeated(("k", "v"), sizes, module.num_heads)
 

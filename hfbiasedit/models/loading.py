@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
@@ -57,6 +58,13 @@ class LoadedModel:
         # Weights that wait on disk or in main memory have no device of their own.
         places = getattr(self.model, "hf_device_map", {}).values()
         return torch.device(next((p for p in places if p not in ("cpu", "disk")), "cpu"))
+
+    @cached_property
+    def identity(self) -> str:
+        """A name for the content of the checkpoint; see `weights_identity`. Read once."""
+        from hfbiasedit.models.provenance import weights_identity
+
+        return weights_identity(self.source)
 
     @property
     def parameters(self) -> int:
@@ -143,7 +151,7 @@ def _load_weights(
 
     try:
         with _quiet_progress():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded = AutoModelForCausalLM.from_pretrained(
                 source.path,
                 config=config,
                 dtype=dtype,
@@ -165,6 +173,7 @@ def _load_weights(
         raise BiasEditError(
             f"cannot load the weights of {source.id}: {first_line(error)}"
         ) from error
+    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     missing = sorted(info["missing_keys"])
     if missing:
         raise BiasEditError(

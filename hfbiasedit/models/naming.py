@@ -44,7 +44,10 @@ class StoredTensor:
         for dim, (start, length) in enumerate(zip(self.start, self.length, strict=True)):
             box = box.narrow(dim, start, length)
         dropped = [dim for dim in range(box.dim()) if dim not in self.order]
-        return box.permute(*self.order, *dropped)[(..., *[0] * len(dropped))]
+        box = box.permute(*self.order, *dropped)
+        for _ in dropped:
+            box = box.select(-1, 0)
+        return box
 
 
 class Naming:

@@ -55,6 +55,26 @@ class ApplyReport:
         }
 
 
+@dataclass(frozen=True)
+class _Carried:
+    """What became of the files of a checkpoint, by name, and what a reader must know of them."""
+
+    files: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def __or__(self, other: _Carried) -> _Carried:
+        return _Carried({**self.files, **other.files}, (*self.warnings, *other.warnings))
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Bytes written, number of tensors changed, and what became of the files."""
+
+    written: int
+    tensors: int
+    carried: _Carried
+
+
 def apply_patch(
     model_dir: str | Path,
     patch: Patch | str | Path,
@@ -89,14 +109,13 @@ def apply_patch(
     marks.refuse_pending(source)
     if not isinstance(patch, Patch):
         patch = Patch.load(patch)
-    digest, warnings = patch.digest, list(patch.warnings)
+    digest = patch.digest
     effective = patch.scale(scale)
     try:
         if out is None:
-            written, files, where = _in_place(source, effective, reverse, warnings)
+            done = _in_place(source, effective, reverse)
         else:
-            arguments = (source, Path(out), effective, reverse, copy, replace, warnings)
-            written, files, where = _to_directory(*arguments)
+            done = _to_directory(source, Path(out), effective, reverse, copy, replace)
     except OSError as error:
         raise _explained(error, source, out) from error
     return ApplyReport(
@@ -104,11 +123,11 @@ def apply_patch(
         reverse=reverse,
         in_place=in_place,
         patch_digest=digest,
-        tensors=len(where),
+        tensors=done.tensors,
         weights=effective.weights,
-        bytes_written=written,
-        files=files,
-        warnings=tuple(warnings),
+        bytes_written=done.written,
+        files=done.carried.files,
+        warnings=(*patch.warnings, *done.carried.warnings),
         seconds=time.perf_counter() - started,
     )
 
@@ -121,9 +140,7 @@ def _explained(error: OSError, source: Path, out: str | Path | None) -> BiasEdit
     return BiasEditError(f"{reason}; nothing was changed")
 
 
-def _in_place(
-    path: Path, patch: Patch, reverse: bool, warnings: list[str]
-) -> tuple[int, dict[str, str], list[Target]]:
+def _in_place(path: Path, patch: Patch, reverse: bool) -> _Done:
     if in_hub_cache(path):
         raise BiasEditError(
             f"{path} is in the Hub cache, whose revisions share files; give an output directory"
@@ -140,8 +157,8 @@ def _in_place(
             _make_private(path / file)
         written = journal.change(path, patch, where, reverse=reverse)
     stale = _left_out(path, checkpoint)
-    warnings += [f"{file} may still hold the unedited weights; remove it" for file in stale]
-    return written, dict.fromkeys(touched, "patched"), where
+    warnings = (f"{file} may still hold the unedited weights; remove it" for file in stale)
+    return _Done(written, len(where), _Carried(dict.fromkeys(touched, "patched"), tuple(warnings)))
 
 
 def _make_private(file: Path) -> None:
@@ -168,39 +185,35 @@ def _to_directory(
     reverse: bool,
     copy: bool,
     replace: bool,
-    warnings: list[str],
-) -> tuple[int, dict[str, str], list[Target]]:
+) -> _Done:
     inside, outside = source.resolve(), out.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
         raise UsageError(f"{out} must lie outside of {source}; or change it in place")
     if has_only_bin(source):
-        return _converted(source, out, patch, reverse, replace, warnings)
+        return _converted(source, out, patch, reverse, replace)
     checkpoint = Checkpoint.open(source)
     where = targets(checkpoint, patch)
     require(source, patch, where, new=reverse)
     touched = {target.file for target in where}
     with output_directory(out, replace=replace) as temporary:
-        files = _carry(source, temporary, checkpoint, touched, copy, warnings)
+        carried = _carry(source, temporary, checkpoint, touched, copy)
         written = _write(temporary, patch, where, new=not reverse)
-    return written, files, where
+    return _Done(written, len(where), carried)
 
 
-def _converted(
-    source: Path, out: Path, patch: Patch, reverse: bool, replace: bool, warnings: list[str]
-) -> tuple[int, dict[str, str], list[Target]]:
+def _converted(source: Path, out: Path, patch: Patch, reverse: bool, replace: bool) -> _Done:
     """The same for a checkpoint of pickled weights: converted first, then changed."""
     from hfbiasedit.checkpoints.conversion import convert_bin
 
     with output_directory(out, replace=replace) as temporary:
         made, read = convert_bin(source, temporary)
-        files = dict.fromkeys(made, "converted")
-        files |= _carry_rest(source, temporary, read, warnings)
+        carried = _Carried(dict.fromkeys(made, "converted")) | _carry_rest(source, temporary, read)
         checkpoint = Checkpoint.open(temporary)
         where = targets(checkpoint, patch)
         require(temporary, patch, where, new=reverse)
         written = _write(temporary, patch, where, new=not reverse)
-    warnings.append("the .bin weights were converted to safetensors")
-    return written, files, where
+    said = _Carried({}, ("the .bin weights were converted to safetensors",))
+    return _Done(written, len(where), carried | said)
 
 
 def _write(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
@@ -235,8 +248,7 @@ def _carry(
     checkpoint: Checkpoint,
     touched: set[str],
     copy: bool,
-    warnings: list[str],
-) -> dict[str, str]:
+) -> _Carried:
     """Fill the new directory: shards copied or shared, everything else copied verbatim."""
 
     def carry(file: str) -> str:
@@ -255,31 +267,29 @@ def _carry(
                 bar.advance()
     if INDEX in checkpoint.own:
         files[INDEX] = copy_private((source / INDEX).resolve(), target / INDEX)
-    return files | _carry_rest(source, target, checkpoint.own, warnings)
+    return _Carried(files) | _carry_rest(source, target, checkpoint.own)
 
 
-def _carry_rest(
-    source: Path, target: Path, done: Collection[str], warnings: list[str], prefix: str = ""
-) -> dict[str, str]:
+def _carry_rest(source: Path, target: Path, done: Collection[str], prefix: str = "") -> _Carried:
     """Copy tokenizer, configuration and other files; leave out weights in other formats."""
-    files: dict[str, str] = {}
+    carried = _Carried({})
     for entry in sorted(source.iterdir()):
         name = f"{prefix}{entry.name}"
         if name in done or entry.name in _SKIPPED or marks.is_stray(entry.name):
             continue
         if entry.is_symlink() and entry.is_dir():
-            warnings.append(f"{name} is a link to a directory and was left out")
+            carried |= _Carried({}, (f"{name} is a link to a directory and was left out",))
         elif entry.is_dir():
             (target / entry.name).mkdir()
-            files |= _carry_rest(entry, target / entry.name, (), warnings, f"{name}/")
+            carried |= _carry_rest(entry, target / entry.name, (), f"{name}/")
         elif not entry.is_file():
-            warnings.append(f"{name} is no file and was left out")
+            carried |= _Carried({}, (f"{name} is no file and was left out",))
         elif is_weights(entry.name):
-            files[name] = "left out"
-            warnings.append(f"{name} was left out: it may hold the unedited weights")
+            said = f"{name} was left out: it may hold the unedited weights"
+            carried |= _Carried({name: "left out"}, (said,))
         else:
-            files[name] = copy_private(entry.resolve(), target / entry.name)
-    return files
+            carried |= _Carried({name: copy_private(entry.resolve(), target / entry.name)})
+    return carried
 
 
 def _left_out(path: Path, checkpoint: Checkpoint) -> list[str]:

@@ -67,6 +67,13 @@ class PatchValue:
         """Write the patch file; the same patch with the same metadata gives the same bytes."""
         write_patch(Path(path), self.tensors, self._metadata)
 
+    def described(self: Value, **metadata: Any) -> Value:
+        """The same patch with some metadata replaced; its digest, which is the same, is kept."""
+        other = type(self)(self.tensors, self._metadata | metadata, self.warnings)
+        if "digest" in vars(self):
+            vars(other)["digest"] = self.digest
+        return other
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over what the patch does: every tensor's description, positions and values.

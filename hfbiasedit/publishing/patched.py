@@ -73,10 +73,11 @@ def _base_of(metadata: dict[str, Any], path: Path, from_hub: bool) -> ModelSourc
     # A path in a stranger's patch means nothing on this machine.
     if not from_hub and Path(base).is_dir():
         return resolve_model(base)
-    if not _HUB_ID.fullmatch(base) or base.startswith("."):
+    # Only a model of the Hub has a commit; a path that looks like an id may be anybody's there.
+    if not isinstance(commit, str) or not _HUB_ID.fullmatch(base) or base.startswith("."):
         raise BiasEditError(
             f"the patch was made for the local directory {base}, which is not here; give base=..."
         )
     from hfbiasedit.hub.pull import pull_model
 
-    return pull_model(base, commit if isinstance(commit, str) else None)
+    return pull_model(base, commit)

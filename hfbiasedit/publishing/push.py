@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import constants, errors
 
-from hfbiasedit.cards.eval_results import FOLDER, render_eval_results
-from hfbiasedit.cards.model_card import card_to_publish
 from hfbiasedit.console import message as say
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.names import file_name
 from hfbiasedit.documents.runs import Run
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
@@ -28,14 +26,13 @@ from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.publishing.config import PushConfig, PushOverrides
+from hfbiasedit.publishing.contents import check_run, contents
 from hfbiasedit.publishing.plan import CopySource, LocalFile
 from hfbiasedit.publishing.publication import Publisher, PushResult, Target
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# What a run directory holds besides the card and the patch, as far as it is there.
-_DOCUMENTS = (runs.AUDIT_BEFORE, runs.AUDIT_AFTER, runs.EDIT, runs.ABILITY, runs.REPORT)
 # Files of the base model that belong to its repository and not to its weights.
 _LEFT_BEHIND = ("README.md", ".gitattributes", ".gitignore")
 
@@ -65,6 +62,7 @@ def push(
     """
     config = replace(config or PushConfig(), **overrides)
     opened = Run.open(run)
+    check_run(opened)
     publisher = Publisher(
         Target(
             repo_id=repo_id,
@@ -76,25 +74,12 @@ def push(
             dry_run=config.dry_run,
         )
     )
-    metadata = Patch.load(opened.patch_path).metadata
-    base = str(metadata.get("base_model") or opened.edit["model"]["id"])
-    if publisher.repo_id.lower() == base.lower() and not config.create_pr:
-        raise BiasEditError(
-            f"{base} is the base model itself; add --create-pr to propose the edit there, "
-            "or choose another repository"
-        )
-    commit = metadata.get("base_revision")
-    if isinstance(commit, str):
-        _fetch_card(publisher, base, commit)
-        _look_at_base(publisher, base, commit)
-    else:
-        say(f"the base model is a local directory; the published files name it: {base}")
-    message = config.message or _message(opened, base, config.what)
-    with _reports(opened, config.what, publisher.repo_id) as files:
+    base, commit = _base(publisher, opened)
+    message = config.message or _message(opened, base if commit else file_name(base), config.what)
+    place = runs.PATCH if config.what == "patch" else PATCH_BESIDE_MODEL
+    with contents(opened, config.what, publisher.repo_id, place) as files:
         if config.what == "patch":
-            files[runs.PATCH] = opened.patch_path
             return publisher.publish(files, message)
-        files[PATCH_BESIDE_MODEL] = opened.patch_path
         source = _base_source(base, commit, config.base)
         verify_source(source)
         with _workspace(source, opened) as folder:
@@ -106,11 +91,32 @@ def push(
             return publisher.publish({**weights, **files}, message, _copies(publisher, source))
 
 
+def _base(publisher: Publisher, run: Run) -> tuple[str, str | None]:
+    """The base model of a run and its commit on the Hub, None for a local directory.
+
+    Raises:
+        BiasEditError: the run would be pushed over the base model itself.
+    """
+    metadata = Patch.load(run.patch_path).metadata
+    base = str(metadata.get("base_model") or run.edit["model"]["id"])
+    if publisher.repo_id.lower() == base.lower() and not publisher.target.create_pr:
+        raise BiasEditError(
+            f"{base} is the base model itself; add --create-pr to propose the edit there, "
+            "or choose another repository"
+        )
+    commit = metadata.get("base_revision")
+    if not isinstance(commit, str):
+        say(f"the base model is a local directory; the published files call it {file_name(base)}")
+        return base, None
+    _fetch_card(publisher, base, commit)
+    _look_at_base(publisher, base, commit)
+    return base, commit
+
+
 def _message(run: Run, base: str, what: str) -> str:
     before, after = (a["fb_score"] for a in (run.audit_before, run.audit_after))
-    name = base if "/" in base and not os.path.isabs(base) else Path(base).name
     thing = "gender bias edited" if what == "model" else "patch against gender bias"
-    return f"{name}, {thing}: FB-Score {before:.1f} to {after:.1f}"
+    return f"{base}, {thing}: FB-Score {before:.1f} to {after:.1f}"
 
 
 def _fetch_card(publisher: Publisher, base: str, commit: str) -> None:
@@ -138,30 +144,6 @@ def _look_at_base(publisher: Publisher, base: str, commit: str) -> None:
     closed = "private" if info.private else "gated" if info.gated else None
     if closed and not publisher.target.create_pr:
         publisher.keep_closed(f"{base} is {closed}")
-
-
-@contextlib.contextmanager
-def _reports(run: Run, what: str, repo_id: str) -> Iterator[dict[str, Path]]:
-    """Card, reports, figures and evaluation entries: path in the repository to file."""
-    files = {name: run.path / name for name in _DOCUMENTS if (run.path / name).is_file()}
-    files |= {f"{runs.FIGURES}/{f.name}": f for f in run.figures if f.is_file()}
-    with tempfile.TemporaryDirectory(prefix="hfbiasedit-") as name:
-        folder = Path(name)
-        card = folder / runs.CARD
-        card.write_text(_card(run, what, repo_id), encoding="utf-8")
-        files[runs.CARD] = card
-        for entry, text in render_eval_results(run.path).items():
-            (folder / entry).write_text(text, encoding="utf-8")
-            files[f"{FOLDER}/{entry}"] = folder / entry
-        yield files
-
-
-def _card(run: Run, what: str, repo_id: str) -> str:
-    """The card that names the repository; one that the user wrote or changed is kept."""
-    text, own = card_to_publish(run.path, what=what, repo_id=repo_id)
-    if own:
-        say(f"taking {run.path / runs.CARD} as it is")
-    return text
 
 
 def _base_source(base: str, commit: Any, directory: Path | None) -> ModelSource:

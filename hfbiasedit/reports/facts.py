@@ -13,7 +13,7 @@ from typing import Any
 from hfbiasedit.documents import formatting as text
 from hfbiasedit.documents.comparison import PairedDifference, paired_difference
 from hfbiasedit.documents.names import file_name, granularity_name, reference_name
-from hfbiasedit.documents.reading import Documents
+from hfbiasedit.documents.reading import Documents, edited_weights
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.edit_document import Budget, Edit
 
@@ -66,18 +66,20 @@ def _kind(warning: str) -> str:
 
 def edit_facts(edit: Edit) -> list[Fact]:
     """What was done: granularity, budget, weights, cost, patch."""
-    selection, kl, patch = edit["selection"], edit["kl"], edit["patch"]
+    edited, kl, patch = edited_weights(edit), edit["kl"], edit["patch"]
     return [
         ("granularity", f"{edit['granularity']}: {granularity_name(edit['granularity'])}"),
         ("budget", _budget(edit["budget"])),
-        ("edited weights", text.count(selection["weights"])),
-        ("share of all weights", text.percent(selection["share"])),
-        ("rows touched", text.count(selection["rows"])),
-        ("tensors touched", text.count(selection["tensors"])),
+        ("edited weights", text.count(edited["weights"])),
+        ("share of all weights", text.percent(edited["share"])),
+        ("rows touched", text.count(edited["rows"])),
+        ("tensors touched", text.count(edited["tensors"])),
         ("saliency", edit["saliency"]),
-        ("weights whose stored bits changed", text.count(patch["weights"])),
         ("patch file", text.file_size(patch["bytes"])),
-        ("KL to the original on general code, mean", text.significant(kl["mean"])),
+        (
+            "KL to the original on held-back general code, mean",
+            text.significant(kl["mean"]),
+        ),
         ("the same, 99th percentile", text.significant(kl["p99"])),
         ("largest mean KL allowed", text.significant(kl["budget"])),
         ("general code kept as it was", edit["anchor"]["name"]),
@@ -95,14 +97,15 @@ def _budget(budget: Budget) -> str:
 
 
 def method_facts(documents: Documents) -> list[Fact]:
-    """What a reader needs to measure the same again."""
+    """What a reader needs to measure the same again; of a run, the noise is that after the edit,
+    which the warnings speak of too."""
     audit, edit = documents.before, documents.edit
     facts = [
         ("reference", reference_name(audit["dataset"]["reference"])),
         ("prompts digest", audit["prompts_digest"]),
         ("base commit", audit["model"]["revision"] or ""),
         ("patch digest", edit["patch"]["digest"] if edit else ""),
-        ("noise of a model share by batching", _noise(audit["noise_floor"])),
+        ("noise of a model share by batching", _noise((documents.after or audit)["noise_floor"])),
         ("measured in", text.duration(audit["seconds"])),
         ("versions", _versions((edit or audit)["versions"])),
     ]

@@ -11,6 +11,7 @@ from typing import Any
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.movements import Movement, movements
 from hfbiasedit.documents.names import FIGURES, model_name
+from hfbiasedit.documents.public import public_documents
 from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.files import write_text
@@ -49,6 +50,7 @@ def render_report(documents: Documents, figures: Mapping[str, bytes] | None = No
 def _context(documents: Documents, figures: Mapping[str, bytes] | None) -> dict[str, Any]:
     from markupsafe import Markup
 
+    documents = public_documents(documents)
     before, after, edit = documents.before, documents.after, documents.edit
     style, script = (template_path(name).read_text("utf-8") for name in ("report.css", "report.js"))
     rows = _professions(before, after)

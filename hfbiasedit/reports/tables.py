@@ -115,7 +115,7 @@ def _perplexity(part: Perplexity) -> list[Measure]:
     return rows
 
 
-_KL = "Mean KL between next-token distributions"
+_KL = "Mean KL between next-token distributions on that code"
 
 
 def _per_token(side: PerplexitySide | None) -> str:

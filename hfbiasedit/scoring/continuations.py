@@ -91,6 +91,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]) -> lis
     return encoded
 
 
+def prompt_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Tokens]:
+    """Token ids of texts that a model goes on from: special tokens in front, none behind."""
+    if not texts:
+        return []
+    return _tokenize(tokenizer, list(texts), _front_tokens(tokenizer), {})
+
+
 def _check_candidates(record: Record) -> None:
     for gender, candidates in (("male", record.male), ("female", record.female)):
         if not candidates:

@@ -80,8 +80,13 @@ def new_cache() -> Cache:
 
 def cache_rows(cache: Cache, rows: Sequence[int], length: int) -> Cache:
     """A new cache of the first `length` positions of the given rows; `cache` stays as it is."""
+    from transformers.cache_utils import DynamicLayer
+
     result = new_cache()
     for number, layer in enumerate(cache.layers):
+        assert isinstance(layer, DynamicLayer)  # see `can_share_prefix`
+        assert layer.keys is not None
+        assert layer.values is not None
         index = torch.tensor(rows, device=layer.keys.device)
         result.update(
             layer.keys[:, :, :length].index_select(0, index),

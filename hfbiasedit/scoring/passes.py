@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hfbiasedit.errors import BiasEditError
-from hfbiasedit.models.configuration import stated_context
+from hfbiasedit.models.limits import check_fit
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens, common_prefix
 from hfbiasedit.scoring.grouping import inner_paths
 from hfbiasedit.scoring.logits import (
@@ -42,20 +41,17 @@ class Passes:
 
     def check_fit(self, encoded: Sequence[EncodedPrompt]) -> None:
         """Refuse prompts that the model's context or vocabulary cannot hold."""
-        limit = stated_context(self.model.config)
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
-        for prompt in encoded:
-            length = len(prompt.context) + max(len(tail) for tail in prompt.tails) - 1
-            if limit is not None and length > limit:
-                raise BiasEditError(
-                    f"prompt {prompt.id} has {length} tokens and the model takes {limit}; "
-                    "shorten the prompt or use another model"
+        check_fit(
+            self.model,
+            [
+                (
+                    f"prompt {prompt.id}",
+                    {*prompt.context, *(token for tail in prompt.tails for token in tail)},
+                    len(prompt.context) + max(len(tail) for tail in prompt.tails) - 1,
                 )
-            if max(max(prompt.context), *(max(tail) for tail in prompt.tails)) >= vocabulary:
-                raise BiasEditError(
-                    f"the tokenizer does not belong to this model: prompt {prompt.id} has a token "
-                    f"beyond its {vocabulary} embeddings"
-                )
+                for prompt in encoded
+            ],
+        )
 
     @torch.inference_mode()
     def prefix(self, tokens: Tokens) -> Cache:

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 
@@ -95,7 +97,8 @@ def test_stop_sequences_cut_and_end_a_completion():
     assert found.finish == "stop"
 
 
-def test_a_stop_sequence_across_tokens_and_rows_of_different_length():
+@pytest.mark.parametrize("plain", [True, False])  # keys and values to share, or not
+def test_a_stop_sequence_across_tokens_and_rows_of_different_length(plain):
     loaded = load()
     script = loaded.tokenizer("  return a\n\ndef other")["input_ids"]
     original = loaded.model.forward
@@ -104,15 +107,111 @@ def test_a_stop_sequence_across_tokens_and_rows_of_different_length():
         output = original(*args, **kwargs)
         step = forward.step = forward.step + 1
         output.logits[:] = -10.0
-        output.logits[:, :, script[min(step, len(script) - 1)]] = 10.0
+        output.logits[..., script[min(step, len(script) - 1)]] = 10.0
         return output
 
     forward.step = -1
-    loaded.model.forward = forward
-    written = complete(loaded, REQUESTS, Sampling(len(script) + 5, FUNCTION_STOPS))
+    loaded.model.forward = functools.wraps(original)(forward) if plain else forward
+    requests = REQUESTS if plain else REQUESTS[:1]
+    written = complete(loaded, requests, Sampling(len(script) + 5, FUNCTION_STOPS))
     assert {c.text for c in written} == {"  return a\n"}
     assert {c.finish for c in written} == {"stop"}
     assert forward.step < len(script) + 4
+
+
+MANY = [
+    Request(f"many {number}", text)
+    for number, text in enumerate(
+        (
+            *PROMPTS,
+            "return",
+            "def mean(values):\n    return sum(",
+            "# The engineer",
+            "SELECT *",
+            "x" * 40,
+        )
+    )
+]
+FAMILIES = ["llama", "gpt2", "gemma2", "mistral", "codegen", "gpt_bigcode", "deepseek_v3", "phi"]
+OTHERS = {
+    "bloom": dict(hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2),
+    "opt": dict(hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=128, word_embed_proj_dim=32, init_std=0.2),
+    "mamba": dict(hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.2),
+}  # fmt: skip
+
+
+def load_other(family, **overrides):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    options = dict(vocab_size=512, bos_token_id=0, eos_token_id=0, pad_token_id=0) | overrides
+    config = AutoConfig.for_model(family, **options)
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    return LoadedModel(model, tiny_tokenizer(), ModelSource("test", None), "float32")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *OTHERS])
+def test_completions_are_the_same_one_by_one_and_together(family):
+    loaded = load_other(family, **OTHERS[family]) if family in OTHERS else load(family)
+    tokens, _ = greedy(loaded, MANY[1].prompt, 24)
+    stops = (loaded.tokenizer.decode(tokens)[3:5], "e ")  # so that rows end at different steps
+    alone = [complete(loaded, [one], Sampling(24, stops))[0] for one in MANY]
+    for size in ("3", "auto"):
+        seen = []
+        together = complete(
+            loaded, MANY, Sampling(24, stops), batch_size=size, on_batch=seen.extend
+        )
+        assert together == alone
+        assert sorted(seen, key=lambda one: one.key) == together
+    assert len({len(one.text) for one in alone}) > 1
+    for request, completion in zip(MANY, alone, strict=True):
+        text = loaded.tokenizer.decode(greedy(loaded, request.prompt, 24)[0])
+        assert completion.text == text[: min([text.find(s) for s in stops if s in text] or [None])]
+
+
+def test_a_completion_has_its_own_room_whoever_shares_its_batch():
+    loaded = load("gpt2", n_positions=48)
+    lengths = [len(loaded.tokenizer(one.prompt)["input_ids"]) for one in MANY]
+    assert len(set(lengths)) > 3
+    assert max(lengths) < 48
+    for one, length, found in zip(MANY, lengths, complete(loaded, MANY, Sampling(99)), strict=True):
+        tokens, finish = greedy(loaded, one.prompt, 48 - length)
+        assert (found.text, found.finish) == (loaded.tokenizer.decode(tokens), finish)
+
+
+def test_an_appended_end_token_is_no_part_of_a_prompt():
+    from tokenizers.processors import TemplateProcessing
+
+    plain, ending = load(), load(tokenizer=tiny_tokenizer())
+    ending.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)]
+    )
+    assert ending.tokenizer("x")["input_ids"][-1] == 0
+    assert complete(ending, REQUESTS, Sampling(8)) == complete(plain, REQUESTS, Sampling(8))
+
+
+def test_a_tokenizer_of_another_model_is_refused():
+    small = load(vocab_size=300)
+    with pytest.raises(
+        BiasEditError, match="tokenizer does not belong .* many 4 .* 300 embeddings"
+    ):
+        complete(small, MANY[4:5], Sampling(4))
+
+
+@pytest.mark.parametrize("unknown", ["<unk>", None])
+def test_a_tokenizer_that_cannot_encode_code_is_refused(unknown):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {"<unk>": 0, "</s>": 1}
+    model = (
+        models.WordLevel(vocabulary, unk_token=unknown) if unknown else models.BPE(vocabulary, [])
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(model), unk_token=unknown, bos_token="</s>", eos_token="</s>"
+    )
+    with pytest.raises(BiasEditError, match="tokenizer of test makes nothing of 0"):
+        complete(load(tokenizer=made), REQUESTS, Sampling(4))
 
 
 def test_a_prompt_longer_than_the_context_is_named():

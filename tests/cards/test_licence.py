@@ -76,8 +76,8 @@ def test_the_card_says_where_the_licence_is_from(tmp_path, what):
     assert "as set by whoever published" in render_card(run, what=what, license="mit")
     folder = tmp_path / "coder"
     folder.mkdir()
-    for key in ("before", "after", "edit"):
-        made[key]["model"]["id"] = base(folder, "license: apache-2.0")
+    for key in ("before", "after", "edit", "ability"):
+        made[key]["model"].update(id=base(folder, "license: apache-2.0"), revision=None)
     card = render_card(fixtures.write_run(tmp_path / "other", made), what=what)
     assert "`apache-2.0`, inherited" in card
     assert "\nlicense: apache-2.0\n" in card

@@ -89,6 +89,16 @@ def test_a_full_card_reads_well_and_says_what_matters(run, what, made):
     assert header["base_model"] == ["acme/tiny-coder"]
 
 
+@pytest.mark.parametrize("what", ["model", "patch"])
+def test_edited_weights_are_counted_in_one_way(run, tmp_path, made, what):
+    text = parts(render_card(run, what=what))[1]
+    assert "48,731" in text
+    assert "49,152" not in text  # selected, and 421 of them came out as they were
+    old = copy.deepcopy(made)
+    del old["edit"]["edited"]  # a document of an older version
+    assert "49,152" in render_card(fixtures.write_run(tmp_path / "run", old), what=what)
+
+
 def test_only_the_model_card_loads_the_model_as_a_whole(run):
     assert 'from_pretrained("me/edited")' in render_card(run, repo_id="me/edited")
     patch = render_card(run, what="patch", repo_id="me/edited")
@@ -109,10 +119,12 @@ def drop_splits(made):
 def drop_most(made):
     del made["ability"]
     made["edit"].update(splits={}, history=[])
-    made["edit"]["selection"].update(by_layer=[], by_module=[])
+    made["edit"]["edited"].update(by_layer=[], by_module=[])
     for side in ("before", "after"):
         made[side].update(amplification=None, warnings=["few prompts"])
         made[side]["model"].update(revision=None)
+    made["edit"]["model"].update(revision=None)
+    for side in ("before", "after"):
         for row in made[side]["professions"]:
             del row["group"]
 
@@ -183,13 +195,23 @@ def test_the_headline_claims_no_more_than_the_interval(tmp_path, made, interval,
 
 def test_a_local_base_is_named_without_its_folders(tmp_path, made):
     mine = copy.deepcopy(made)
-    for key in ("before", "after", "edit"):
-        mine[key]["model"]["id"] = "/home/ada/models/coder"
+    for key in ("before", "after", "edit", "ability"):
+        mine[key]["model"].update(id="/home/ada/models/coder", revision=None)
     header, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))
     assert "base_model" not in header
     assert "local checkpoint `coder`" in text
     assert "/home/ada" not in text
     assert "huggingface.co/coder" not in text
+
+
+def test_a_folder_that_looks_like_an_id_is_not_taken_for_one(tmp_path, made):
+    mine = copy.deepcopy(made)
+    for key in ("before", "after", "edit", "ability"):
+        mine[key]["model"].update(id="models/coder", revision=None)
+    header, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))
+    assert "base_model" not in header
+    assert "local checkpoint `coder`" in text
+    assert "models/coder" not in text
 
 
 def test_names_from_data_cannot_break_out(tmp_path, made):

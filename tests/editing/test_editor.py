@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.mixture import check_patch
+from hfbiasedit.documents.reading import open_documents
 from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.sweep_document import Sweep
 from hfbiasedit.editing.config import EditConfig, SweepConfig
@@ -19,7 +21,9 @@ from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.sweep import sweep
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import load_model
+from hfbiasedit.models.provenance import weights_identity
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
 from tests.editing import worlds
@@ -61,6 +65,15 @@ def test_a_run_is_complete_and_says_what_happened(checkpoint, prompts, anchor, t
     run = edit(checkpoint, config, out=tmp_path / "run")
     assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
     document = run.edit
+    opened = open_documents(run.path)  # and its documents belong together
+    assert len({side["model"]["digest"] for side in (opened.before, opened.after, document)}) == 1
+    assert opened.before["model"]["digest"] == weights_identity(ModelSource("", checkpoint))
+    check_patch(run.path, document)
+    patch = Patch.load(run.patch_path)
+    assert document["edited"]["weights"] == sum(edit.changed for edit in patch.tensors.values())
+    assert document["edited"]["weights"] <= document["selection"]["weights"]
+    assert document["edited"]["tensors"] == len(patch.tensors)
+    assert document["edited"]["rows"] == sum(edit.slices for edit in patch.tensors.values())
     row = document["splits"]["test_modifiers"]
     assert row["fb_after"] < row["fb_before"]
     assert run.audit_before["fb_score"] == pytest.approx(document["splits"]["test"]["fb_before"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hfbiasedit.editing.solving.metric import Metric, _part
 from torch import nn
 
 from hfbiasedit.codegenbias.records import Record

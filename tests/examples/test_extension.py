@@ -17,22 +17,10 @@ from hfbiasedit.editing.material.objective import bias_loss
 from hfbiasedit.editing.material.prompts import bias_probes
 from hfbiasedit.errors import BiasEditError, UsageError
 from tests.editing import worlds
+from tests.installing import install
 from tests.tiny import save_checkpoint
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "extension"
-
-
-def install(site, points, monkeypatch):
-    """Metadata of an installed package, and the example's module beside it."""
-    info = site / "hfbiasedit_removable-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: hfbiasedit-removable\nVersion: 0.1.0\n"
-    )
-    (info / "entry_points.txt").write_text(points)
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.syspath_prepend(EXAMPLE)
-    monkeypatch.delitem(sys.modules, "removable", raising=False)
 
 
 @pytest.fixture
@@ -42,9 +30,15 @@ def installed(tmp_path_factory, monkeypatch):
     text = (EXAMPLE / "pyproject.toml").read_text()
     project.read_string(text[text.index("[project.entry-points") : text.index("[tool.hatch")])
     points = dict(project['project.entry-points."hfbiasedit.saliencies"'])
-    lines = "".join(f"{name} = {json.loads(value)}\n" for name, value in points.items())
-    site = tmp_path_factory.mktemp("site")
-    install(site, f"[hfbiasedit.saliencies]\n{lines}", monkeypatch)
+    points = {name: json.loads(value) for name, value in points.items()}
+    put(tmp_path_factory.mktemp("site"), points, monkeypatch)
+
+
+def put(site, points, monkeypatch):
+    """The package's metadata, and the example's module beside it."""
+    install(site, "hfbiasedit.saliencies", points, monkeypatch)
+    monkeypatch.syspath_prepend(EXAMPLE)
+    monkeypatch.delitem(sys.modules, "removable", raising=False)
 
 
 def test_it_is_unknown_until_it_is_installed():
@@ -91,7 +85,7 @@ def test_it_makes_an_edit(installed, level, tmp_path):
 
 
 def test_what_is_no_saliency_is_refused(tmp_path, monkeypatch):
-    install(tmp_path, "[hfbiasedit.saliencies]\nbroken = removable:removable\n", monkeypatch)
+    put(tmp_path, {"broken": "removable:removable"}, monkeypatch)
     model = worlds.loaded("llama")
     with pytest.raises(BiasEditError, match="'broken' is not an object with a method judge"):
         locate_with(model, worlds.prompts(model), LocateConfig(saliency="broken"))

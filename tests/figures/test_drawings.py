@@ -68,12 +68,14 @@ def test_shares_has_every_point_and_names_that_do_not_overlap(points):
 
 
 def test_arrows_count_both_kinds_and_keep_the_order(points):
-    moves = [Movement(p.name, p.factual, p.model, (p.model + p.factual) / 2) for p in points[:-5]]
-    moves += [Movement(p.name, p.factual, p.factual, p.factual + 0.1) for p in points[-5:]]
-    moves[0] = Movement(moves[0].name, moves[0].factual, 0.3, 0.3002)
+    moves = [
+        Movement(p.name, p.factual, p.model, (p.model + p.factual) / 2, -1.0) for p in points[:-5]
+    ]
+    moves += [Movement(p.name, p.factual, p.factual, p.factual + 0.1, 10.0) for p in points[-5:]]
+    moves[0] = Movement(moves[0].name, moves[0].factual, 0.3, 0.3002, 0.02)
     axes = draw_arrows(moves).axes[0]
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend[1:] == ["closer to reality (306)", "farther from it (5)", "neither (4)"]
+    assert legend[1:] == ["closer to reality (309)", "farther from it (5)", "neither (1)"]
     line = axes.lines[0].get_ydata()
     assert list(line) == sorted(p.factual for p in points)
     boxes = [extent(note) for note in named(axes)]
@@ -82,7 +84,9 @@ def test_arrows_count_both_kinds_and_keep_the_order(points):
 
 
 def test_an_arrow_too_short_to_point_is_a_dot():
-    axes = draw_arrows([Movement("a", 0.5, 0.4, 0.4), Movement("b", 0.2, 0.9, 0.3)]).axes[0]
+    axes = draw_arrows(
+        [Movement("a", 0.5, 0.4, 0.4, 0.0), Movement("b", 0.2, 0.9, 0.3, -60.0)]
+    ).axes[0]
     assert [line.get_marker() for line in axes.lines if line.get_marker() == "."] == ["."]
 
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from hfbiasedit.checkpoints.dtypes import bits_of
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.building import Change
+from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.patch import Patch
 from tests.patches.edits import assert_same_bits, parameters, random_changes, stored_tensors
 from tests.patches.small import edit_of, make_checkpoint, sample_edits, save_patch
@@ -380,3 +381,25 @@ def test_a_loaded_model_brings_its_checkpoint(tmp_path):
     torch.save(stored_tensors(tmp_path / "base"), tmp_path / "base" / "pytorch_model.bin")
     weights.unlink()
     assert Patch.from_changes(loaded, change) == patch
+
+
+def test_other_metadata_make_the_same_patch_without_a_second_hash(tmp_path, monkeypatch):
+    path = save_patch(
+        tmp_path / "p.safetensors",
+        sample_edits(make_checkpoint(tmp_path / "base")),
+        granularity="row",
+    )
+    first = Patch.load(path)
+    digest = first.digest
+    second = first.described(granularity="neuron", edit={"seed": 1})
+    assert second.metadata["granularity"] == "neuron"
+    assert first.metadata["granularity"] == "row"
+    second.save(tmp_path / "q.safetensors")
+    again = Patch.load(tmp_path / "q.safetensors")
+    assert again.metadata == second.metadata
+    metadata = {"granularity": "neuron", "edit": {"seed": 1}}
+    made = save_patch(tmp_path / "r.safetensors", first.tensors, **metadata)
+    assert made.read_bytes() == (tmp_path / "q.safetensors").read_bytes()
+    assert again.digest == digest
+    monkeypatch.setattr(TensorEdit, "pieces", None)  # what hashing needs
+    assert second.digest == digest

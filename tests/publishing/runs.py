@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -64,9 +65,21 @@ def make_run(folder: Path, base: str = BASE, commit: str | None = None) -> Path:
     made = _documents()
     for side in ("before", "after"):
         made[side]["model"] |= {"id": base, "revision": commit}
-    made["edit"]["model"] |= {"id": base, "revision": commit}
+    for document in ("edit", "ability"):
+        made[document]["model"] |= {"id": base, "revision": commit}
+    patch = patch_of(base, commit)
+    made["after"]["patch"] = made["ability"]["patch"] = patch.digest
+    path = folder / "patch.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    patch.save(path)
+    content = path.read_bytes()
+    made["edit"]["patch"] |= {
+        "digest": patch.digest,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     write_run(folder, made)
-    patch_of(base, commit).save(folder / "patch.safetensors")
+    path.write_bytes(content)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     (figures / "shares.png").write_bytes(b"\x89PNG\r\n" + bytes(100))

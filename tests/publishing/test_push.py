@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from hfbiasedit.hub import retries
 from hfbiasedit.hub.failures import explain
 from hfbiasedit.hub.layout import MANIFEST
 from hfbiasedit.hub.pull import pull_model
+from hfbiasedit.patches.patch import Patch
 from hfbiasedit.publishing.push import push
 from tests.hub_server import ALICE_READ_TOKEN, ALICE_TOKEN, BOB_TOKEN
 from tests.hub_server.yaml_check import front_matter, problems
@@ -387,7 +389,15 @@ def test_a_local_base_and_one_that_is_gone(hub_client, tmp_path):
     assert push(run, REPO).outcome
     card = hub_client.repo(REPO).files()["README.md"].decode()
     assert problems(front_matter(card)) == []
-    assert str(tmp_path) not in card
+    published = hub_client.repo(REPO).files()
+    for name, data in published.items():
+        assert str(tmp_path).encode() not in data, name
+    edit = json.loads(published["edit.json"])
+    assert edit["model"]["id"] == "local-model"
+    patch = published["patch/patch.safetensors"]
+    assert edit["patch"]["sha256"] == hashlib.sha256(patch).hexdigest()
+    (tmp_path / "published.safetensors").write_bytes(patch)
+    assert Patch.load(tmp_path / "published.safetensors").digest == edit["patch"]["digest"]
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(BiasEditError, match="name it with --base"):
         push(run, "alice/second")

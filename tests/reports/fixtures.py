@@ -7,6 +7,7 @@ generator, so tests can recompute what a page shows.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ MODIFIERS = {
 }
 DIGEST = "5f" * 32
 PATCH_DIGEST = "ab" * 32
+PLACEHOLDER = b"not opened"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 EDGES = [float(edge) for edge in range(0, 101, 5)]
 
@@ -296,6 +298,20 @@ def edit_document(before: dict[str, Any], after: dict[str, Any]) -> dict[str, An
                 {"module": "self_attn.qkv_proj (v)", "weights": 4_000, "share": 0.0001},
             ],
         },
+        "edited": {
+            "weights": 48_731,
+            "share": 48_731 / 124_439_808,
+            "rows": 64,
+            "tensors": 9,
+            "by_layer": [
+                {"layer": 3, "weights": 20_000, "share": 0.41},
+                {"layer": 6, "weights": 28_731, "share": 0.59},
+            ],
+            "by_module": [
+                {"module": "mlp.down_proj", "weights": 30_000, "share": 0.6},
+                {"module": "self_attn.o_proj", "weights": 18_731, "share": 0.4},
+            ],
+        },
         "splits": {
             "edit": split(0.97),
             "dev": split(0.98),
@@ -324,7 +340,8 @@ def edit_document(before: dict[str, Any], after: dict[str, Any]) -> dict[str, An
         "patch": {
             "file": "patch.safetensors",
             "digest": PATCH_DIGEST,
-            "bytes": 205_000,
+            "bytes": len(PLACEHOLDER),
+            "sha256": hashlib.sha256(PLACEHOLDER).hexdigest(),
             "tensors": 9,
             "weights": 48_731,
         },
@@ -411,7 +428,7 @@ def write_run(directory: Path, made: dict[str, dict[str, Any]] | None = None) ->
     }
     for key, document in made.items():
         (directory / names[key]).write_text(json.dumps(document))
-    (directory / "patch.safetensors").write_bytes(b"not opened")
+    (directory / "patch.safetensors").write_bytes(PLACEHOLDER)
     return directory
 
 
@@ -420,3 +437,8 @@ def write_audit(directory: Path, document: dict[str, Any]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "audit.json").write_text(json.dumps(document))
     return directory
+
+
+def write_ability(directory: Path, document: dict[str, Any]) -> None:
+    """A report on coding ability beside other documents."""
+    (directory / "ability.json").write_text(json.dumps(document))

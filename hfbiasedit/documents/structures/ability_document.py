@@ -95,6 +95,7 @@ class Syntax(TypedDict):
     """Function stubs that are completed to code that parses."""
 
     stubs: Some
+    sha256: NotRequired[Annotated[Digest, Mark("Of the stubs.")]]
     before: SyntaxSide
     after: NotRequired[SyntaxSide]
     difference: NotRequired[SyntaxChange]

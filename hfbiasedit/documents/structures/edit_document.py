@@ -120,6 +120,7 @@ class PatchFile(TypedDict):
     file: str
     digest: Annotated[Digest, Mark("Of what the patch does, whatever its file looks like.")]
     bytes: Count
+    sha256: NotRequired[Annotated[Digest, Mark("Of the file.")]]
     tensors: Some
     weights: Annotated[Some, Mark("Weights the file holds values for: of edited rows, all.")]
 
@@ -150,6 +151,10 @@ class Edit(TypedDict):
     options: dict[str, Any]
     seed: int
     selection: Annotated[Weights, Mark("Weights that the edit was allowed to change.")]
+    edited: NotRequired[
+        Annotated[Weights, Mark("Weights whose stored bits changed; what pages call edited.")]
+    ]
+    prompts_digest: NotRequired[Annotated[Digest, Mark("Of the prompts of both audits.")]]
     splits: dict[str, Split]
     kl: Divergence
     history: list[Step]

@@ -27,6 +27,15 @@ class Model(TypedDict):
     id: str
     revision: Commit | None
     dtype: str
+    digest: NotRequired[
+        Annotated[
+            str,
+            Mark(
+                "Of the checkpoint it was loaded from: repository@commit, or sha256: over its "
+                "weight, configuration and tokenizer files."
+            ),
+        ]
+    ]
     parameters: Some
     architecture: NotRequired[str]
     device: NotRequired[str]

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from hfbiasedit.documents.structure import Mark
 from hfbiasedit.documents.structures.edit_document import Divergence, Split, Weights
 from hfbiasedit.documents.structures.shared import (
     Count,
+    Digest,
     Model,
     Points,
     Positive,
@@ -44,5 +45,6 @@ class Sweep(TypedDict):
     model: Model
     reference: str
     options: dict[str, Any]
+    prompts_digest: NotRequired[Digest]
     fb_before: Points
     attempts: list[SweepRow]

@@ -11,6 +11,7 @@ import numpy as np
 from hfbiasedit.audits.breakdowns import PromptScores
 from hfbiasedit.codegenbias.prompts import NoPrompts, PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
+from hfbiasedit.documents.reading import edited_weights
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.judging.shift import best_shift, shifted_score
@@ -199,7 +200,7 @@ def table(document: Edit) -> Table:
 
 def sentences(document: Edit) -> list[str]:
     """What the table does not hold: weights, divergence, time, memory."""
-    chosen, kl, seconds = document["selection"], document["kl"], document["seconds"]
+    chosen, kl, seconds = edited_weights(document), document["kl"], document["seconds"]
     layers = ", ".join(f"{r['layer']} ({100 * r['share']:.0f} %)" for r in chosen["by_layer"])
     modules = ", ".join(f"{r['module']} ({100 * r['share']:.0f} %)" for r in chosen["by_module"])
     return [

@@ -65,22 +65,20 @@ class Totals:
         """Add one gradient, a few rows at a time, so that temporaries stay small."""
         # Sums per column are kept per expert: unit i of expert e is column e * columns + i.
         if item.name not in self.sums:
-            wide = dict(dtype=torch.float64, device=gradient.device)
+            sizes = ((item.rows,), (item.rows,), (item.experts, item.columns))
             self.sums[item.name] = Sums(
-                torch.zeros(item.rows, **wide),
-                torch.zeros(item.rows, **wide),
-                torch.zeros(item.experts, item.columns, **wide),
+                *(torch.zeros(s, dtype=torch.float64, device=gradient.device) for s in sizes)
             )
         total = self.sums[item.name]
         weight, gradient = item.row_view(weight), item.row_view(gradient)
+        dtype = torch.promote_types(gradient.dtype, torch.float32)
         inner = item.rows // item.experts
         step = max(1, _PIECE // item.columns)
         for expert in range(item.experts):
             end = (expert + 1) * inner
             for start in range(expert * inner, end, step):
                 stop = min(start + step, end)
-                wide = torch.promote_types(gradient.dtype, torch.float32)
-                part = self.measure(weight[start:stop].to(wide), gradient[start:stop].to(wide))
+                part = self.measure(weight[start:stop].to(dtype), gradient[start:stop].to(dtype))
                 total.rows[start:stop] += part.sum(1, dtype=torch.float64)
                 total.peaks[start:stop] += part.amax(1)
                 total.columns[expert] += part.sum(0, dtype=torch.float64)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hfbiasedit.codegenbias.configs import VERSION, config_name
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.weights import balanced_weights
@@ -69,11 +70,16 @@ def learning_weights(prompts: Prompts, index: Sequence[int]) -> list[float]:
     return [weight / total for weight in balanced]
 
 
-def gather_prompts(loaded: LoadedModel, config: LocateConfig, split: str, limit: int) -> Prompts:
-    """A balanced sample of a split of the full configuration (or of the user's prompts)."""
+def gather_prompts(
+    loaded: LoadedModel, config: LocateConfig, split: str, limit: int, version: int = VERSION
+) -> Prompts:
+    """A balanced sample of a split of the full configuration (or of the user's prompts).
+
+    `version` is that of the dataset.
+    """
     most = limit if config.limit is None else min(limit, config.limit)
     found = load_prompts(
-        "full",
+        config_name("full", version),
         split,
         reference=config.reference,
         prompts=config.prompts,

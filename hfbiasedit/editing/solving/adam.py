@@ -71,11 +71,11 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
                 outcome.stopped = "the model's predictions were not finite"
                 break
             keep = _adapted(keep, score.mean_kl, config)
-            scale, score = within(task, deltas, dev, score)
-            if score is not None and score.fb < outcome.dev_after:
+            scale, fit = within(task, deltas, dev, score)
+            if fit is not None and fit.fb < outcome.dev_after:
                 waited = 0
                 outcome.state, outcome.steps = deltas.state(scale), step
-                outcome.dev_after, outcome.kl = score.fb, score.kl
+                outcome.dev_after, outcome.kl = fit.fb, fit.kl
             else:
                 waited += 1
                 if waited >= config.patience:

@@ -16,17 +16,19 @@ from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.gauss_newton import Bench, bench_of, best_of, candidates
+from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
+TRIES = 2  # prices of a budget
 SLACK = 0.05  # of the widest selection's dev score
 
 
 def budget_curve(
     task: Task, deltas: Deltas, ladder: Sequence[Selection]
-) -> tuple[Selection, list[BudgetPoint]]:
-    """The smallest of nested selections that is enough, and what each of them reaches.
+) -> tuple[Selection, list[BudgetPoint], Linear]:
+    """The smallest of nested selections that is enough, what each reaches, its linear model.
 
     Args:
         deltas: of the widest selection, which is the first of `ladder`.
@@ -40,11 +42,12 @@ def budget_curve(
         bench = bench_of(task, deltas)
         linear = bench.linear(None)
         if not linear.finite:  # the solver says so
-            return ladder[0], []
+            return ladder[0], [], linear
         predicted = limit
-        for selection in ladder:
-            columns = coordinates_of(bench, selection)
-            best = best_of(list(candidates(bench, linear, predicted, columns)), limit)
+        masks = [coordinates_of(bench, selection) for selection in ladder]
+        for selection, columns in zip(ladder, masks, strict=True):
+            found = list(candidates(bench, linear, predicted, columns, TRIES))
+            best = best_of(found, limit)
             predicted = best.predicted
             kl = best.score.mean_kl
             points.append(
@@ -62,7 +65,7 @@ def budget_curve(
     enough = [n for n, p in enumerate(points) if p["kl"] <= limit and p["dev_fb"] <= goal]
     number = max(enough, default=0)
     points[number]["chosen"] = True
-    return ladder[number], points
+    return ladder[number], points, linear.columns(masks[number])
 
 
 def coordinates_of(bench: Bench, selection: Selection) -> Tensor:

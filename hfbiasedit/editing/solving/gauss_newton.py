@@ -34,11 +34,11 @@ from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scor
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ROWS, Slice
 
-STEPS = 5
-PATIENCE = 3  # steps before a poor gain ends the search: prices need some to settle
+STEPS = 4  # the first two share one pass over the prompts
+PATIENCE = 1  # steps before a poor gain ends the search
 TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
 GAIN = 0.01  # relative gain on dev below which a step was not worth it
-HELD = 4  # the gender mass is held for every fourth prompt: it does not differ much
+HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
 WIDEST = 1 << 21  # coordinates; wider selections move in leading directions only
 _DIRECTIONS = 1024  # vectors per side of a matrix that leading directions are taken from
 _TARGET = 0.95  # of the allowed divergence
@@ -105,16 +105,26 @@ def _weights(task: Task, batches: Sequence[PromptBatch]) -> Tensor:
     return torch.tensor(learning_weights(task.prompts, index))
 
 
-def solve(task: Task, deltas: Deltas) -> Outcome:
-    """Move the deltas by Gauss-Newton steps; they end at the best state (or at zero)."""
+def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
+    """Move the deltas by Gauss-Newton steps; they end at the best state (or at zero).
+
+    `first` is the linear model at the original weights, where it has been made already.
+    """
     model, config = task.loaded.model, task.config
     with checkpointing(model, config.checkpoint), progress("editing", STEPS) as bar:
         bench = bench_of(task, deltas)
         before = scored(task, bench.dev)
         outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
         state: State | None = None
+        linear = first
         for step in range(1, STEPS + 1):
-            linear = bench.linear(None if state is None else state.move)
+            # The second step stays with the first one's model, which still holds, at the prices
+            # that are measured by now; later ones differentiate anew where the model is.
+            if step > 2:
+                assert state is not None
+                linear = bench.linear(state.move)
+            elif linear is None or linear.rows.shape[1] != bench.coordinates.total:
+                linear = bench.linear(None)
             if not linear.finite:
                 outcome.stopped = "the gradients were not finite"
                 break
@@ -158,7 +168,11 @@ def _descended(bench: Bench, linear: Linear, state: State, step: int) -> State:
 
 
 def candidates(
-    bench: Bench, linear: Linear, predicted: float, columns: Tensor | None = None
+    bench: Bench,
+    linear: Linear,
+    predicted: float,
+    columns: Tensor | None = None,
+    tries: int = TRIES,
 ) -> Iterator[State]:
     """The best moves of a linear model at several prices, measured; of some coordinates only.
 
@@ -168,7 +182,7 @@ def candidates(
     gram, limit = linear.gram(columns), bench.task.config.allowed_kl
     close, careful, wanted = False, False, predicted
     found: Solution | None = None
-    for _ in range(TRIES):
+    for _ in range(tries):
         found = solution_at(gram, linear.targets, wanted, found)
         move = linear.pulled(found.y, columns)
         bench.write(move)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,10 @@ class Linear:
     rows: Tensor
     targets: Targets
     index: Tensor
+
+    def columns(self, mask: Tensor) -> Linear:
+        """The model in some of the coordinates, marked by a mask [D]."""
+        return replace(self, rows=self.rows[:, mask])
 
     def gram(self, columns: Tensor | None = None) -> Tensor:
         """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates."""

@@ -8,6 +8,7 @@ from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.recording import is_recordable
 from hfbiasedit.editing.solving.curve import budget_curve
 from hfbiasedit.editing.solving.gauss_newton import solve
+from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Outcome, Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
@@ -16,6 +17,9 @@ from hfbiasedit.editing.weights.slices import Slice
 
 class GaussNewton:
     """The solver of this module: it edits the weights of plain projections."""
+
+    def __init__(self) -> None:
+        self._first: Linear | None = None  # of the selection that was found to be enough
 
     def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
         """Whether all of them are."""
@@ -30,8 +34,9 @@ class GaussNewton:
         self, task: Task, deltas: Deltas, ladder: Sequence[Selection]
     ) -> tuple[Selection, list[BudgetPoint]]:
         """See `curve`."""
-        return budget_curve(task, deltas, ladder)
+        selection, points, self._first = budget_curve(task, deltas, ladder)
+        return selection, points
 
     def solve(self, task: Task, deltas: Deltas) -> Outcome:
         """A few steps, each from one pass over the prompts."""
-        return solve(task, deltas)
+        return solve(task, deltas, self._first)

@@ -16,7 +16,7 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms, divergences
 from hfbiasedit.editing.material.price import Price
-from hfbiasedit.editing.material.prompts import Prompts
+from hfbiasedit.editing.material.prompts import SEEN, Prompts
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.weights.deltas import Deltas
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass
 class Score:
-    """FB-Score on dev, divergence at every watched place, change of the gender mass."""
+    """Mean distance on dev times 100, divergence at every watched place, change of the mass."""
 
     fb: float
     kl: Tensor
@@ -74,19 +74,21 @@ def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
 
 @torch.no_grad()
 def scored(task: Task, dev: Sequence[PromptBatch]) -> Score:
-    """FB-Score on dev and divergence on the watched windows, of the model as it is now."""
-    per_profession: dict[str, list[float]] = {}
-    mass = []
+    """FB-Score on dev and divergence on the watched windows, of the model as it is now.
+
+    Prompts at which the original hardly writes a gender count less (`SEEN`): whatever it says
+    there, they do not tell a good edit from a bad one.
+    """
+    total, heavy, mass = 0.0, 0.0, list[float]()
     for batch in dev:
         terms = bias_terms(batch, run(task.loaded, batch, task.trunk))
         distance = (terms.share.cpu() - batch.target).abs()
+        weights = (batch.log_mass.exp() / SEEN).clamp_max(1.0)
         mass += terms.mass_change.tolist()
-        for number, value in zip(batch.index.tolist(), distance.tolist(), strict=True):
-            name = task.prompts.records[number].profession
-            per_profession.setdefault(name, []).append(value)
-    means = [sum(values) / len(values) for values in per_profession.values()]
+        total += float((weights * distance).sum())
+        heavy += float(weights.sum())
     change = math.exp(sum(mass) / len(mass)) if mass else 1.0
-    return Score(100 * sum(means) / len(means), watched_divergence(task), change)
+    return Score(100 * total / max(heavy, 1e-12), watched_divergence(task), change)
 
 
 def within(

@@ -92,27 +92,43 @@ class Selection:
             lowest = min(lowest, lowest if inside is None else inside)
         return lowest
 
-    def summary(self, model: nn.Module) -> Weights:
-        """Counts for people and `edit.json`: weights, share, rows, per layer and per module."""
+    def summary(self, model: nn.Module, changed: Mapping[str, np.ndarray] | None = None) -> Weights:
+        """Counts for people and `edit.json`: weights, share, rows, per layer and per module.
+
+        Args:
+            model: the model that the selection is of.
+            changed: for each slice, which of its weights count: bool in the shape of its values.
+                All do by default.
+        """
+        counts = {name: part.count for name, part in self.slices.items()}
+        touched = self.rows
+        if changed is not None:
+            counts = {name: n for name in counts if (n := int(changed[name].sum()))}
+            touched = sum(
+                int(changed[name].reshape(len(changed[name]), -1).any(axis=1).sum())
+                for name in counts
+                if self.slices[name].kind == ROWS
+            )
         matrices = {item.name: item for item in projections(model)}
         blocks = block_numbers(model)
         total = parameter_count(model)
         inside = sum(item.weights for item in matrices.values())
         by_layer: dict[int | str, int] = {}
         by_module: dict[str, int] = {}
-        for name, part in self.slices.items():
+        for name, number in counts.items():
             layer = blocks.get(name, "outside the blocks")
             role = matrices[name].role if name in matrices else _role(name)
-            by_layer[layer] = by_layer.get(layer, 0) + part.count
-            by_module[role] = by_module.get(role, 0) + part.count
-        weights = max(1, self.weights)
+            by_layer[layer] = by_layer.get(layer, 0) + number
+            by_module[role] = by_module.get(role, 0) + number
+        every = sum(counts.values())
+        weights = max(1, every)
         layers = sorted(by_layer.items(), key=lambda pair: (isinstance(pair[0], str), pair[0]))
         return {
-            "weights": self.weights,
-            "share": self.weights / total,
-            "share_of_projections": self.weights / max(1, inside),
-            "rows": self.rows,
-            "tensors": len(self.slices),
+            "weights": every,
+            "share": every / total,
+            "share_of_projections": every / max(1, inside),
+            "rows": touched,
+            "tensors": len(counts),
             "by_layer": [
                 {"layer": layer, "weights": count, "share": count / weights}
                 for layer, count in layers

@@ -1,0 +1,97 @@
+"""Whether the documents in a directory belong together: one model, one patch, one set of prompts.
+
+Reports and cards put numbers of several files beside each other, and one of them may have been
+replaced. Documents of versions that recorded fewer digests are compared in those that they have.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.structures.ability_document import Ability
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.edit_document import Edit
+from hfbiasedit.documents.structures.shared import Model
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import sha256_file
+
+
+def check_run(
+    directory: Path, before: Audit, after: Audit, edit: Edit, ability: Ability | None
+) -> None:
+    """Refuse a run of which a document is about another model, patch or set of prompts.
+
+    Raises:
+        BiasEditError: one is; the message names the file.
+    """
+    first, second = directory / runs.AUDIT_BEFORE, directory / runs.AUDIT_AFTER
+    for path, audit in ((first, before), (second, after)):
+        _check_model(path, audit["model"], edit["model"], "the edit's")
+        if audit["model"]["dtype"] != edit["model"]["dtype"]:
+            raise _mixed(path, f"measured in {audit['model']['dtype']}, and the edit was made in "
+                         f"{edit['model']['dtype']}")  # fmt: skip
+    if before["patch"] is not None:
+        raise _mixed(first, "of a model with a patch, and should be of the original")
+    if after["patch"] != edit["patch"]["digest"]:
+        raise _mixed(second, "of another patch than the edit's")
+    if after["prompts_digest"] != before["prompts_digest"] or after["dataset"] != before["dataset"]:
+        raise _mixed(second, f"of other prompts than {runs.AUDIT_BEFORE}")
+    if before["prompts_digest"] != edit.get("prompts_digest", before["prompts_digest"]):
+        raise _mixed(first, "of other prompts than the edit was judged on")
+    if ability is not None:
+        path = directory / runs.ABILITY
+        _check_model(path, ability["model"], edit["model"], "the edit's")
+        if ability["patch"] not in (None, edit["patch"]["digest"]):
+            raise _mixed(path, "of another patch than the edit's")
+
+
+def check_audited(directory: Path, audit: Audit, ability: Ability | None) -> None:
+    """The same for the output of an audit with a report on coding ability beside it."""
+    if ability is None:
+        return
+    path = directory / runs.ABILITY
+    _check_model(path, ability["model"], audit["model"], "the audit's")
+    if ability["patch"] != audit["patch"]:
+        raise _mixed(path, "of another patch than the audit's")
+
+
+def check_patch(directory: Path, edit: Edit) -> None:
+    """Refuse a run whose patch file is not the one that the edit wrote.
+
+    Raises:
+        BiasEditError: it has another size, or other bytes.
+    """
+    path, written = directory / runs.PATCH, edit["patch"]
+    same = path.stat().st_size == written["bytes"]
+    if same and "sha256" in written:
+        same = sha256_file(path) == written["sha256"]
+    if not same:
+        raise BiasEditError(
+            f"{path} is not the patch that this edit wrote, and the scores beside it are not its "
+            "own; bring the file back, or edit again"
+        )
+
+
+def _check_model(path: Path, found: Model | None, wanted: Model, whose: str) -> None:
+    if found is None:
+        raise BiasEditError(
+            f"{path} judges ready-made samples, which are of no known model; keep it elsewhere"
+        )
+    if "digest" in found and "digest" in wanted:
+        same = found["digest"] == wanted["digest"]
+    else:
+        same = (found["id"], found["revision"]) == (wanted["id"], wanted["revision"])
+    if not same:
+        names = f"{_name(found)}, {whose} is {_name(wanted)}"
+        raise _mixed(path, f"of another model than {whose} ({names})")
+
+
+def _name(model: Model) -> str:
+    """Id and what tells two models of the same id apart."""
+    known = model["revision"] or model.get("digest", "").partition(":")[2]
+    return f"{model['id']} {known[:7]}".strip()
+
+
+def _mixed(path: Path, what: str) -> BiasEditError:
+    return BiasEditError(f"{path} is {what}; take it out, or make it again")

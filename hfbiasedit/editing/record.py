@@ -1,0 +1,78 @@
+"""What `edit.json` says about an edit."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.structures.edit_document import Edit, Split
+from hfbiasedit.editing.attempt import Attempt, Material
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.judging import outcome
+from hfbiasedit.models.loading import LoadedModel
+from hfbiasedit.versions import __version__, versions
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.patch import Patch
+
+
+def edit_document(
+    loaded: LoadedModel,
+    config: EditConfig,
+    material: Material,
+    found: Attempt,
+    splits: dict[str, Split],
+    patch: Patch,
+) -> Edit:
+    """`edit.json`, but for the command, times and sizes, which are known at the end."""
+    prompts, selection = material.prompts, found.selection
+    return {
+        "schema": "hfbiasedit.edit/1",
+        "version": __version__,
+        "versions": versions(),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": "",
+        "model": {
+            "id": loaded.source.id,
+            "revision": loaded.source.commit,
+            "digest": loaded.identity,
+            "dtype": loaded.dtype,
+            "parameters": loaded.parameters,
+            "architecture": type(loaded.model).__name__,
+        },
+        "reference": prompts.records[0].reference,
+        "dataset": {
+            "config": "full" if config.prompts is None else "custom",
+            "edit_prompts": len(material.train),
+            "dev_prompts": len(material.dev),
+            "digest": material.digest,
+        },
+        "granularity": config.granularity,
+        "budget": {
+            "requested": config.chosen_budget if config.selection is None else "selection file",
+            "items": selection.items,
+            "of": selection.of,
+        },
+        "saliency": selection.origin.get("saliency", config.saliency),
+        "options": outcome.options(config),
+        "seed": config.seed,
+        "selection": selection.summary(loaded.model),
+        "edited": selection.summary(loaded.model, found.changed()),
+        "splits": splits,
+        "kl": found.kl_summary(config.allowed_kl),
+        "history": found.outcome.history,
+        "curve": found.curve,
+        "steps": found.outcome.steps,
+        "stopped": found.outcome.stopped,
+        "anchor": {"name": material.anchor.name, "sha256": material.anchor.sha256},
+        "patch": {
+            "file": runs.PATCH,
+            "digest": patch.digest,
+            "bytes": 0,
+            "tensors": len(patch.tensors),
+            "weights": patch.weights,
+        },
+        "seconds": {"locate": 0, "edit": 0, "audit": 0, "total": 0},
+        "peak_memory_bytes": 0,
+    }
