@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hfbiasedit.editing.solving.metric import Metric, _part
 from torch import nn
 
 from hfbiasedit.codegenbias.records import Record
@@ -20,6 +20,7 @@ from hfbiasedit.editing.material.forward import remember_original, run
 from hfbiasedit.editing.material.objective import bias_loss
 from hfbiasedit.editing.material.prompts import Prompts, measure_original
 from hfbiasedit.editing.material.windows import prepare_windows, split_windows
+from hfbiasedit.editing.solving.gauss_newton import Bench, bench_of
 from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
@@ -166,3 +167,10 @@ def whole_selection(model: nn.Module, items: Sequence[Projection], level: str) -
     return Selection(
         level, {item.name: whole(item.name, item.shape) for item in items}, fingerprint(model)
     )
+
+
+@contextlib.contextmanager
+def bench(model: LoadedModel, chosen: Selection, **options: Any) -> Iterator[Bench]:
+    """What the steps of an edit of some weights need."""
+    with Deltas(model.model, chosen) as deltas:
+        yield bench_of(task(model, **options), deltas)
