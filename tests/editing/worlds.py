@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hfbiasedit.editing.solving.metric import Metric, _part
 from torch import nn
 
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.drawn import random_ranking
 from hfbiasedit.editing.locating.ranking import Ranking
-from hfbiasedit.editing.material.forward import remember_original
+from hfbiasedit.editing.material.forward import remember_original, run
+from hfbiasedit.editing.material.objective import bias_loss
 from hfbiasedit.editing.material.prompts import Prompts, measure_original
 from hfbiasedit.editing.material.windows import prepare_windows, split_windows
+from hfbiasedit.editing.solving.gauss_newton import Bench, bench_of
 from hfbiasedit.editing.solving.task import Task
+from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
 from hfbiasedit.editing.weights.slices import WHOLE, Slice, entry_slice, row_slice
 from hfbiasedit.hub.source import ModelSource
-from hfbiasedit.models.architecture import projections
+from hfbiasedit.models.architecture import Projection, projections
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.scoring.continuations import encode
-from hfbiasedit.texts.anchor import load_anchor
+from hfbiasedit.texts.anchor import Anchor, load_anchor
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PROFESSIONS = {"nurse": 0.88, "engineer": 0.15, "teacher": 0.74, "writer": 0.5}
@@ -91,10 +96,17 @@ def selection(model: nn.Module, mode: str, count: int = 4) -> Selection:
     return Selection("row" if mode == "rows" else "neuron", found, fingerprint(model))
 
 
+@functools.cache
+def anchor() -> Anchor:
+    """A part of the default one: tokenizing all of it takes most of a test's time."""
+    whole = load_anchor(None)
+    return replace(whole, texts=whole.texts[:40])
+
+
 def task(model: LoadedModel, **options: Any) -> Task:
     """All prompts to train with and to judge by, and a little general code."""
     own = prompts(model)
-    windows = prepare_windows(model, load_anchor(None), 24, 0)
+    windows = prepare_windows(model, anchor(), 24, 0)
     keep, watch = split_windows(remember_original(model, windows, None))
     numbers = list(range(len(own)))
     return Task(model, None, own, numbers, numbers, keep, watch, EditConfig(**options))
@@ -108,14 +120,57 @@ def ranking(model: nn.Module) -> Ranking:
     return random_ranking(projections(model), 0, {"seed": 0})
 
 
-def metric(
-    shapes: Sequence[tuple[int, int]], generator: torch.Generator
-) -> tuple[Metric, torch.Tensor]:
-    """A random metric of some matrices, and the same as one dense matrix."""
-    parts, dense = [], []
-    for tall, wide in shapes:
-        a, b = (torch.randn(n, 2 * n, generator=generator) for n in (wide, tall))
-        inputs, outputs = a @ a.T / wide, b @ b.T / tall
-        parts.append(_part(outputs, inputs))
-        dense.append(torch.kron(outputs, inputs))
-    return Metric(tuple(parts)), torch.block_diag(*dense)
+PLANTED = 20  # the row that `planted` writes with
+
+
+@functools.cache
+def _planted_row() -> torch.Tensor:
+    model, item = _quiet()
+    own = prompts(model)
+    part = rows_in(item, torch.tensor([PLANTED]))
+    chosen = Selection("row", {item.name: part}, fingerprint(model.model))
+    batch = own.batch(range(len(own)))
+    batch = replace(batch, target=torch.where(batch.target > 0.5, 0.97, 0.03))
+    with Deltas(model.model, chosen) as deltas:
+        optimiser = torch.optim.Adam(deltas.values.values(), lr=0.1)
+        with deltas.attached():
+            for _ in range(60):
+                optimiser.zero_grad()
+                bias_loss(batch, run(model, batch), 0.0).backward()
+                optimiser.step()
+                deltas.write()
+        return deltas.rounded(item.name)
+
+
+def _quiet() -> tuple[LoadedModel, Projection]:
+    """A llama whose blocks do little, but that block 2 reads with its attention."""
+    model = loaded("llama", num_hidden_layers=4)
+    item = next(p for p in projections(model.model) if p.block == 2 and p.role == "down_proj")
+    # Elsewhere the residual stream passes by nearly untouched; block 2 reads the profession with its
+    # own attention and has no rows that write, but for the planted one.
+    for other in projections(model.model):
+        if other.block != 2 or other is item:
+            model.model.get_parameter(other.name).data.mul_(0.02)
+    return model, item
+
+
+def planted() -> tuple[LoadedModel, Projection]:
+    """A llama whose block 2 writes men and women by profession through one row of down_proj."""
+    model, item = _quiet()
+    part = rows_in(item, torch.tensor([PLANTED]))
+    part.put_(model.model.get_parameter(item.name).data, _planted_row())
+    return model, item
+
+
+def whole_selection(model: nn.Module, items: Sequence[Projection], level: str) -> Selection:
+    """All weights of some matrices."""
+    return Selection(
+        level, {item.name: whole(item.name, item.shape) for item in items}, fingerprint(model)
+    )
+
+
+@contextlib.contextmanager
+def bench(model: LoadedModel, chosen: Selection, **options: Any) -> Iterator[Bench]:
+    """What the steps of an edit of some weights need."""
+    with Deltas(model.model, chosen) as deltas:
+        yield bench_of(task(model, **options), deltas)

@@ -63,14 +63,16 @@ def prices(
         module, _ = submodule_weight(loaded.model, name)
         outputs[name], inputs[name] = (torch.zeros(n) for n in widths_of(module))
     counts = torch.zeros(2, dtype=torch.float64)
+    inside = torch.empty(0)
 
     def receive(name: str, x: Tensor, g: Tensor) -> None:
         for sums, side in ((inputs, x), (outputs, g)):
-            sums[name] += side.flatten(0, -2).float().square().sum(0).cpu()
+            sums[name] += side[inside].float().square().sum(0).cpu()
 
     with recorded(loaded.model, names, receive):
         for start in processes.share(range(0, len(windows), _PIECE)):
             piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
+            inside = torch.arange(piece.input_ids.shape[1]) < piece.lengths[:, None]  # no padding
             logits = run(loaded, piece, trunk).float()
             if not torch.isfinite(logits).all():
                 raise BiasEditError(
@@ -81,7 +83,7 @@ def prices(
             drawn = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)
             likelihood = logits.gather(1, drawn.to(logits.device)).squeeze(1)
             (likelihood - logits.logsumexp(-1)).sum().backward()
-            counts += torch.tensor([float(piece.input_ids.numel()), float(len(drawn))])
+            counts += torch.tensor([float(piece.lengths.sum()), float(len(drawn))])
     processes.add_up_([counts, *(inputs[n] for n in names), *(outputs[n] for n in names)])
     tokens, places = counts.clamp_min(1).tolist()
     return {

@@ -13,8 +13,6 @@ from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_loss
 from hfbiasedit.editing.material.prompts import bias_probes
 from hfbiasedit.editing.running.gradients import streamed
-from hfbiasedit.editing.weights.deltas import Deltas
-from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
@@ -98,49 +96,15 @@ def test_sums_over_rows_and_columns_add_up(family, saliency):
     assert sum(score for _, score in ranking.matrices()) == pytest.approx(total, rel=1e-3)
 
 
-PLANTED = 20
-
-
-def planted():
-    """A llama whose block 2 writes men and women by profession through one row of down_proj."""
-    model = worlds.loaded("llama", num_hidden_layers=4)
-    item = next(p for p in projections(model.model) if p.block == 2 and p.role == "down_proj")
-    # Elsewhere the residual stream passes by nearly untouched; block 2 reads the profession with its
-    # own attention and has no rows that write, but for the planted ones.
-    for other in projections(model.model):
-        if other.block != 2:
-            model.model.get_parameter(other.name).data.mul_(0.02)
-    model.model.get_parameter(item.name).data.mul_(0.02)
-    prompts = worlds.prompts(model)
-    part = rows_in(item, torch.tensor([PLANTED]))
-    selection = Selection("row", {item.name: part}, fingerprint(model.model))
-    batch = prompts.batch(range(len(prompts)))
-    extreme = torch.where(batch.target > 0.5, 0.97, 0.03)
-    from dataclasses import replace
-
-    batch = replace(batch, target=extreme)
-    with Deltas(model.model, selection) as deltas:
-        optimiser = torch.optim.Adam(deltas.values.values(), lr=0.1)
-        with deltas.attached():
-            for _ in range(60):
-                optimiser.zero_grad()
-                bias_loss(batch, run(model, batch), 0.0).backward()
-                optimiser.step()
-                deltas.write()
-        rows = deltas.rounded(item.name)
-    part.put_(model.model.get_parameter(item.name).data, rows)
-    return model, item
-
-
 def test_the_planted_row_is_ranked_first():
-    model, item = planted()
+    model, item = worlds.planted()
     prompts = worlds.prompts(model)
     assert all(abs(share - 0.5) > 0.4 for share in prompts.share)
     found = locate_with(model, prompts, LocateConfig(saliency="taylor", blocks="all"))
     blocks = found.ranking.block_scores()
     assert blocks[2] > 0.99 * sum(blocks)
     projection, row, _ = found.ranking.top_rows(1)[0]
-    assert (projection.name, row) == (item.name, PLANTED)
+    assert (projection.name, row) == (item.name, worlds.PLANTED)
 
 
 def test_a_ranking_is_saved_whole_and_drawn(tmp_path):

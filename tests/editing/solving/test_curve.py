@@ -1,0 +1,136 @@
+"""How much of a selection is enough: masks by brute force, what is measured, what is chosen."""
+
+import pytest
+import torch
+
+from hfbiasedit.editing.solving import curve
+from hfbiasedit.editing.solving.curve import budget_curve, coordinates_of
+from hfbiasedit.editing.solving.gauss_newton import State
+from hfbiasedit.editing.solving.solver import Frugal, solver_of
+from hfbiasedit.editing.solving.task import Score
+from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.selection import Selection
+from hfbiasedit.editing.weights.slices import Slice
+from hfbiasedit.models.architecture import projections
+from tests.editing import worlds
+
+
+def _cut(selection, keep):
+    """The first `keep` slices of every tensor but the last, which is left out."""
+    slices = {
+        name: Slice(name, part.kind, part.shape, part.axis, part.index[:keep])
+        for name, part in list(selection.slices.items())[:-1]
+    }
+    return Selection(selection.granularity, slices, selection.model, 3 * keep)
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns", "entries"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_masks_mark_the_coordinates_of_the_weights_of_a_part(family, mode):
+    loaded = worlds.loaded(family)
+    chosen = worlds.selection(loaded.model, mode, 5)
+    part = _cut(chosen, 2)
+    with worlds.bench(loaded, chosen) as bench:
+        mask = coordinates_of(bench, part)
+        for place in range(0, len(mask), 7):
+            one = torch.zeros(len(mask))
+            one[place] = 1.0
+            inside = False
+            for name, change in bench.coordinates.to_weights(one).items():
+                whole = chosen.slices[name]
+                moved = torch.zeros(whole.shape)
+                whole.put_(moved, change)
+                touched = moved.reshape(-1).nonzero().squeeze(1)
+                if name in part.slices:
+                    inside |= bool(torch.isin(touched, part.slices[name].entries()).any())
+            assert bool(mask[place]) == inside
+    assert int(mask.sum()) == part.weights
+
+
+def test_whole_matrices_are_in_or_out():
+    loaded = worlds.loaded("llama")
+    items = projections(loaded.model)[-2:]
+    chosen = worlds.whole_selection(loaded.model, items, "module")
+    part = worlds.whole_selection(loaded.model, items[:1], "module")
+    with worlds.bench(loaded, chosen) as bench:
+        mask = coordinates_of(bench, part)
+    assert mask.tolist() == [True] * items[0].weights + [False] * items[1].weights
+
+
+def _ladder(loaded, mode="rows"):
+    widest = worlds.selection(loaded.model, mode, 12)
+    return [widest, _cut(widest, 6), _cut(widest, 1)]
+
+
+def test_every_budget_is_measured_and_the_deltas_end_at_zero():
+    loaded = worlds.loaded("llama")
+    ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
+    before = {name: p.clone() for name, p in loaded.model.named_parameters()}
+    with Deltas(loaded.model, ladder[0]) as deltas:
+        chosen, points, linear = budget_curve(task, deltas, ladder)
+        assert not any(value.any() for value in deltas.values.values())
+        assert all(torch.equal(p, before[name]) for name, p in loaded.model.named_parameters())
+    assert [point["weights"] for point in points] == [part.weights for part in ladder]
+    assert [point["items"] for point in points] == [part.items for part in ladder]
+    marked = [n for n, point in enumerate(points) if point["chosen"]]
+    assert len(marked) == 1
+    assert chosen is ladder[marked[0]]
+    # The linear model that comes with it is that of the chosen part alone.
+    with worlds.bench(loaded, chosen, max_kl=0.05) as bench:
+        own = bench.linear(None)
+    assert linear.rows.shape == own.rows.shape
+    difference = (linear.rows.float() - own.rows.float()).norm()
+    assert difference < 0.01 * own.rows.float().norm()
+
+
+@pytest.mark.parametrize(
+    ("scores", "kls", "expected"),
+    [
+        ((10.0, 10.4, 10.4), (0.01, 0.01, 0.01), 2),
+        ((10.0, 10.4, 10.6), (0.01, 0.01, 0.01), 1),
+        ((10.0, 10.6, 10.4), (0.01, 0.01, 0.01), 2),  # a narrow one may do what a wide one does not
+        ((10.0, 10.4, 10.4), (0.01, 0.01, 0.9), 1),
+        ((10.0, 12.0, 13.0), (0.01, 0.01, 0.01), 0),
+        ((10.0, 9.0, 9.0), (0.9, 0.9, 0.9), 0),  # none is allowed
+    ],
+)
+def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expected, monkeypatch):
+    loaded = worlds.loaded("llama")
+    ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
+    found = iter(zip(scores, kls, strict=True))
+
+    def candidates(bench, linear, predicted, columns, tries):
+        fb, kl = next(found)
+        score = Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0)
+        yield State(torch.zeros(1), 0.01, 1.0, score)
+
+    monkeypatch.setattr(curve, "candidates", candidates)
+    with Deltas(loaded.model, ladder[0]) as deltas:
+        chosen, points, _ = budget_curve(task, deltas, ladder)
+    assert chosen is ladder[expected]
+    assert [point["dev_fb"] for point in points] == list(scores)
+    assert [point["chosen"] for point in points] == [n == expected for n in range(3)]
+
+
+def test_gradients_that_are_not_finite_have_no_curve():
+    loaded = worlds.loaded("llama")
+    ladder, task = _ladder(loaded), worlds.task(loaded)
+    loaded.model.get_parameter("lm_head.weight").data[7, 3] = float("inf")
+    # The prices are known: they would say so first.
+    from hfbiasedit.editing.material.price import Price
+
+    items = {item.name: item for item in projections(loaded.model)}
+    task.prices = {
+        name: Price(torch.ones(items[name].columns), torch.ones(items[name].rows))
+        for name in ladder[0].slices
+    }
+    with Deltas(loaded.model, ladder[0]) as deltas:
+        chosen, points, _ = budget_curve(task, deltas, ladder)
+    assert chosen is ladder[0]
+    assert points == []
+
+
+def test_the_default_solvers_tell_how_much_is_enough():
+    for name in ("auto", "newton"):
+        assert isinstance(solver_of(name), Frugal)
+    assert not isinstance(solver_of("adam"), Frugal)

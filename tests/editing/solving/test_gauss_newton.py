@@ -1,0 +1,252 @@
+"""Gauss-Newton steps: what they reach, keep, take back, refuse."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hfbiasedit.editing.solving import gauss_newton
+from hfbiasedit.editing.solving.descent import descend
+from hfbiasedit.editing.solving.gauss_newton import State, best_of, solve
+from hfbiasedit.editing.solving.solver import require_fit, solver_of
+from hfbiasedit.editing.solving.task import Score, scored
+from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.architecture import projections
+from tests.editing import worlds
+
+
+def _dev(task):
+    return task.prompts.batches(task.dev)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """The planted model, and the rows around its planted one."""
+    loaded, item = worlds.planted()
+    rows = torch.arange(worlds.PLANTED - 2, worlds.PLANTED + 3)
+    chosen = Selection("row", {item.name: rows_in(item, rows)}, fingerprint(loaded.model))
+    return loaded, chosen
+
+
+def _zero(deltas):
+    return not any(value.any() for value in deltas.values.values())
+
+
+def test_planted_bias_falls_a_lot_within_the_divergence(planted):
+    loaded, chosen = planted
+    task = worlds.task(loaded, max_kl=0.05)
+    before = {name: p.clone() for name, p in loaded.model.named_parameters()}
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(task, deltas)
+        after = scored(task, _dev(task))
+        state = {name: value.clone() for name, value in deltas.values.items()}
+    assert outcome.dev_after < 0.4 * outcome.dev_before
+    assert after.fb == pytest.approx(outcome.dev_after, abs=1e-4)
+    assert after.mean_kl == pytest.approx(float(outcome.kl.mean()), abs=1e-6)
+    assert after.mean_kl <= 0.05
+    assert all(torch.equal(state[name], outcome.state[name]) for name in state)
+    assert all(torch.equal(p, before[name]) for name, p in loaded.model.named_parameters())
+    assert {entry["step"] for entry in outcome.history} >= {1, 2}
+    first, last = outcome.history[0], outcome.history[-1]
+    assert last["loss_bias"] < first["loss_bias"] + 1
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns", "entries"])
+def test_all_kinds_of_selections_are_solved(mode):
+    loaded = worlds.loaded("gpt2")
+    task = worlds.task(loaded, max_kl=0.05)
+    with Deltas(loaded.model, worlds.selection(loaded.model, mode, 12)) as deltas:
+        outcome = solve(task, deltas)
+    assert outcome.dev_after < 0.95 * outcome.dev_before
+    assert float(outcome.kl.mean()) <= 0.05
+
+
+@pytest.mark.parametrize("limit", [1e-6, 1e-4, 1e-2])
+def test_no_state_over_the_allowed_divergence_is_taken(planted, limit):
+    """Candidates go over it, and the best on dev are among them."""
+    loaded, chosen = planted
+    task = worlds.task(loaded, max_kl=limit)
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(task, deltas)
+        after = scored(task, _dev(task))
+    assert after.mean_kl <= limit
+    assert float(outcome.kl.mean()) <= limit
+    wild = [entry for entry in outcome.history if entry["kl"] > limit]
+    if wild:
+        assert min(entry["dev_fb"] for entry in wild) < outcome.dev_after + 1e-6
+
+
+def test_more_divergence_buys_more(planted):
+    loaded, chosen = planted
+    gains = []
+    for limit in (0.0, 1e-4, 1e-2):
+        with Deltas(loaded.model, chosen) as deltas:
+            outcome = solve(worlds.task(loaded, max_kl=limit), deltas)
+            assert limit > 0 or (outcome.state is None and _zero(deltas))
+        gains.append(outcome.dev_before - outcome.dev_after)
+    assert 0 == gains[0] < gains[1] < gains[2]
+
+
+def test_the_same_seed_gives_the_same_edit(planted):
+    loaded, chosen = planted
+    states = []
+    for seed in (0, 0, 1):
+        with Deltas(loaded.model, chosen) as deltas:
+            outcome = solve(worlds.task(loaded, max_kl=0.01, seed=seed), deltas)
+        states.append(torch.cat([value.flatten() for value in outcome.state.values()]))
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_a_linear_model_made_before_is_used(planted, monkeypatch):
+    loaded, chosen = planted
+    task = worlds.task(loaded, max_kl=0.01)
+    with Deltas(loaded.model, chosen) as deltas:
+        plain = solve(task, deltas)
+    with Deltas(loaded.model, chosen) as deltas:
+        first = gauss_newton.bench_of(task, deltas).linear(None)
+        calls, real = [], gauss_newton.linearised
+        monkeypatch.setattr(gauss_newton, "linearised", lambda *a: calls.append(a[-1]) or real(*a))
+        again = solve(task, deltas, first)
+        assert all(now is not None for now in calls)
+        assert again.history == plain.history
+        # One of another selection is not.
+        calls.clear()
+        other = replace(first, rows=first.rows[:, :-1])
+        assert solve(task, deltas, other).history == plain.history
+        assert calls[0] is None
+
+
+def _state(fb, kl, price=1.0):
+    score = Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0)
+    return State(torch.zeros(1), 0.01, price, score)
+
+
+def test_the_best_state_is_allowed_or_the_closest_to_it():
+    good, better, wild = _state(9.0, 0.01), _state(8.0, 0.02), _state(1.0, 0.9)
+    assert best_of([good, better, wild], 0.02) is better
+    assert best_of([wild, good, better], 0.001) is good
+
+
+def test_a_step_that_makes_things_worse_is_taken_back():
+    state, worse = _state(9.0, 0.01, 2.0), _state(10.0, 0.01, 3.0)
+    back = gauss_newton._next(state, worse, 0.02)
+    assert back.move is state.move
+    assert back.score is state.score
+    assert back.price == 3.0 * gauss_newton._STEEPEST
+    onward = gauss_newton._next(state, _state(8.0, 0.01), 0.02)
+    assert onward.score.fb == 8.0
+    # From a state over the limit every step leads on.
+    assert gauss_newton._next(_state(5.0, 0.5), worse, 0.02).score is worse.score
+
+
+@pytest.mark.parametrize(
+    ("divergence", "expected"),
+    [(-1e-9, 0.5), (0.0, 0.5), (0.0095, 1.0), (0.0114, 1.44), (1.0, 4.0), (float("nan"), 0.5)],
+)
+def test_the_price_follows_what_is_left_of_the_allowed_divergence(divergence, expected):
+    found = gauss_newton._next(None, _state(10.0, divergence, 0.2), 0.01)
+    assert found.price == pytest.approx(0.2 * expected)
+
+
+def test_steps_that_help_nothing_are_not_kept(planted, monkeypatch):
+    """After the first one every step throws the model somewhere else."""
+    loaded, chosen = planted
+    task = worlds.task(loaded, max_kl=0.01)
+
+    def wild(task, coordinates, write, linear, now, price, seed):
+        return -now
+
+    monkeypatch.setattr(gauss_newton, "descend", wild)
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(task, deltas)
+    assert outcome.steps == 1
+    assert outcome.stopped == "dev got no better"
+    assert descend is not wild
+
+
+def test_gradients_that_are_not_finite_end_the_search(planted, monkeypatch):
+    loaded, chosen = planted
+    real = gauss_newton.linearised
+
+    def broken(*arguments):
+        linear = real(*arguments)
+        linear.rows[0, 0] = float("nan")
+        return linear
+
+    monkeypatch.setattr(gauss_newton, "linearised", broken)
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(worlds.task(loaded), deltas)
+        assert _zero(deltas)
+    assert outcome.stopped == "the gradients were not finite"
+    assert outcome.state is None
+    assert outcome.dev_after == outcome.dev_before
+
+
+def test_where_nothing_helps_the_deltas_end_at_zero(planted):
+    """Facts that are what the model says already: there is nothing to gain."""
+    loaded, chosen = planted
+    task = worlds.task(loaded)
+    records = tuple(
+        replace(record, share_female=share)
+        for record, share in zip(task.prompts.records, task.prompts.share, strict=True)
+    )
+    task.prompts.records = records
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(task, deltas)
+        changed = outcome.dev_before - outcome.dev_after
+        assert outcome.state is not None or _zero(deltas)
+    assert 0 <= changed < 0.5
+
+
+@pytest.mark.parametrize("most", [3 * 16 * 16, 10])
+def test_wide_selections_move_within_few_directions(most, monkeypatch):
+    """So cut down that nothing else fits, the edit still helps, and moves are of that rank."""
+    loaded = worlds.loaded("llama")
+    items = projections(loaded.model)[-3:]
+    monkeypatch.setattr(gauss_newton, "WIDEST", most)
+    rank = 16 if most > 10 else 8
+    with Deltas(loaded.model, worlds.whole_selection(loaded.model, items, "module")) as deltas:
+        outcome = solve(worlds.task(loaded, granularity="module", max_kl=0.05), deltas)
+        moved = {name: value.detach().clone() for name, value in deltas.values.items()}
+    assert outcome.dev_after < 0.9 * outcome.dev_before
+    for value in moved.values():
+        singular = torch.linalg.svdvals(value)
+        assert int((singular > 1e-5 * singular[0]).sum()) <= rank
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_solvers_are_refused_where_they_cannot_work(family):
+    loaded = worlds.loaded(family)
+    if family == "llama":
+        name = "model.norm.weight"
+        slices = {name: worlds.whole(name, loaded.model.get_parameter(name).shape)}
+        chosen = Selection("full", slices, fingerprint(loaded.model))
+    else:
+        experts = next(p for p in projections(loaded.model) if p.experts > 1)
+        slices = {experts.name: rows_in(experts, torch.arange(4))}
+        chosen = Selection("row", slices, fingerprint(loaded.model))
+    task = worlds.task(loaded, granularity=chosen.granularity, steps=2)
+    with Deltas(loaded.model, chosen) as deltas:
+        with pytest.raises(BiasEditError, match="use adam"):
+            require_fit(solver_of("newton"), task, deltas.slices)
+        for name in ("adam", "auto"):
+            require_fit(solver_of(name), task, deltas.slices)
+        automatic = solver_of("auto")
+        assert automatic.enough(task, deltas, [chosen]) == (chosen, [])
+        found = automatic.solve(task, deltas)
+    assert [entry["step"] for entry in found.history] == [1, 2]  # Adam's, not Gauss-Newton's
+
+
+def test_dev_is_scored_by_distance_where_the_original_writes_genders():
+    loaded = worlds.loaded("llama")
+    task = worlds.task(loaded)
+    masses = [0.5, 0.01] * 12
+    task.prompts.log_mass = torch.tensor(masses).log().tolist()
+    total = heavy = 0.0
+    for record, share, mass in zip(task.prompts.records, task.prompts.share, masses, strict=True):
+        weight = min(1.0, mass / 0.05)
+        total, heavy = total + weight * abs(share - record.share_female), heavy + weight
+    assert scored(task, _dev(task)).fb == pytest.approx(100 * total / heavy, rel=1e-4)

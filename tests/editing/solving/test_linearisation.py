@@ -1,0 +1,159 @@
+"""Prompts as linear functions of a move, against finite differences and dense matrices."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hfbiasedit.editing.material.dual import Targets
+from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.solving import linearisation
+from hfbiasedit.editing.solving.linearisation import Linear
+from tests.editing import worlds
+
+
+@torch.no_grad()
+def _values(bench):
+    """Logits of shares, and changes of log masses of the held prompts, where the model is."""
+    task, sample = bench.task, bench.sample
+    found = [bias_terms(b, run(task.loaded, b)).logit for b in sample.prompts]
+    found += [bias_terms(b, run(task.loaded, b)).mass_change for b in sample.held]
+    return torch.cat(found).double()
+
+
+def _way(bench, seed=1):
+    move = torch.randn(bench.coordinates.total, generator=torch.Generator().manual_seed(seed))
+    return move / move.norm()
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns", "entries"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3"])
+def test_derivatives_are_finite_differences(family, mode):
+    loaded = worlds.loaded(family, dtype="float64")
+    with worlds.bench(loaded, worlds.selection(loaded.model, mode)) as bench:
+        linear = bench.linear(None)
+        torch.testing.assert_close(linear.targets.start, _values(bench), rtol=1e-5, atol=1e-5)
+        way = _way(bench)
+        bench.write(way, 1e-3)
+        ahead = _values(bench)
+        bench.write(way, -1e-3)
+        slope = (ahead - _values(bench)) / 2e-3
+    assert linear.finite
+    assert slope.abs().max() > 0.01
+    # Rows are kept in bfloat16: every inner product is off by a little of all of them.
+    error = (linear.pushed(way) - slope).norm() / slope.norm()
+    assert error < 0.01
+
+
+def test_targets_are_those_of_the_prompts():
+    loaded = worlds.loaded("llama")
+    with worlds.bench(loaded, worlds.selection(loaded.model, "rows"), mass=0.7) as bench:
+        linear = bench.linear(None)
+        records = bench.task.prompts.records
+    count = len(records)
+    held = linear.index[count:].tolist()
+    assert sorted(linear.index[:count].tolist()) == list(range(count))
+    assert len(held) == len(bench.task.train[::8])
+    facts = torch.tensor([records[number].share_female for number in linear.index[:count]])
+    torch.testing.assert_close(linear.targets.goal[:count].sigmoid().float(), facts)
+    assert torch.equal(linear.targets.share, torch.arange(count + len(held)) < count)
+    # Nothing has moved yet; half squares count twice.
+    assert linear.targets.start[count:].abs().max() < 1e-4
+    assert float(linear.targets.weight[count:].sum()) == pytest.approx(2 * 0.7)
+
+
+def test_a_model_that_has_moved_is_differentiated_where_it_is():
+    loaded = worlds.loaded("llama", dtype="float64")
+    with worlds.bench(loaded, worlds.selection(loaded.model, "rows")) as bench:
+        now = 2 * _way(bench)
+        bench.write(now)
+        there = _values(bench)
+        linear = bench.linear(now)
+        assert (there - _values(bench)).abs().max() == 0
+        found = linear.targets.start + linear.pushed(now)
+        torch.testing.assert_close(found, there, rtol=1e-4, atol=1e-4)
+        way = _way(bench, 2)
+        bench.write(now + 1e-3 * way)
+        ahead = _values(bench)
+        bench.write(now - 1e-3 * way)
+        slope = (ahead - _values(bench)) / 2e-3
+    assert (linear.pushed(way) - slope).norm() < 0.01 * slope.norm()
+
+
+def test_blocks_skipped_below_change_nothing(monkeypatch):
+    from hfbiasedit.editing import attempt as attempts
+
+    loaded = worlds.loaded("llama")
+    chosen = worlds.selection(loaded.model, "rows")
+    material = attempts.Material(
+        worlds.prompts(loaded), [0, 1, 2, 3], [4, 5], worlds.anchor(), worlds.task(loaded).keep
+    )
+    trunk = attempts.trunk_for(loaded, chosen, material)
+    assert trunk is not None
+    assert trunk.first == 1
+    with worlds.bench(loaded, chosen) as bench:
+        whole = bench.linear(None)
+        batches = [replace(b, hidden=trunk.capture(b.input_ids)) for b in bench.sample.prompts]
+        sample = replace(bench.sample, prompts=batches, held=())
+        sample = replace(sample, mass_weight=torch.zeros(0))
+        above = linearisation.linearised(loaded, bench.coordinates, sample, trunk)
+    rows = whole.rows[: len(above.rows)].float()
+    assert (above.rows.float() - rows).norm() < 0.01 * rows.norm()
+
+
+def _random(width=37):
+    generator = torch.Generator().manual_seed(4)
+    rows = torch.randn(6, width, generator=generator).to(torch.bfloat16)
+    targets = Targets.of(
+        torch.randn(6, generator=generator), torch.rand(6, generator=generator), torch.ones(6)
+    )
+    return Linear(rows, targets, torch.arange(6)), generator
+
+
+@pytest.mark.parametrize("block", [8, 1 << 16])
+def test_products_are_those_of_the_dense_matrix(block, monkeypatch):
+    monkeypatch.setattr(linearisation, "_COLUMNS", block)
+    linear, generator = _random()
+    dense = linear.rows.double()
+    y, move = torch.randn(6, generator=generator), torch.randn(37, generator=generator)
+    mask = torch.rand(37, generator=generator) < 0.4
+    close = dict(rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(linear.gram(), dense @ dense.T, **close)
+    torch.testing.assert_close(linear.pushed(move).double(), dense @ move.double(), **close)
+    torch.testing.assert_close(linear.pulled(y).double(), y.double() @ dense, **close)
+    some = dense * mask
+    torch.testing.assert_close(linear.gram(mask), some @ some.T, **close)
+    torch.testing.assert_close(linear.pulled(y, mask).double(), y.double() @ some, **close)
+    part = linear.columns(mask)
+    torch.testing.assert_close(part.gram(), some @ some.T, **close)
+    assert part.rows.shape[1] == int(mask.sum())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_seen(bad):
+    linear, _ = _random()
+    assert linear.finite
+    rows = linear.rows.clone()
+    rows[3, 30] = bad
+    assert not replace(linear, rows=rows).finite
+    start = linear.targets.start.clone()
+    start[2] = bad
+    assert not replace(linear, targets=replace(linear.targets, start=start)).finite
+
+
+def test_what_does_not_fit_into_memory_is_on_disk_and_leaves_nothing(monkeypatch, tmp_path):
+    loaded = worlds.loaded("llama")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(linearisation.tempfile, "tempdir", None)
+    with worlds.bench(loaded, worlds.selection(loaded.model, "rows")) as bench:
+        kept = bench.linear(None)
+        made, real = [], torch.from_file
+        monkeypatch.setattr(torch, "from_file", lambda *a, **o: made.append(a[0]) or real(*a, **o))
+        monkeypatch.setattr(linearisation, "IN_MEMORY", 0)
+        stored = bench.linear(None)
+    assert len(made) == 1
+    assert made[0].startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    assert torch.equal(stored.rows, kept.rows)
+    assert torch.equal(stored.gram(), kept.gram())
