@@ -14,6 +14,7 @@ from hfbiasedit.audits.config import AuditConfig, AuditOverrides
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.patches.loading import with_patch
+from hfbiasedit.scoring.extensions import ENGINE
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,6 +70,7 @@ def audit(
         batch_size=config.batch_size,
         seed=config.seed,
         samples=config.samples,
+        scorer=config.scorer,
         partial=partial,
         resume=config.resume,
         started=start,
@@ -87,6 +89,7 @@ def measure(
     batch_size: int | str = "auto",
     seed: int = 0,
     samples: int = 2000,
+    scorer: str = ENGINE,
     partial: PartialFile | None = None,
     resume: bool = False,
     started: float | None = None,
@@ -102,30 +105,30 @@ def measure(
         batch_size: Prompts per forward pass, or `auto`.
         seed: Seed of the bootstrap.
         samples: Bootstrap resamples.
+        scorer: What log-probabilities come from.
         partial: Takes results on the way; kept when the call is interrupted.
         resume: Whether to continue from `partial`.
         started: `time.perf_counter()` at the start, when more than this call is to be timed.
     """
     from hfbiasedit.audits.breakdowns import PromptScores
     from hfbiasedit.audits.report import build_report
-    from hfbiasedit.scoring.continuations import encode
-    from hfbiasedit.scoring.engine import score
-    from hfbiasedit.scoring.noise import noise_floor
+    from hfbiasedit.scoring.scorer import scorer_of
 
     start = time.perf_counter() if started is None else started
-    encoded = encode(loaded.tokenizer, prompts.records)
+    scoring = scorer_of(scorer, loaded, prompts.records)
     known = partial.resume() if partial is not None and resume else None
     on_batch = partial.add if partial is not None else None
-    with _kept(partial), console.progress("scoring prompts", len(encoded)) as bar:
-        scores = score(
-            loaded, encoded, batch_size=batch_size, progress=bar, known=known, on_batch=on_batch
-        )
-        noise = noise_floor(loaded, encoded, scores)
+    with _kept(partial), console.progress("scoring prompts", len(prompts)) as bar:
+        scores = scoring.score(batch_size=batch_size, progress=bar, known=known, on_batch=on_batch)
+        noise = scoring.noise(scores)
+    plan = scores.plan.copy()
+    if scorer != ENGINE:
+        plan["scorer"] = scorer
     return build_report(
         loaded,
         prompts,
         PromptScores.of(prompts.records, scores.log_male, scores.log_female),
-        plan=scores.plan,
+        plan=plan,
         noise=noise,
         seconds=time.perf_counter() - start,
         seed=seed,
@@ -167,5 +170,5 @@ def _partial_file(
                 "give the model's name and `out` or `partial`"
             )
         return None
-    expected = identity(loaded, prompts.digest, config.batch_size)
+    expected = identity(loaded, prompts.digest, config.batch_size, config.scorer)
     return PartialFile(path, expected, len(prompts))

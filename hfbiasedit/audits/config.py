@@ -10,6 +10,7 @@ from hfbiasedit.codegenbias.options import ChoiceOptions, ChoiceOverrides
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
 from hfbiasedit.models.options import ModelOptions, ModelOverrides
+from hfbiasedit.scoring.extensions import ENGINE, SCORERS
 
 RecordFormat = Literal["parquet", "jsonl"]
 RECORD_FORMATS = get_args(RecordFormat)
@@ -28,6 +29,14 @@ class AuditConfig(ChoiceOptions, ModelOptions):
         "auto",
         "auto (halves when memory runs out) or a number of sequences.",
         check=check_batch_size,
+    )
+    scorer: str = option(
+        ENGINE,
+        "What log-probabilities come from.",
+        note="An installed package may add others.",
+        choices=SCORERS.names,
+        check=lambda _, name: SCORERS.check(name),
+        hidden=True,
     )
     out: str | Path | None = option(None, "Directory for audit.json, figures/ and report.html.")
     records: RecordFormat | None = option(
@@ -64,6 +73,7 @@ class AuditOverrides(ChoiceOverrides, ModelOverrides, total=False):
     samples: int
     patch: str | Path | None
     batch_size: int | str
+    scorer: str
     out: str | Path | None
     records: RecordFormat | None
     partial: str | Path | None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.provenance import weights_identity
+from hfbiasedit.scoring.extensions import ENGINE
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -22,12 +23,15 @@ _NAMES = {
     "dtype": "the dtype",
     "prompts": "the prompts",
     "batch_size": "the batch size",
+    "scorer": "the scorer",
     "device": "the device",
     "versions": "the versions of torch or transformers",
 }
 
 
-def identity(loaded: LoadedModel, prompts_digest: str, batch_size: int | str) -> Identity:
+def identity(
+    loaded: LoadedModel, prompts_digest: str, batch_size: int | str, scorer: str
+) -> Identity:
     """Everything that must agree for two runs to give the same numbers."""
     from hfbiasedit.versions import versions
 
@@ -38,6 +42,8 @@ def identity(loaded: LoadedModel, prompts_digest: str, batch_size: int | str) ->
         "dtype": loaded.dtype,
         "prompts": prompts_digest,
         "batch_size": str(batch_size),
+        # The built-in one has no name here, so that files of earlier versions can be continued.
+        "scorer": None if scorer == ENGINE else scorer,
         "device": str(loaded.device),
         "versions": [installed.get("torch"), installed.get("transformers")],
     }

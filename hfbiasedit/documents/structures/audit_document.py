@@ -136,6 +136,7 @@ class BatchPlan(TypedDict):
     tokens: int | None
     halvings: Count
     prefix_sharing: bool
+    scorer: NotRequired[Annotated[str, Mark("Where it is not the engine of this package.")]]
 
 
 class Headline(TypedDict):
