@@ -88,4 +88,4 @@ def test_what_is_no_task_is_refused(name, words):
 
 
 def test_documents_of_tasks_that_are_not_installed_are_shown_without_them():
-    assert list(summary.tables({"schema": "hfbiasedit.ability/1", "elsewhere": {}})) == []
+    assert list(summary.tables({"model": None, "elsewhere": {}})) == []
