@@ -1,11 +1,12 @@
 """Many judgements: how many at a time, what the clock ends, and what is left after a stop."""
 
+import functools
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,24 +30,24 @@ def test_processors_are_those_of_affinity_and_quota(monkeypatch, tmp_path):
 
 
 def test_no_more_judgements_than_processors_at_a_time(monkeypatch, capsys):
-    running, most = [], []
-    both = threading.Barrier(2, timeout=60)
+    made = []
 
-    def slow(case, *_):
-        running.append(case)
-        most.append(len(running))
-        both.wait()  # two do run beside each other
-        running.remove(case)
-        return Judgement("passed")
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, most):
+            made.append(most)
+            super().__init__(most)
 
-    monkeypatch.setattr(pool, "judge", slow)
+    monkeypatch.setattr(pool, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(pool, "judge", lambda *_: Judgement("passed"))
     monkeypatch.setattr(pool, "usable_processors", lambda: 2)
     done = []
-    judged = pool.judge_all(CASES, Limits(), GUARDS, workers=24, on_done=lambda: done.append(1))
-    assert [j.verdict for j in judged] == ["passed"] * 6
-    assert max(most) <= 2
-    assert len(done) == 6
-    assert "24 workers" in capsys.readouterr().err
+    for workers in (24, 1, None):
+        on_done = functools.partial(done.append, 1)
+        judged = pool.judge_all(CASES, Limits(), GUARDS, workers=workers, on_done=on_done)
+        assert [j.verdict for j in judged] == ["passed"] * 6
+    assert made == [2, 1, 2]
+    assert len(done) == 18
+    assert capsys.readouterr().err.count("workers were asked for") == 1
 
 
 def test_what_the_clock_ended_is_judged_again_alone(monkeypatch):
