@@ -2,7 +2,7 @@
 
 One pass over the prompts differentiates the widest selection; the best move within any part of it
 follows from the inner products of that part's coordinates. Every budget is measured at the allowed
-divergence, and the smallest one whose dev score is within `SLACK` of the widest one's is enough.
+divergence, and the smallest one whose dev score is within `SLACK` of the best one's is enough.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
 TRIES = 2  # prices of a budget
-SLACK = 0.05  # of the widest selection's dev score
+SLACK = 0.05  # of the best dev score
 
 
 def budget_curve(
@@ -61,9 +61,9 @@ def budget_curve(
             )
             bar.advance()
     bench.write(torch.zeros(bench.coordinates.total))
-    goal = (1 + SLACK) * points[0]["dev_fb"]
-    enough = [n for n, p in enumerate(points) if p["kl"] <= limit and p["dev_fb"] <= goal]
-    number = max(enough, default=0)
+    allowed = [n for n, p in enumerate(points) if p["kl"] <= limit]
+    goal = (1 + SLACK) * min((points[n]["dev_fb"] for n in allowed), default=0.0)
+    number = max((n for n in allowed if points[n]["dev_fb"] <= goal), default=0)
     points[number]["chosen"] = True
     return ladder[number], points, linear.columns(masks[number])
 

@@ -35,7 +35,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ROWS, Slice
 
 STEPS = 4
-PATIENCE = 2  # steps before a poor gain ends the search
+PATIENCE = 1  # steps before a poor gain ends the search
 TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
 GAIN = 0.01  # relative gain on dev below which a step was not worth it
 HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
