@@ -130,7 +130,7 @@ def test_where_nothing_is_short_enough_nothing_moves(solved, monkeypatch):
 
 
 def test_a_divergence_that_is_not_a_number_ends_the_run(solved, monkeypatch):
-    bench, _, now, _ = solved
+    _, _, now, _ = solved
     calls = []
 
     def gradient(*_):
