@@ -1,0 +1,151 @@
+"""From prompts to an edit in memory: nested budgets, the lowest block, who solves."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hfbiasedit.editing import attempt as attempts
+from hfbiasedit.editing.attempt import attempt
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.locating.drawn import random_ranking
+from hfbiasedit.editing.locating.locator import Location
+from hfbiasedit.editing.locating.ranking import Ranking
+from hfbiasedit.editing.material.windows import prepare_windows
+from hfbiasedit.editing.weights.selection import Selection
+from hfbiasedit.levels import LEVELS
+from hfbiasedit.models.architecture import projections
+from tests.editing import worlds
+
+
+def _material(loaded):
+    prompts = worlds.prompts(loaded)
+    windows = prepare_windows(loaded, worlds.anchor(), 24, 0)
+    numbers = list(range(len(prompts)))
+    return attempts.Material(prompts, numbers[::2], numbers[1::2], worlds.anchor(), windows)
+
+
+def _location(loaded, boost=None):
+    """A ranking drawn by seed, but of equal spread between blocks `boost` says otherwise."""
+    items = projections(loaded.model)
+    drawn = random_ranking(items, 0, {"seed": 0})
+    scores = dict(drawn.scores)
+    for item in items:
+        factor = (boost or {}).get(item.block, 1.0)
+        for side in (scores[item.name].rows, scores[item.name].peaks, scores[item.name].columns):
+            side *= factor
+    ranking = Ranking("made", tuple(items), scores, {"seed": 0})
+
+    def entry_scores(pool):
+        by_name = {item.name: item for item in items}
+        generator = torch.Generator().manual_seed(3)
+        return {
+            name: torch.rand(len(rows), by_name[name].columns, generator=generator)
+            for name, rows in pool.items()
+        }
+
+    return Location(ranking, list(range(ranking.blocks)), entry_scores, 0.0)
+
+
+@pytest.mark.parametrize("level", ["row", "unit", "neuron"])
+def test_the_ladder_of_auto_is_nested_and_its_first_is_the_widest(level, monkeypatch):
+    loaded = worlds.loaded("llama")
+    rungs = ("20% of weights", "10% of weights", "3% of weights")
+    monkeypatch.setitem(LEVELS, level, _with_ladder(level, rungs))
+    ladder = attempts._ladder(loaded, EditConfig(granularity=level), _location(loaded))
+    sizes = [selection.weights for selection in ladder]
+    assert len(ladder) == 3
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 5 * sizes[2]
+    for wide, narrow in itertools.pairwise(ladder):
+        assert wide.intersect(narrow).weights == narrow.weights
+
+
+def _with_ladder(level, rungs):
+    return replace(LEVELS[level], ladder=rungs)
+
+
+def test_a_count_is_a_ladder_of_one():
+    loaded = worlds.loaded("llama")
+    config = EditConfig(granularity="row", budget=8)
+    (only,) = attempts._ladder(loaded, config, _location(loaded))
+    assert only.items == 8
+
+
+@pytest.mark.parametrize(
+    ("boost", "blocks", "expected"),
+    [
+        ({0: 1e-3}, "auto", 1),  # block 0 has none of the best rows
+        ({0: 1.0}, "auto", 0),
+        ({0: 1e-3}, "all", None),  # what was asked for is kept
+    ],
+)
+def test_few_stray_weights_are_given_up_to_leave_blocks_below_alone(boost, blocks, expected):
+    loaded = worlds.loaded("llama", num_hidden_layers=3)
+    location = _location(loaded, boost)
+    # One row of block 0 is the best of all: less than STRAY of what is chosen.
+    low = next(item for item in location.ranking.projections if item.block == 0)
+    location.ranking.scores[low.name].rows[0] = 1e9
+    config = EditConfig(granularity="row", budget=80, blocks=blocks)
+    (chosen,) = attempts._ladder(loaded, config, location)
+    assert chosen.items == 80
+    found = chosen.lowest_block(loaded.model)
+    assert found == (0 if expected is None else expected)
+    if expected:
+        assert low.name not in chosen.slices
+
+
+def test_the_floor_leaves_at_most_the_allowed_share_below():
+    loaded = worlds.loaded("llama", num_hidden_layers=4)
+    numbers = attempts.block_numbers(loaded.model)
+    for seed in range(6):
+        boost = {block: 3.0 ** (block * (seed % 3)) for block in range(4)}
+        config = EditConfig(granularity="row", budget=60 + seed, blocks="all")
+        (chosen,) = attempts._ladder(loaded, config, _location(loaded, boost))
+        floor = attempts._floor(chosen, loaded)
+        counts = [0] * 4
+        for name, part in chosen.slices.items():
+            counts[numbers[name]] += part.count
+        assert sum(counts[:floor]) <= attempts.STRAY * chosen.weights < sum(counts[: floor + 1])
+
+
+def test_auto_tries_its_ladder_and_edits_the_smallest_that_is_enough(monkeypatch):
+    loaded = worlds.loaded("llama")
+    monkeypatch.setitem(LEVELS, "row", _with_ladder("row", ("10% of weights", "3% of weights")))
+    before = {name: p.clone() for name, p in loaded.model.named_parameters()}
+    config = EditConfig(granularity="row", max_kl=0.05)
+    found = attempt(loaded, config, _material(loaded), location=_location(loaded))
+    assert [point["weights"] for point in found.curve] == [
+        selection.weights for selection in attempts._ladder(loaded, config, _location(loaded))
+    ]
+    (marked,) = (point for point in found.curve if point["chosen"])
+    assert found.selection.weights == marked["weights"]
+    assert found.helped
+    assert found.outcome.dev_after < found.outcome.dev_before
+    assert float(found.kl.mean()) <= 0.05
+    assert all(torch.equal(p, before[name]) for name, p in loaded.model.named_parameters())
+
+
+def test_a_saved_selection_is_edited_as_it_is(tmp_path):
+    loaded = worlds.loaded("llama")
+    config = EditConfig(granularity="row", budget=12, max_kl=0.05)
+    material = _material(loaded)
+    first = attempt(loaded, config, material, location=_location(loaded))
+    first.selection.save(tmp_path / "selection.json")
+    chosen = Selection.load(tmp_path / "selection.json", loaded.model)
+    again = attempt(loaded, config, material, selection=chosen)
+    assert again.curve == []
+    assert again.location is None
+    assert first.values.keys() == again.values.keys()
+    assert all(torch.equal(again.values[name], value) for name, value in first.values.items())
+
+
+def test_experts_are_left_to_adam(monkeypatch):
+    loaded = worlds.loaded("mixtral")
+    monkeypatch.setitem(LEVELS, "row", _with_ladder("row", ("10% of weights", "3% of weights")))
+    config = EditConfig(granularity="row", steps=3, max_kl=0.05)
+    found = attempt(loaded, config, _material(loaded), location=_location(loaded))
+    assert any("experts" in name for name in found.selection.slices)
+    assert found.curve == []
+    assert [entry["step"] for entry in found.outcome.history] == [1, 2, 3]
