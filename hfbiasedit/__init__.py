@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hfbiasedit.demonstration import demo
     from hfbiasedit.documents.comparison import compare
     from hfbiasedit.editing.editor import edit
+    from hfbiasedit.editing.forecasting.forecaster import forecast
     from hfbiasedit.editing.locating.locator import locate
     from hfbiasedit.editing.sweep import sweep
     from hfbiasedit.patches.patch import Patch
@@ -26,6 +27,7 @@ _HOMES = {
     "compare": "hfbiasedit.documents.comparison",
     "demo": "hfbiasedit.demonstration",
     "edit": "hfbiasedit.editing.editor",
+    "forecast": "hfbiasedit.editing.forecasting.forecaster",
     "load_patched": "hfbiasedit.publishing.patched",
     "locate": "hfbiasedit.editing.locating.locator",
     "Patch": "hfbiasedit.patches.patch",
@@ -41,6 +43,7 @@ __all__ = [
     "compare",
     "demo",
     "edit",
+    "forecast",
     "load_patched",
     "locate",
     "push",

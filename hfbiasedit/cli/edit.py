@@ -18,6 +18,9 @@ def edit(
     model: ModelArgument,
     config: EditConfig,
     out: Annotated[Path, typer.Option(help="Run directory to write.")] = Path("hfbiasedit-run"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost; loads no weights.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a model closer to reality by editing few weights; writes a run directory."""
@@ -26,6 +29,9 @@ def edit(
     from hfbiasedit.editing import editor, processes
     from hfbiasedit.editing.judging import outcome
 
+    if dry_run:
+        _forecast(model, config, as_json)
+        return
     run = editor.edit(model, config, out=out, command=command_line(sys.argv[1:]))
     if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks
@@ -37,3 +43,20 @@ def edit(
     for line in outcome.sentences(document):
         console.message(line)
     console.message(f"wrote {run.path}")
+
+
+def _forecast(model: str, config: EditConfig, as_json: bool) -> None:
+    from hfbiasedit import console
+    from hfbiasedit.editing.forecasting import forecaster, words
+    from hfbiasedit.errors import BiasEditError
+
+    document = forecaster.forecast(model, config)
+    if as_json:
+        console.print_json(document)
+    else:
+        for table in words.tables(document):
+            console.table(table)
+        for line in words.sentences(document):
+            console.message(line)
+    if not document["fits"]:
+        raise BiasEditError(f"does not fit: {document['reason']}")

@@ -16,6 +16,7 @@ from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.comparison_document import ComparisonDocument
 from hfbiasedit.documents.structures.edit_document import Edit
+from hfbiasedit.documents.structures.forecast_document import Forecast
 from hfbiasedit.documents.structures.location_document import LocationDocument
 from hfbiasedit.documents.structures.selection_document import SelectionDocument
 from hfbiasedit.documents.structures.sweep_document import Sweep
@@ -29,6 +30,7 @@ STRUCTURES: dict[str, Any] = {
     "audit": Audit,
     "comparison": ComparisonDocument,
     "edit": Edit,
+    "forecast": Forecast,
     "location": LocationDocument,
     "selection": SelectionDocument,
     "sweep": Sweep,
@@ -39,6 +41,7 @@ _CALLED = {
     "audit": ("an audit report", "hfbiasedit audit MODEL"),
     "comparison": ("a comparison", "hfbiasedit compare A B --json"),
     "edit": ("the document of an edit", "hfbiasedit edit MODEL"),
+    "forecast": ("a forecast", "hfbiasedit edit MODEL --dry-run --json"),
     "location": ("a location", "hfbiasedit locate MODEL --json"),
     "selection": ("a selection file", "hfbiasedit edit MODEL"),
     "sweep": ("the document of a sweep", "hfbiasedit sweep MODEL"),

@@ -33,7 +33,7 @@ _COMPANIONS = re.compile(
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each also as shards with an index
 
 
-def pull_model(repo_id: str, revision: str | None = None) -> ModelSource:
+def pull_model(repo_id: str, revision: str | None = None, *, weights: bool = True) -> ModelSource:
     """Fetch a model into the Hub's cache, or find it there.
 
     A revision that is in the cache completely is used without the network when it is a
@@ -42,6 +42,7 @@ def pull_model(repo_id: str, revision: str | None = None) -> ModelSource:
     Args:
         repo_id: `org/name`, or `org/name@revision`.
         revision: Branch, tag, commit or `refs/pr/N`; the default branch when None.
+        weights: whether to fetch them too; without, only what describes the model.
 
     Raises:
         BiasEditError: The repository holds no causal language model.
@@ -58,6 +59,8 @@ def pull_model(repo_id: str, revision: str | None = None) -> ModelSource:
         return Path(_snapshot(api, name, commit, [path]), path).read_text(encoding="utf-8")
 
     wanted = model_files(name, files, read)
+    if not weights:
+        wanted = [path for path in wanted if _COMPANIONS.fullmatch(path)]
     folder = _verified(api, name, commit, wanted)
     return ModelSource(id=name, path=folder, requested_revision=revision, commit=commit)
 

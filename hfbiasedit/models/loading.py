@@ -96,7 +96,7 @@ def load_model(
     source = model if isinstance(model, ModelSource) else resolve_model(model, options.revision)
     config = load_config(source, trust)
     check_causal(source, config, trust)
-    tokenizer = _load_tokenizer(source, trust)
+    tokenizer = load_tokenizer(source, trust)
     loaded = _load_weights(source, config, torch_dtype, options.device_map, trust)
     if target is not None:
         _move(loaded, target)
@@ -112,7 +112,12 @@ def load_model(
     )
 
 
-def _load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model.
+
+    Raises:
+        BiasEditError: there is none, or it cannot be used.
+    """
     from transformers import AutoTokenizer
 
     try:

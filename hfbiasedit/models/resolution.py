@@ -11,7 +11,9 @@ from hfbiasedit.hub.source import ModelSource
 _WANTED = "name the directory of a model, or a Hub id such as org/name"
 
 
-def resolve_model(model: str | Path, revision: str | None = None) -> ModelSource:
+def resolve_model(
+    model: str | Path, revision: str | None = None, *, weights: bool = True
+) -> ModelSource:
     """Find a model's files, fetching them from the Hub when `model` is no local directory.
 
     A directory wins over a Hub repository of the same name, as it does in transformers.
@@ -19,6 +21,7 @@ def resolve_model(model: str | Path, revision: str | None = None) -> ModelSource
     Args:
         model: Hub id (`org/name`, `org/name@revision`) or local directory.
         revision: Branch, tag or commit; Hub ids only.
+        weights: whether to fetch them too; without, only what describes the model.
 
     Raises:
         BiasEditError: The directory is missing or holds no model, or the Hub cannot serve it.
@@ -43,7 +46,7 @@ def resolve_model(model: str | Path, revision: str | None = None) -> ModelSource
 
     from hfbiasedit.hub.pull import pull_model
 
-    return pull_model(name, pinned or revision)
+    return pull_model(name, pinned or revision, weights=weights)
 
 
 def _looks_like_path(text: str) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 
 from hfbiasedit.documents.structures.audit_document import BatchPlan
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
+from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens, common_prefix
 from hfbiasedit.scoring.grouping import Budget, Group, cut, plan_groups
 
 if TYPE_CHECKING:
@@ -100,6 +100,22 @@ def score(
     for group in plan_groups(encoded, share=passes.can_share, overhead=overhead):
         run.group(group)
     return run.result()
+
+
+def tokens_of(encoded: Sequence[EncodedPrompt], device: torch.device) -> int:
+    """How many tokens `score` computes for prompts on a device, padding left out."""
+    total, before = 0, ()  # type: tuple[int, Tokens]
+    _, overhead = _limits("auto", device)
+    for group in plan_groups(encoded, share=True, overhead=overhead):
+        members = [encoded[index] for index in group.members]
+        prefix = members[0].context[: group.prefix]
+        # A prefix grows out of what it shares with the one before it.
+        total += len(prefix) - common_prefix(prefix, before)
+        before = prefix or before
+        for prompt in members:
+            total += len(prompt.context) - group.prefix
+            total += sum(len(tail) - 1 for tail in prompt.tails)
+    return total
 
 
 def parse_batch_size(batch_size: int | str) -> int | None:

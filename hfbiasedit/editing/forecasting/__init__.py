@@ -1,0 +1,1 @@
+"""What an edit will cost, from a model's configuration alone."""

@@ -1,0 +1,99 @@
+"""How fast this device is: about a second of what an edit consists of.
+
+Matrix products of 512 rows with the model's own widths in its dtype, forwards and backwards;
+products in float32; and rows in bfloat16 that are read, widened and multiplied by a vector.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hfbiasedit.models.architecture import Projection
+
+ROWS = 512
+_LONGEST = 2048  # outputs of a matrix that are multiplied: a slow processor shall be done in time
+_SHAPES = 3  # those with most weights
+_SECONDS = 0.6, 0.2, 0.2  # for the three kinds
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Operations (or elements) per processor second and per second of the clock."""
+
+    processor: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Floating-point operations in the model's dtype and in float32, elements of rows."""
+
+    products: Rate
+    wide: Rate
+    rows: Rate
+
+
+def calibrate(items: Sequence[Projection], dtype: torch.dtype, device: torch.device) -> Rates:
+    """Measure; results differ from call to call as the machine's other work does."""
+    weights: Counter[tuple[int, int]] = Counter()
+    for item in items:
+        weights[item.rows // item.experts, item.columns] += item.weights
+    shapes = weights.most_common(_SHAPES)
+    total = sum(count for _, count in shapes)
+    spent = [
+        (count / total, _products(*shape, dtype, device, _SECONDS[0] / len(shapes)))
+        for shape, count in shapes
+    ]
+    products = Rate(
+        1 / sum(share / rate.processor for share, rate in spent),
+        1 / sum(share / rate.wall for share, rate in spent),
+    )
+    side = torch.randn(ROWS, ROWS, device=device)
+    wide = _rate(lambda: side @ side, 2.0 * ROWS**3, device, _SECONDS[1])
+    kept = torch.zeros(ROWS, 4096, dtype=torch.bfloat16)
+    vector = torch.zeros(kept.shape[1])
+    rows = _rate(
+        lambda: kept.float() @ vector, float(kept.numel()), torch.device("cpu"), _SECONDS[2]
+    )
+    return Rates(products, wide, rows)
+
+
+def _products(
+    outputs: int, inputs: int, dtype: torch.dtype, device: torch.device, seconds: float
+) -> Rate:
+    outputs = min(outputs, _LONGEST)
+    weight = torch.randn(outputs, inputs, device=device).to(dtype)
+    x = torch.randn(ROWS, inputs, device=device).to(dtype)
+    g = torch.randn(ROWS, outputs, device=device).to(dtype)
+
+    def both() -> torch.Tensor:
+        torch.nn.functional.linear(x, weight)
+        return g @ weight
+
+    return _rate(both, 4.0 * ROWS * outputs * inputs, device, seconds)
+
+
+def _rate(
+    work: Callable[[], torch.Tensor], size: float, device: torch.device, seconds: float
+) -> Rate:
+    """Repeat `work`, of `size` operations, for so long (once at least, after one to warm up)."""
+
+    def finish() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    work()
+    finish()
+    start, clock, rounds = time.perf_counter(), time.process_time(), 0
+    while rounds == 0 or time.perf_counter() - start < seconds:
+        work()
+        finish()
+        rounds += 1
+    wall = max(time.perf_counter() - start, 1e-9)
+    processor = max(time.process_time() - clock, 1e-9)
+    return Rate(rounds * size / processor, rounds * size / wall)

@@ -1,0 +1,104 @@
+"""Memory of an edit, and whether there is as much."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from hfbiasedit.documents.structures.forecast_document import ForecastMemory
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.forecasting.counts import Selected
+from hfbiasedit.editing.forecasting.passes import Sizes
+from hfbiasedit.editing.locating.joint import PROMPTS, SKETCH
+from hfbiasedit.editing.material.forward import TOP
+from hfbiasedit.editing.material.prompts import TOKENS
+from hfbiasedit.editing.material.windows import PLACES, WINDOW
+from hfbiasedit.editing.solving.linearisation import IN_MEMORY
+from hfbiasedit.models.architecture import decoder_blocks, projections
+from hfbiasedit.models.loading import LoadedModel
+
+# Held for a backward pass, in times of what goes into and comes out of the projections: inputs,
+# what activation functions and norms remember in float32, and what the allocator does not give
+# back. From the peak of locating in SmolLM2-135M on a processor.
+KEPT = 4
+_PROGRAM = 400 << 20  # bytes of the interpreter and its libraries
+_LOGITS = 4  # copies in float32
+
+
+def memory_of(
+    loaded: LoadedModel, sizes: Sizes, config: EditConfig, ladder: Sequence[Selected], device: str
+) -> ForecastMemory:
+    """Bytes, at most."""
+    model, items = loaded.model, projections(loaded.model)
+    tensors = [*model.parameters(), *model.buffers()]
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    element = next(model.parameters()).element_size()
+    embedding = model.get_input_embeddings().weight  # type: ignore[union-attr,operator]
+    vocabulary, hidden = embedding.shape
+    sides = sum(item.rows + item.columns for item in items)
+    if config.checkpoint:
+        blocks = len(decoder_blocks(model))
+        sides = sides // blocks + blocks * hidden // KEPT
+    activations = KEPT * TOKENS * sides * element
+    activations += _LOGITS * 4 * (TOKENS // WINDOW) * PLACES * vocabulary
+    captured = sizes.train + sizes.held + sizes.dev + sizes.windows
+    states = captured.tokens * hidden * element + sizes.windows.places * TOP * 12
+    sketches = PROMPTS * len(items) * SKETCH**2 * 2
+    values = sizes.train.sequences + sizes.held.sequences
+    single = 2 * values * ladder[0].coordinates
+    rows = 2 * single  # those of a step are made while those of the last one are there
+    disk = rows if single > IN_MEMORY else 0
+    gram = 3 * 8 * values**2
+    inside = gram + (0 if disk else rows)
+    on_device = weights + activations + states
+    host = _PROGRAM + max(sketches, inside)
+    apart = device != "cpu"
+    return {
+        "model": weights,
+        "activations": activations,
+        "hidden_states": states,
+        "sketches": sketches,
+        "rows": rows,
+        "gram": gram,
+        "host": host if apart else host + on_device,
+        "device": on_device if apart else 0,
+        "disk": disk,
+    }
+
+
+def lacking(memory: ForecastMemory, device: torch.device) -> str | None:
+    """What there is too little of, in words; None where everything fits (or nobody can tell)."""
+    found = []
+    if memory["device"]:
+        free = _free_device(device)
+        if free is not None and memory["device"] > free:
+            found.append(_short(f"memory of {device}", memory["device"], free))
+    free = free_host()
+    if free is not None and memory["host"] > free:
+        found.append(_short("main memory", memory["host"], free))
+    disk = shutil.disk_usage(tempfile.gettempdir()).free
+    if memory["disk"] > disk:
+        found.append(_short("disk for temporary files", memory["disk"], disk))
+    return "; ".join(found) or None
+
+
+def free_host() -> int | None:
+    """Main memory that can be had without swapping, where the system says so."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    return int(line.split()[1]) << 10
+
+
+def _free_device(device: torch.device) -> int | None:
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+
+
+def _short(what: str, needed: int, free: int) -> str:
+    return f"{needed / 1e9:.1f} GB of {what} are needed and {free / 1e9:.1f} GB are free"

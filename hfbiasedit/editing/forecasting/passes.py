@@ -1,0 +1,195 @@
+"""The passes of an edit over prompts and windows, counted from the constants that make them.
+
+Prompts and windows are encoded and cut into batches as in the edit itself; only the model does not
+run. Where an edit may stop early (steps, tries of a price) the most is counted, and its lowest
+block is taken to be the first that it may edit. Runs that blow up and start again are not counted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hfbiasedit.codegenbias.configs import parse_config
+from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.editing import attempt
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.forecasting.counts import Selected
+from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.locating import joint
+from hfbiasedit.editing.material.batches import PromptBatch
+from hfbiasedit.editing.material.dual import folds_of
+from hfbiasedit.editing.material.price import PRICED
+from hfbiasedit.editing.material.prompts import Prompts, gather_prompts
+from hfbiasedit.editing.material.windows import (
+    Windows,
+    choose,
+    prepare_windows,
+    split_windows,
+)
+from hfbiasedit.editing.solving import curve, descent, gauss_newton
+from hfbiasedit.models.loading import LoadedModel
+from hfbiasedit.scoring.continuations import EncodedPrompt, encode
+from hfbiasedit.scoring.engine import tokens_of
+from hfbiasedit.texts.anchor import load_anchor
+
+
+@dataclass(frozen=True)
+class Size:
+    """What goes through a model: prompts or windows, tokens with padding, places of logits."""
+
+    sequences: int
+    tokens: int
+    places: int
+
+    def __add__(self, other: Size) -> Size:
+        return Size(
+            self.sequences + other.sequences,
+            self.tokens + other.tokens,
+            self.places + other.places,
+        )
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Some forward passes, with or without a backward one.
+
+    Attributes:
+        stage: when. what: over what. size: of one of them. times: how many there are.
+        backward: whether gradients run back.
+        beside: what is made of inputs and gradients: `nothing`, `sketch`, `sums`, `rows`, `move`.
+    """
+
+    stage: str
+    what: str
+    size: Size
+    times: int = 1
+    backward: bool = False
+    beside: str = "nothing"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """All that an edit runs over; see `attempt.Material`."""
+
+    audited: Size
+    prompts: Size
+    train: Size
+    held: Size
+    dev: Size
+    folds: Size
+    windows: Size
+    priced: Size
+    watched: Size
+    descended: Size
+
+
+def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
+    """Encode everything and measure it.
+
+    Raises:
+        BiasEditError: there are no prompts, or the anchor cannot be read.
+    """
+    _, version = parse_config(config.audit)
+    train = gather_prompts(loaded, config, "edit", attempt.EDIT_PROMPTS, version)
+    dev = gather_prompts(loaded, config, "dev", attempt.DEV_PROMPTS, version)
+    everything = Prompts(train.records + dev.records, train.encoded + dev.encoded)
+    windows = prepare_windows(
+        loaded, load_anchor(config.anchor), attempt.ANCHOR_WINDOWS, config.seed
+    )
+    keep, watch = split_windows(windows)
+    some = choose(keep, range(min(descent.WINDOWS, len(keep))))
+    numbers = range(len(train))
+    return Sizes(
+        audited=_audited(loaded, config),
+        prompts=_prompts(everything.batches(range(len(everything)))),
+        train=_prompts(train.batches(numbers)),
+        held=_prompts(train.batches(numbers[:: gauss_newton.HELD])),
+        dev=_prompts(dev.batches(range(len(dev)))),
+        folds=_folds(train, config.seed),
+        windows=_windows(windows),
+        priced=_windows(choose(windows, range(min(PRICED, len(windows))))),
+        watched=_windows(watch),
+        descended=_windows(some),
+    )
+
+
+def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> list[Pass]:
+    """Every pass of an edit, in order."""
+    judged = sizes.dev + sizes.watched
+    found = [
+        Pass("audits", "prompts", sizes.audited, times=2),
+        Pass("original", "prompts", sizes.prompts),
+        Pass("locating", "windows", sizes.priced, backward=True),
+        Pass("locating", "prompts", sizes.folds, backward=True, beside="sketch"),
+        Pass("locating", "prompts", sizes.folds, backward=True, beside="sums"),
+    ]
+    if config.granularity == "neuron":
+        # Nested budgets look in the same rows, but each looks for itself.
+        times = len(ladder)
+        found.append(Pass("locating", "prompts", sizes.folds, times, backward=True, beside="move"))
+    found.append(Pass("original", "windows", sizes.windows))
+    linear = sizes.train + sizes.held
+    found += _narrowing(sizes, ladder[0])
+    found.append(Pass("linear model", "prompts", linear, backward=True, beside="rows"))
+    if len(ladder) > 1:
+        tried = len(ladder) * curve.TRIES
+        found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
+        found += _narrowing(sizes, ladder[0])
+    steps = gauss_newton.STEPS
+    found += [
+        Pass("steps", "dev prompts and windows", judged, times=gauss_newton.TRIES + steps),
+        Pass("steps", "prompts", linear, steps - 1, backward=True, beside="rows"),
+        Pass(
+            "steps",
+            "windows",
+            sizes.descended,
+            (steps - 1) * descent.RUN,
+            backward=True,
+            beside="move",
+        ),
+        Pass("steps", "windows", sizes.watched),
+    ]
+    return found
+
+
+def _narrowing(sizes: Sizes, widest: Selected) -> list[Pass]:
+    if not widest.cut:
+        return []
+    return [Pass("leading directions", "prompts", sizes.held, backward=True)]
+
+
+def _prompts(batches: Sequence[PromptBatch]) -> Size:
+    return Size(
+        sum(len(batch) for batch in batches),
+        sum(batch.input_ids.numel() for batch in batches),
+        sum(len(batch.position) for batch in batches),
+    )
+
+
+def _windows(windows: Windows) -> Size:
+    return Size(len(windows), windows.input_ids.numel(), len(windows.position))
+
+
+def _folds(prompts: Prompts, seed: int) -> Size:
+    """The prompts that are located with, as `joint_solutions` draws and cuts them."""
+    count = min(joint.PROMPTS, len(prompts))
+    chosen = sorted(random.Random(seed).sample(range(len(prompts)), count))
+    kinds = folds_of([prompts.records[number].template for number in chosen], joint.FOLDS).tolist()
+    folds = [[n for n, k in zip(chosen, kinds, strict=True) if k == kind] for kind in set(kinds)]
+    return _prompts([batch for own in folds for batch in prompts.batches(own)])
+
+
+def _audited(loaded: LoadedModel, config: EditConfig) -> Size:
+    """What one measurement of the outcome computes, shared prefixes once."""
+    asked = outcome.questions(config)
+    parts = [asked.audit] if asked.beside is None else [asked.audit, asked.beside]
+    sizes = [_scored(loaded, part.records) for part in parts]
+    return sum(sizes[1:], sizes[0])
+
+
+def _scored(loaded: LoadedModel, records: Sequence[Record]) -> Size:
+    encoded: list[EncodedPrompt] = encode(loaded.tokenizer, records)
+    places = sum(len({tail[:n] for tail in e.tails for n in range(len(tail))}) for e in encoded)
+    return Size(len(encoded), tokens_of(encoded, loaded.device), places)

@@ -1,0 +1,181 @@
+"""A forecast against what an edit of a tiny model really runs, and against real counts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hfbiasedit.cli.app import app
+from hfbiasedit.documents.schemas import schema
+from hfbiasedit.editing import attempt as attempts
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.forecasting import calibration, forecaster, memory, passes
+from hfbiasedit.editing.forecasting.calibration import Rate, Rates
+from hfbiasedit.editing.forecasting.counts import selections
+from hfbiasedit.editing.forecasting.forecaster import forecast
+from hfbiasedit.editing.forecasting.outline import outline_of
+from hfbiasedit.editing.solving import gauss_newton
+from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.hub.source import ModelSource
+from hfbiasedit.models import loading
+from hfbiasedit.models.architecture import parameter_count, projections
+from hfbiasedit.models.loading import LoadedModel
+from tests.tiny import save_checkpoint, tiny_config, tiny_model, tiny_tokenizer
+
+PLAIN = ("llama", "gpt2", "codegen", "starcoder2", "phi3", "gpt_neox", "qwen2")
+
+
+def meta(family, **overrides):
+    config = tiny_config(family, **overrides)
+    source = ModelSource("tiny", Path("/nowhere"))
+    return outline_of(source, config, tiny_tokenizer(), EditConfig(dtype="float32"))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """No second of calibration, few prompts: what is counted does not depend on either."""
+    rate = Rate(1e9, 1e9)
+    monkeypatch.setattr(forecaster, "calibrate", lambda *_: Rates(rate, rate, rate))
+    monkeypatch.setattr(attempts, "EDIT_PROMPTS", 40)
+    monkeypatch.setattr(attempts, "DEV_PROMPTS", 12)
+    monkeypatch.setattr(attempts, "ANCHOR_WINDOWS", 40)
+
+
+@pytest.mark.parametrize("family", PLAIN)
+def test_weights_and_items_are_those_of_a_real_model(family):
+    real, bare = tiny_model(family), meta(family)
+    assert bare.parameters == parameter_count(real)
+    assert {p.device.type for p in bare.model.parameters()} == {"meta"}
+    items = projections(real)
+    rows = sum(item.rows for item in items)
+    assert selections(bare.model, EditConfig(granularity="row", budget="5"))[0].of == rows
+    every = selections(bare.model, EditConfig(granularity="full"))[0]
+    assert every.weights == sum(item.weights for item in items)
+    single = selections(bare.model, EditConfig(granularity="neuron", budget="7"))[0]
+    assert (single.items, single.weights, single.coordinates) == (7, 7, 7)
+
+
+def test_the_budget_of_auto_is_its_ladder():
+    found = selections(meta("llama").model, EditConfig(granularity="neuron"))
+    total = parameter_count(tiny_model("llama"))
+    shares = (0.1, 0.05, 0.02, 0.01, 0.005)
+    assert [one.weights for one in found] == [max(1, int(total * s / 100)) for s in shares]
+
+
+def test_wide_selections_are_cut_to_leading_directions(monkeypatch):
+    from hfbiasedit.editing.forecasting import counts
+
+    monkeypatch.setattr(counts, "WIDEST", 1000)
+    model = meta("llama").model
+    found = selections(model, EditConfig(granularity="module", budget="2"))[0]
+    largest = sorted(projections(model), key=lambda item: -item.weights)[:2]
+    assert found.weights == sum(item.weights for item in largest)
+    assert found.cut
+    assert found.coordinates == 2 * 16 * 16  # the widest rank at which both fit into 1000
+
+
+class Counter:
+    """Tokens that enter a model's first block, and those whose gradients come back to it."""
+
+    def __init__(self, model):
+        self.forward = self.backward = 0
+        first = projections(model)[0].module_path
+        self.handle = model.get_submodule(first).register_forward_hook(self.count)
+
+    def count(self, module, args, output):
+        tokens = output.numel() // output.shape[-1]
+        self.forward += tokens
+        if torch.is_grad_enabled() and output.requires_grad:
+            output.register_hook(lambda g: self.add(tokens))
+
+    def add(self, tokens):
+        self.backward += tokens
+
+
+def test_an_edit_runs_the_passes_that_are_forecast(monkeypatch):
+    model = tiny_model("llama").requires_grad_(False)
+    loaded = LoadedModel(model, tiny_tokenizer(), ModelSource("tiny", Path("/nowhere")), "float32")
+    config = EditConfig(granularity="module", budget=str(len(projections(model))), max_kl=0.01)
+    monkeypatch.setattr(gauss_newton, "GAIN", -float("inf"))  # no early stop
+    sizes = passes.sizes_of(loaded, config)
+    found = passes.passes_of(sizes, config, selections(loaded.model, config))
+    expected = [one for one in found if one.stage != "audits"]
+    counter = Counter(model)
+    material = attempts.gather(loaded, config)
+    attempts.attempt(loaded, config, material)
+    back = sum(one.times * one.size.tokens for one in expected if one.backward)
+    # A run of steps that blows up starts again: whole steps may come on top, never fewer.
+    assert counter.backward >= 0.98 * back
+    assert (counter.backward - back) % sizes.descended.tokens <= 0.05 * back
+    forward = sum(one.times * one.size.tokens for one in expected)
+    judged = sizes.dev.tokens + sizes.watched.tokens
+    # Fewer tries of a price are made where one is close, and a state is drawn back now and then.
+    assert abs(counter.forward - counter.backward - (forward - back)) <= 4 * judged
+
+
+def test_the_document_says_no_more_than_its_schema_and_loads_nothing(tmp_path, monkeypatch):
+    folder = save_checkpoint(tmp_path / "model")
+    for path in folder.glob("*.safetensors"):
+        path.write_bytes(b"")  # whoever reads weights fails
+
+    def load(*arguments):
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(loading, "_load_weights", load)
+    run = CliRunner().invoke(app, ["edit", str(folder), "--dry-run", "--json"])
+    assert run.exit_code == 0, run.output
+    document = json.loads(run.stdout)
+    jsonschema.Draft202012Validator(schema("forecast")).validate(document)
+    assert document["model"]["dtype"] == "bfloat16"
+    assert document["fits"] is True
+    assert document["memory"]["model"] >= 2 * document["model"]["parameters"]
+    assert document["passes"][0]["stage"] == "audits"
+    said = CliRunner().invoke(app, ["edit", str(folder), "--dry-run", "--budget", "8"])
+    assert said.exit_code == 0
+    assert "8 of" in said.output
+
+
+def test_what_does_not_fit_is_said_with_what_would(tmp_path, monkeypatch):
+    folder = save_checkpoint(tmp_path / "model")
+    whole = forecast(folder)["memory"]["host"]
+    less = forecast(folder, checkpoint=True)["memory"]["host"]
+    assert less < whole
+    monkeypatch.setattr(memory, "free_host", lambda: (whole + less) // 2)
+    run = CliRunner().invoke(app, ["edit", str(folder), "--dry-run", "--json"])
+    assert run.exit_code == 1
+    assert json.loads(run.stdout)["fits"] is False
+    monkeypatch.setattr(memory, "free_host", lambda: 1)
+    document = forecast(folder)
+    assert document["fits"] is False
+    assert "main memory are needed" in document["reason"]
+    assert "smaller model" in document["reason"]
+
+
+def test_more_weights_cost_more(tmp_path):
+    folder = save_checkpoint(tmp_path / "model")
+    few, many = (forecast(folder, granularity="neuron", budget=b) for b in ("10", "10000"))
+    assert few["memory"]["rows"] < many["memory"]["rows"]
+    assert few["seconds"]["processor"] < many["seconds"]["processor"]
+
+
+def test_what_is_not_forecast_is_refused():
+    with pytest.raises(UsageError, match="default saliency"):
+        forecast(meta("llama"), saliency="grad")
+    with pytest.raises(UsageError, match="default saliency"):
+        forecast(meta("llama"), solver="adam")
+    with pytest.raises(BiasEditError, match="experts"):
+        forecast(meta("mixtral"))
+
+
+def test_a_calibration_measures_all_three_kinds(monkeypatch):
+    monkeypatch.setattr(calibration, "_SECONDS", (0.0, 0.0, 0.0))
+    items = projections(tiny_model("llama"))
+    found = calibration.calibrate(items, torch.float32, torch.device("cpu"))
+    for rate in (found.products, found.wide, found.rows):
+        assert 0 < rate.wall < float("inf")
+        assert 0 < rate.processor < float("inf")
