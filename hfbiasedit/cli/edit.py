@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hfbiasedit.cli.options import JsonOption, ModelArgument
+from hfbiasedit.cli.options import JsonOption, ModelArgument, OverwriteRunOption, replace_run
 from hfbiasedit.cli.parameters import expanded
 from hfbiasedit.editing.config import EditConfig
 
@@ -21,6 +22,7 @@ def edit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost; loads no weights.")
     ] = False,
+    overwrite: OverwriteRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a model closer to reality by editing few weights; writes a run directory."""
@@ -32,6 +34,8 @@ def edit(
     if dry_run:
         _forecast(model, config, as_json)
         return
+    # Of several processes only the first one speaks; they have not joined yet.
+    replace_run(out, overwrite or os.environ.get("RANK", "0") != "0")
     run = editor.edit(model, config, out=out, command=command_line(sys.argv[1:]))
     if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks
