@@ -37,7 +37,7 @@ def memory_of(
     tensors = [*model.parameters(), *model.buffers()]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     element = next(model.parameters()).element_size()
-    embedding = model.get_input_embeddings().weight  # type: ignore[union-attr,operator]
+    embedding = model.get_input_embeddings().get_parameter("weight")
     vocabulary, hidden = embedding.shape
     sides = sum(item.rows + item.columns for item in items)
     if config.checkpoint:
