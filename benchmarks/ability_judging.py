@@ -19,8 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hfbiasedit.abilities.config import AbilityConfig
-from hfbiasedit.abilities.humaneval import judge_samples
-from hfbiasedit.abilities.problems import Problem, canonical_samples, load_problems
+from hfbiasedit.abilities.problems.humaneval import judge_samples
+from hfbiasedit.abilities.problems.reading import Problem, canonical_samples, load_problems
 
 
 def unguarded(problem: Problem) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hfbiasedit import console
-from hfbiasedit.abilities.context import refuse_lost, window_length
+from hfbiasedit.abilities.generating.context import refuse_lost, window_length
 from hfbiasedit.abilities.text_windows import Window, batches, cut_windows, encode_documents
 from hfbiasedit.documents.structures.ability_document import (
     Perplexity,

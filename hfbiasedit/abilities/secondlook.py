@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hfbiasedit import console
-from hfbiasedit.abilities.generation import Request, Sampling, complete
+from hfbiasedit.abilities.generating.generation import Request, Sampling, complete
 from hfbiasedit.abilities.literals import written_gender
 from hfbiasedit.documents.structures.ability_document import Agreement, Written, WrittenSide
 from hfbiasedit.errors import BiasEditError

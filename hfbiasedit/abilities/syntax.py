@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hfbiasedit import console
-from hfbiasedit.abilities.generation import (
+from hfbiasedit.abilities.generating.generation import (
     FUNCTION_STOPS,
     Completion,
     Request,

@@ -88,7 +88,7 @@ class HumanEvalTask:
 
     def prepare(self, config: AbilityConfig, patch: Patch | None) -> Any:
         """The problems, and ready-made samples where there are any."""
-        from hfbiasedit.abilities.problems import load_problems, load_samples
+        from hfbiasedit.abilities.problems.reading import load_problems, load_samples
 
         problems = load_problems(config.problems, config.limit)
         samples = load_samples(config.samples, problems) if config.samples else None
@@ -98,7 +98,7 @@ class HumanEvalTask:
         self, loaded: Any, config: AbilityConfig, patch: Patch | None, prepared: Any
     ) -> HumanEval:
         """See `humaneval`."""
-        from hfbiasedit.abilities.humaneval import measure_humaneval
+        from hfbiasedit.abilities.problems.humaneval import measure_humaneval
 
         problems, samples = prepared
         result, judgements = measure_humaneval(

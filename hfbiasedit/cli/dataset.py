@@ -84,7 +84,7 @@ def export(
     replace: Annotated[bool, typer.Option("--replace", help="Empty the directory first.")] = False,
 ) -> None:
     """Write the dataset with its card; `datasets.load_dataset` reads the directory."""
-    from hfbiasedit.codegenbias.export import export_dataset
+    from hfbiasedit.codegenbias.sharing.export import export_dataset
     from hfbiasedit.console import message
 
     export_dataset(
@@ -113,7 +113,7 @@ def push(
 ) -> None:
     """Publish the dataset with its card, in one commit."""
     from hfbiasedit.cli.push import show_result
-    from hfbiasedit.codegenbias.upload import push_dataset
+    from hfbiasedit.codegenbias.sharing.upload import push_dataset
     from hfbiasedit.console import print_json
 
     result = push_dataset(

@@ -11,7 +11,7 @@ from pathlib import Path
 from hfbiasedit.codegenbias.cells import load_cells, render
 from hfbiasedit.codegenbias.configs import config_name, parse_config
 from hfbiasedit.codegenbias.professions import load_professions
-from hfbiasedit.codegenbias.prompt_files import read_names, read_prompts
+from hfbiasedit.codegenbias.reading.prompt_files import read_names, read_prompts
 from hfbiasedit.codegenbias.records import SPLITS, Record, splits_of
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample

@@ -3,7 +3,7 @@ import functools
 import pytest
 import torch
 
-from hfbiasedit.abilities.generation import (
+from hfbiasedit.abilities.generating.generation import (
     FUNCTION_STOPS,
     Request,
     Sampling,

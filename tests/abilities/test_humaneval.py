@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from hfbiasedit.abilities.config import AbilityConfig
-from hfbiasedit.abilities.humaneval import judge_samples, measure_humaneval, pass_at_k, summarise
-from hfbiasedit.abilities.problems import (
+from hfbiasedit.abilities.problems.humaneval import (
+    judge_samples,
+    measure_humaneval,
+    pass_at_k,
+    summarise,
+)
+from hfbiasedit.abilities.problems.reading import (
     Sample,
     canonical_samples,
     load_problems,

@@ -6,9 +6,9 @@ import torch
 from typer.testing import CliRunner
 
 import hfbiasedit
-from hfbiasedit.abilities import completions
 from hfbiasedit.abilities.config import AbilityConfig
 from hfbiasedit.abilities.measurement import measure_ability
+from hfbiasedit.abilities.problems import completions
 from hfbiasedit.cli.app import app
 from hfbiasedit.documents.schemas import check_document
 from hfbiasedit.documents.structures.ability_document import Ability

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hfbiasedit.abilities.config import AbilityConfig
-from hfbiasedit.abilities.generation import Completion
+from hfbiasedit.abilities.generating.generation import Completion
 from hfbiasedit.abilities.literals import literal_at_hole, written_gender
 from hfbiasedit.abilities.secondlook import compare, measure_behaviour
 from hfbiasedit.codegenbias.records import Record

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hfbiasedit.abilities.config import AbilityConfig
-from hfbiasedit.abilities.generation import Completion
+from hfbiasedit.abilities.generating.generation import Completion
 from hfbiasedit.abilities.syntax import load_stubs, measure_syntax, parses
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.source import ModelSource

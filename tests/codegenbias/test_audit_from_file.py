@@ -6,7 +6,7 @@ import pytest
 
 from hfbiasedit import audit
 from hfbiasedit.audits.config import AuditConfig
-from hfbiasedit.codegenbias.export import FORMATS, export_dataset
+from hfbiasedit.codegenbias.sharing.export import FORMATS, export_dataset
 from hfbiasedit.models.loading import load_model
 from tests.tiny import save_checkpoint
 

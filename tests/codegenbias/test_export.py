@@ -7,12 +7,12 @@ import jinja2
 import pytest
 import yaml
 
-from hfbiasedit.codegenbias import dataset_card
 from hfbiasedit.codegenbias.cells import QUICK_SIZES
 from hfbiasedit.codegenbias.configs import VERSION
-from hfbiasedit.codegenbias.export import FORMATS, build_dataset, export_dataset, features
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import COLUMNS
+from hfbiasedit.codegenbias.sharing import dataset_card
+from hfbiasedit.codegenbias.sharing.export import FORMATS, build_dataset, export_dataset, features
 from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.errors import BiasEditError
 from tests.hub_server.yaml_check import front_matter, problems

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hfbiasedit.codegenbias.export import export_dataset
 from hfbiasedit.codegenbias.prompts import load_prompts
+from hfbiasedit.codegenbias.sharing.export import export_dataset
 from hfbiasedit.scoring import fb_score
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lm_eval"

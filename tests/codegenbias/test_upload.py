@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 from hfbiasedit.codegenbias.prompts import load_prompts
-from hfbiasedit.codegenbias.upload import push_dataset
+from hfbiasedit.codegenbias.sharing.upload import push_dataset
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.session import hub_api
 from tests.hub_server.fixtures import hub, hub_client  # noqa: F401

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hfbiasedit import console
-from hfbiasedit.abilities.problems import Problem, Sample
+from hfbiasedit.abilities.problems.reading import Problem, Sample
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.isolation.judge import Case, Judgement, Limits, usable_guards
 from hfbiasedit.isolation.pool import judge_all

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.codegenbias.configs import CONFIGS, VERSION, parse_config
-from hfbiasedit.codegenbias.dataset_card import render_dataset_card
 from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import COLUMNS, RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
+from hfbiasedit.codegenbias.sharing.dataset_card import render_dataset_card
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_bytes, write_text
 from hfbiasedit.outputs import output_directory

@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from hfbiasedit.abilities.decoding import Choose, Row
+    from hfbiasedit.abilities.generating.decoding import Choose, Row
 
 
 def alike(rows: Sequence[Row], most: int) -> Iterator[list[Row]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbiasedit.codegenbias.configs import CONFIGS
-from hfbiasedit.codegenbias.export import export_dataset
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
+from hfbiasedit.codegenbias.sharing.export import export_dataset
 
 if TYPE_CHECKING:
     from hfbiasedit.publishing.publication import PushResult

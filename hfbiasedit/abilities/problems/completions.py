@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit import console
-from hfbiasedit.abilities.generation import (
+from hfbiasedit.abilities.generating.generation import (
     FUNCTION_STOPS,
     Completion,
     Request,
     Sampling,
     complete,
 )
-from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
+from hfbiasedit.abilities.problems.reading import Problem, ProblemSet, Sample
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import read_json, write_json
 from hfbiasedit.models.provenance import weights_identity

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from hfbiasedit.abilities.decoding import Row
+    from hfbiasedit.abilities.generating.decoding import Row
 
 
 class GumbelNoise:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from hfbiasedit.abilities.problems import Problem, ProblemSet, Sample
-from hfbiasedit.abilities.screening import cannot_be_judged, case_of, judge_cases
+from hfbiasedit.abilities.problems.reading import Problem, ProblemSet, Sample
+from hfbiasedit.abilities.problems.screening import cannot_be_judged, case_of, judge_cases
 from hfbiasedit.documents.structures.ability_document import (
     Draws,
     HumanEval,
@@ -114,7 +114,7 @@ def measure_humaneval(
 
     Returns the document's part and all judgements (for what guarded them).
     """
-    from hfbiasedit.abilities.completions import generate_samples
+    from hfbiasedit.abilities.problems.completions import generate_samples
 
     if samples is not None:
         written = {"before": list(samples)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from hfbiasedit.codegenbias.modifiers import POLARITIES
 from hfbiasedit.codegenbias.professions import Profession, load_professions, normalized
+from hfbiasedit.codegenbias.reading.row_files import read_lines, read_rows
 from hfbiasedit.codegenbias.records import RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import (
     DEFAULT_REFERENCE,
@@ -15,7 +16,6 @@ from hfbiasedit.codegenbias.references import (
     load_reference,
     parse_share,
 )
-from hfbiasedit.codegenbias.row_files import read_lines, read_rows
 from hfbiasedit.codegenbias.splits import held_out_professions, own_split, rank
 from hfbiasedit.errors import BiasEditError
 

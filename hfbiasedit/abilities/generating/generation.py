@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hfbiasedit.abilities.context import context_length, refuse_lost
-from hfbiasedit.abilities.decoding import Row, decode
-from hfbiasedit.abilities.fallback import alike, generate
-from hfbiasedit.abilities.noise import GumbelNoise
+from hfbiasedit.abilities.generating.context import context_length, refuse_lost
+from hfbiasedit.abilities.generating.decoding import Row, decode
+from hfbiasedit.abilities.generating.fallback import alike, generate
+from hfbiasedit.abilities.generating.noise import GumbelNoise
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.limits import check_fit
 from hfbiasedit.scoring.continuations import prompt_tokens

@@ -1,0 +1,1 @@
+"""Prompts of one's own from files."""

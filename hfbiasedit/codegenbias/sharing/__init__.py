@@ -1,0 +1,1 @@
+"""CodeGenBias as a dataset: files, card, upload."""
