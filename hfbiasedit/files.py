@@ -1,7 +1,7 @@
 """Files that appear complete or not at all, and the JSON everybody writes.
 
-A file is written beside its destination, flushed to disk and renamed over it;
-a directory is filled under a temporary name in the same parent and renamed.
+A file is written beside its destination, flushed to disk and renamed over it; directories are
+in `outputs`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +40,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, 0o666 & ~umask())
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -80,53 +79,6 @@ def read_json(path: Path) -> Any:
         raise BiasEditError(f"{path} is not valid JSON: {error}") from error
 
 
-@contextlib.contextmanager
-def output_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary directory that becomes `path` when the block ends without an error.
-
-    An existing empty directory is always replaced; one with content only when `replace`
-    is true, and then it stays in place until the new one is complete.
-
-    Raises:
-        BiasEditError: `path` exists and may not be replaced, or its parent cannot be written to.
-    """
-    path = Path(path).absolute()
-    if path.exists() and not path.is_dir():
-        raise BiasEditError(f"{path} is a file; give a directory that does not exist yet")
-    if path.is_dir() and any(path.iterdir()) and not replace:
-        raise BiasEditError(f"{path} exists and is not empty; choose another directory")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-    except OSError as error:
-        reason = error.strerror or error
-        raise BiasEditError(f"cannot write to {path.parent}: {reason}") from error
-    try:
-        os.chmod(temporary, 0o777 & ~_umask())
-        yield temporary
-        _swap(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_directory(path.parent)
-
-
-def _swap(temporary: Path, path: Path) -> None:
-    """Rename `temporary` to `path`; what was there is put back when that fails."""
-    if not path.exists():
-        os.rename(temporary, path)
-        return
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-    os.rename(path, aside / "old")
-    try:
-        os.rename(temporary, path)
-    except BaseException:
-        os.rename(aside / "old", path)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def sync_directory(path: Path) -> None:
     """Flush a directory entry to disk where the platform allows it (not on Windows)."""
     with contextlib.suppress(OSError):
@@ -146,7 +98,7 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's file mode mask; the only portable way to read it sets it for a moment."""
     mask = os.umask(0)
     os.umask(mask)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfbiasedit import files
+from hfbiasedit import files, outputs
 from hfbiasedit.errors import BiasEditError
 
 JSON = st.recursive(
@@ -56,7 +56,7 @@ def test_written_files_follow_the_umask(tmp_path):
     old = os.umask(0o027)
     try:
         files.write_text(tmp_path / "a", "x")
-        with files.output_directory(tmp_path / "d") as folder:
+        with outputs.output_directory(tmp_path / "d") as folder:
             (folder / "b").write_text("x")
     finally:
         os.umask(old)
@@ -75,7 +75,7 @@ def test_read_json_names_the_file(tmp_path, content):
 
 def test_output_directory_appears_only_when_complete(tmp_path):
     path = tmp_path / "out"
-    with files.output_directory(path) as folder:
+    with outputs.output_directory(path) as folder:
         (folder / "a").write_text("x")
         assert not path.exists()
     assert (path / "a").read_text() == "x"
@@ -84,7 +84,7 @@ def test_output_directory_appears_only_when_complete(tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_output_directory_leaves_nothing_after_a_failure(tmp_path, error):
-    with pytest.raises(error), files.output_directory(tmp_path / "out") as folder:
+    with pytest.raises(error), outputs.output_directory(tmp_path / "out") as folder:
         (folder / "a").write_text("x")
         raise error
     assert os.listdir(tmp_path) == []
@@ -95,7 +95,7 @@ def test_output_directory_refuses_a_directory_with_content(tmp_path):
     (tmp_path / "out" / "precious").write_text("x")
     with (
         pytest.raises(BiasEditError, match="not empty"),
-        files.output_directory(tmp_path / "out"),
+        outputs.output_directory(tmp_path / "out"),
     ):
         raise AssertionError("not reached")
     assert (tmp_path / "out" / "precious").read_text() == "x"
@@ -105,10 +105,10 @@ def test_output_directory_replaces_when_asked_and_only_at_the_end(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").write_text("x")
-    with pytest.raises(RuntimeError), files.output_directory(out, replace=True):
+    with pytest.raises(RuntimeError), outputs.output_directory(out, replace=True):
         raise RuntimeError
     assert os.listdir(out) == ["old"]
-    with files.output_directory(out, replace=True) as folder:
+    with outputs.output_directory(out, replace=True) as folder:
         (folder / "new").write_text("y")
     assert os.listdir(out) == ["new"]
     assert os.listdir(tmp_path) == ["out"]
@@ -116,11 +116,14 @@ def test_output_directory_replaces_when_asked_and_only_at_the_end(tmp_path):
 
 def test_output_directory_refuses_a_file_and_an_unusable_parent(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BiasEditError, match="is a file"), files.output_directory(tmp_path / "file"):
+    with (
+        pytest.raises(BiasEditError, match="is a file"),
+        outputs.output_directory(tmp_path / "file"),
+    ):
         raise AssertionError("not reached")
     with (
         pytest.raises(BiasEditError, match="cannot write"),
-        files.output_directory(tmp_path / "file" / "out"),
+        outputs.output_directory(tmp_path / "file" / "out"),
     ):
         raise AssertionError("not reached")
 

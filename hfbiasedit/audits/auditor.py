@@ -15,6 +15,7 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.scoring.extensions import ENGINE
+from hfbiasedit.patches.patch import Patch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,6 +47,7 @@ def audit(
     chosen = AuditConfig(config=config) if isinstance(config, str) else config or AuditConfig()
     config = replace(chosen, **overrides)
     check_output(config.out)
+    _check_inputs(config)
     prompts = load_prompts(
         config.config,
         config.split,
@@ -148,6 +150,15 @@ def _kept(partial: PartialFile | None) -> Iterator[None]:
     finally:
         if partial is not None:
             partial.close()
+
+
+def _check_inputs(config: AuditConfig) -> None:
+    """Refuse before the model is loaded what cannot be read after it."""
+    if config.patch is not None:
+        Patch.load(Path(config.patch))
+    path = config.partial_path
+    if config.resume and path is not None and not path.is_file():
+        raise BiasEditError(f"nothing to resume: {path} does not exist; audit without --resume")
 
 
 def _load(model: str | Path, config: AuditConfig) -> LoadedModel:

@@ -8,7 +8,7 @@ from hfbiasedit.audits.report import AuditReport
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.reading import AUDIT
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import output_directory
+from hfbiasedit.outputs import contents_of, output_directory, probe_directory
 
 _OURS = {AUDIT, "records.parquet", "records.jsonl", runs.FIGURES, runs.REPORT}
 
@@ -19,14 +19,13 @@ def check_output(out: str | Path | None) -> None:
     An earlier audit is replaced; anything else is left alone.
 
     Raises:
-        BiasEditError: `out` is a file, or a directory that holds something else.
+        BiasEditError: `out` is a file, holds something else, or cannot be written.
     """
     if out is None:
         return
     path = Path(out)
-    if path.exists() and not path.is_dir():
-        raise BiasEditError(f"{path} is a file; name a directory")
-    if path.is_dir() and any(path.iterdir()) and not _is_audit(path):
+    probe_directory(path)
+    if path.is_dir() and contents_of(path) and not _is_audit(path):
         raise BiasEditError(f"{path} holds something else than an audit; choose another directory")
 
 
@@ -35,8 +34,7 @@ def write_output(report: AuditReport, out: Path, records: str | None) -> None:
     from hfbiasedit.figures.run import write_figures
     from hfbiasedit.reports.html import write_report
 
-    check_output(out)
-    with output_directory(out, replace=True) as folder:
+    with output_directory(out, replace=True, keep=True) as folder:
         report.save(folder / AUDIT)
         if records is not None:
             report.save_records(folder / f"records.{records}")
@@ -45,5 +43,5 @@ def write_output(report: AuditReport, out: Path, records: str | None) -> None:
 
 def _is_audit(path: Path) -> bool:
     """Whether a directory holds an audit's output and nothing else."""
-    names = {entry.name for entry in path.iterdir()}
+    names = contents_of(path)
     return AUDIT in names and names <= _OURS

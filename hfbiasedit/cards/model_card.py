@@ -35,7 +35,10 @@ def write_card(
     repo_id: str | None = None,
     dataset_id: str = DATASET_ID,
 ) -> Path:
-    """Write `README.md` into a run directory; arguments and errors as for `render_card`."""
+    """Write `README.md` into a run directory; arguments and errors as for `render_card`.
+
+    What is there is replaced; `is_own_card` tells whether somebody wrote or changed it.
+    """
     text = render_card(
         run,
         what=what,
@@ -85,6 +88,13 @@ def render_card(
     text = render(template, TEMPLATES[what], context, html=False)
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
     return seal(text, {"what": what, "license": license})
+
+
+def is_own_card(path: Path) -> bool:
+    """Whether a card is there that this program did not write, or that was changed since."""
+    if not path.is_file():
+        return False
+    return opened_seal(path.read_text(encoding="utf-8", errors="replace")) is None
 
 
 def card_to_publish(run: Path, *, what: str, repo_id: str) -> tuple[str, bool]:

@@ -39,10 +39,14 @@ def ability(
     from hfbiasedit.abilities.summary import tables
     from hfbiasedit.documents import runs
     from hfbiasedit.files import write_json
+    from hfbiasedit.outputs import probe_file
 
+    path = out if out is None or out.suffix == ".json" else out / runs.ABILITY
+    for wanted in (path, config.save_samples):
+        if wanted is not None:
+            probe_file(wanted)
     document = measure_ability(model, config)
-    if out is not None:
-        path = out if out.suffix == ".json" else out / runs.ABILITY
+    if path is not None:
         write_json(path, document)
         console.message(f"wrote {path}")
     if as_json:

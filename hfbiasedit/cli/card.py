@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hfbiasedit import console
+from hfbiasedit.errors import BiasEditError
 
 
 class What(str, Enum):
@@ -34,16 +35,26 @@ def card(
         str | None,
         typer.Option("--repo-id", help="Where it will be published, for the examples in the card."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a README.md that somebody changed.")
+    ] = False,
 ) -> None:
     """Render README.md, report.html and the figures of a run directory again."""
-    from hfbiasedit.cards.model_card import write_card
-    from hfbiasedit.documents.runs import Run
+    from hfbiasedit.cards.model_card import is_own_card, write_card
+    from hfbiasedit.documents.runs import CARD, Run
     from hfbiasedit.figures.run import write_figures
     from hfbiasedit.reports.html import write_report
 
     Run.open(run)  # before anything is drawn into it
+    if template is not None and not template.is_file():
+        raise BiasEditError(f"there is no template {template}; give a file with --template")
+    own = is_own_card(run / CARD) and not overwrite
     figures = write_figures(run)
-    path = write_card(run, what=what.value, template=template, license=license, repo_id=repo_id)
+    path = run / CARD
+    if own:
+        console.warn(f"{path} was written or changed by hand and stays; replace it: --overwrite")
+    else:
+        write_card(run, what=what.value, template=template, license=license, repo_id=repo_id)
     report = write_report(run, figures=figures)
     typer.echo(path)
     typer.echo(report)

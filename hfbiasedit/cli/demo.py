@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hfbiasedit import console
+from hfbiasedit.cli.options import OverwriteRunOption, replace_run
 from hfbiasedit.cli.parameters import Only, expanded
 from hfbiasedit.editing.config import EditConfig
 
@@ -18,12 +19,14 @@ DEFAULT_OUT = Path("biasedit-demo")
 def demo(
     config: Annotated[EditConfig, Only(("granularity",))],
     out: Annotated[Path, typer.Option(help="Run directory to write.")] = DEFAULT_OUT,
+    overwrite: OverwriteRunOption = False,
 ) -> None:
     """Audit and edit the small model that ships with the package; offline, a minute or two."""
     from hfbiasedit.demonstration import ability_lines
     from hfbiasedit.demonstration import demo as run_demo
     from hfbiasedit.editing.judging import outcome
 
+    replace_run(out, overwrite)
     run = run_demo(out, config.granularity)
     console.table(outcome.table(run.edit))
     for line in outcome.sentences(run.edit):

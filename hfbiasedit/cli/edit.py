@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hfbiasedit.cli.options import JsonOption, ModelArgument
+from hfbiasedit.cli.options import JsonOption, ModelArgument, OverwriteRunOption, replace_run
 from hfbiasedit.cli.parameters import expanded
 from hfbiasedit.editing.config import EditConfig
 
@@ -18,6 +18,7 @@ def edit(
     model: ModelArgument,
     config: EditConfig,
     out: Annotated[Path, typer.Option(help="Run directory to write.")] = Path("hfbiasedit-run"),
+    overwrite: OverwriteRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a model closer to reality by editing few weights; writes a run directory."""
@@ -26,6 +27,7 @@ def edit(
     from hfbiasedit.editing import editor, processes
     from hfbiasedit.editing.judging import outcome
 
+    replace_run(out, overwrite or processes.rank() != 0)
     run = editor.edit(model, config, out=out, command=command_line(sys.argv[1:]))
     if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,12 +23,14 @@ def locate(
     from hfbiasedit import console
     from hfbiasedit.editing.judging.overview import location_document, location_tables
     from hfbiasedit.editing.locating import locator
-    from hfbiasedit.files import output_directory
+    from hfbiasedit.outputs import output_directory, probe_new_directory
 
+    if out is not None:
+        probe_new_directory(out)
     found = locator.locate(model, config)
     document = location_document(found, top)
     if out is not None:
-        with output_directory(Path(out)) as folder:
+        with output_directory(out, keep=True) as folder:
             found.save(folder)
         console.message(f"wrote {out}")
     if as_json:

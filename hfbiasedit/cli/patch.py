@@ -39,6 +39,9 @@ CopyOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the output directory once it is complete.")
 ]
+OverwriteFileOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+]
 PatchOutOption = Annotated[Path, typer.Option("--out", help="Patch file to write.")]
 
 
@@ -150,16 +153,19 @@ def revert(
 def combine(
     patches: Annotated[list[str], typer.Argument(metavar="PATCH...", help="Two or more patches.")],
     out: PatchOutOption,
+    overwrite: OverwriteFileOption = False,
 ) -> None:
     """Write one patch that does what several do.
 
     They must agree wherever they meet.
     """
     from hfbiasedit.console import message
+    from hfbiasedit.outputs import probe_file
     from hfbiasedit.patches.patch import Patch
 
     if len(patches) < 2:
         raise typer.BadParameter("give at least two patches")
+    probe_file(out, replace=overwrite)
     first, *others = (Patch.load(_patch_file(patch, None)) for patch in patches)
     combined = first.combine(*others)
     combined.save(out)
@@ -177,6 +183,7 @@ def diff(
     edited_revision: Annotated[
         str | None, typer.Option(help="Revision of EDITED on the Hub.")
     ] = None,
+    overwrite: OverwriteFileOption = False,
 ) -> None:
     """Write the patch between two checkpoints.
 
@@ -184,8 +191,10 @@ def diff(
     """
     from hfbiasedit.console import message
     from hfbiasedit.models.resolution import resolve_model
+    from hfbiasedit.outputs import probe_file
     from hfbiasedit.patches.patch import Patch
 
+    probe_file(out, replace=overwrite)
     source = resolve_model(base, revision)
     patch = Patch.from_checkpoints(
         source.path,
@@ -224,12 +233,15 @@ def _apply(
 ) -> None:
     from hfbiasedit.cli.patch_report import print_report
     from hfbiasedit.console import print_json
+    from hfbiasedit.outputs import probe_directory, probe_new_directory
     from hfbiasedit.patches.checkpoint import apply_patch
 
     if (options["out"] is None) != options["in_place"]:
         raise typer.BadParameter("give either --out DIR or --in-place")
-    directory = _directory(model, revision)
-    report = apply_patch(directory, _patch_file(patch, patch_revision), **options)
+    if options["out"] is not None:
+        (probe_directory if options["replace"] else probe_new_directory)(options["out"])
+    file = _patch_file(patch, patch_revision)
+    report = apply_patch(_directory(model, revision), file, **options)
     _warn(report.warnings)
     if json:
         print_json(report.to_dict())

@@ -15,7 +15,8 @@ from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import COLUMNS, RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import output_directory, write_bytes, write_text
+from hfbiasedit.files import write_bytes, write_text
+from hfbiasedit.outputs import output_directory
 
 if TYPE_CHECKING:
     import datasets

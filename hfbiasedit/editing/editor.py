@@ -16,15 +16,17 @@ from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
+from hfbiasedit.editing.inputs import check_blocks, check_inputs
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.record import edit_document
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import output_directory, sha256_file, write_json
+from hfbiasedit.files import sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.outputs import contents_of, output_directory, probe_directory
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
@@ -65,9 +67,11 @@ def edit(
     start = time.perf_counter()
     config = replace(config or EditConfig(), **overrides)
     processes.join()
-    loaded = model if isinstance(model, LoadedModel) else _load(model, config)
-    config, chosen = _checked(loaded, config, Path(out))
+    _check_out(Path(out))
+    check_inputs(config)
     asked = outcome.questions(config)
+    loaded = model if isinstance(model, LoadedModel) else _load(model, config)
+    config, chosen = _checked(loaded, config)
     message("measuring the original")
     clock = time.perf_counter()
     before = outcome.measure(loaded, asked, config.seed)
@@ -79,7 +83,7 @@ def edit(
     if processes.rank() != 0:
         processes.wait()
         return runs.Run(Path(out))
-    with output_directory(Path(out), replace=True) as folder:
+    with output_directory(Path(out), replace=True, keep=True) as folder:
         document = _write_run(folder, loaded, config, asked, material, before, found)
         document["command"] = command
         document["seconds"]["audit"] += audit_seconds
@@ -134,14 +138,12 @@ def _load(model: str | Path, config: EditConfig) -> LoadedModel:
     return load_model(model, config)
 
 
-def _checked(
-    loaded: LoadedModel, config: EditConfig, out: Path
-) -> tuple[EditConfig, Selection | None]:
+def _checked(loaded: LoadedModel, config: EditConfig) -> tuple[EditConfig, Selection | None]:
     """What can be refused before any work; the level and the selection of a selection file."""
     refuse_quantised(loaded.model)
     if loaded.patch_digest is not None:
         raise BiasEditError("the model has a patch applied in memory; edit the checkpoint itself")
-    _check_out(out)
+    check_blocks(loaded, config)
     if loaded.source.commit is not None:
         from hfbiasedit.hub.verification import verify_source
 
@@ -155,9 +157,8 @@ def _checked(
 
 def _check_out(out: Path) -> None:
     """A directory with something else in it is not replaced; said before the work, not after."""
-    if out.exists() and not out.is_dir():
-        raise BiasEditError(f"{out} is a file; give a directory for the run")
-    if out.is_dir() and any(out.iterdir()) and not runs.is_run(out):
+    probe_directory(out)
+    if out.is_dir() and contents_of(out) and not runs.is_run(out):
         raise BiasEditError(f"{out} holds something else than a run; choose another directory")
 
 

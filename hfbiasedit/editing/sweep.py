@@ -14,13 +14,15 @@ from hfbiasedit.console import message
 from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides, SweepConfig
+from hfbiasedit.editing.inputs import check_inputs
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.locating.locator import Location
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.files import output_directory, write_json
+from hfbiasedit.files import write_json
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.outputs import output_directory, probe_new_directory
 from hfbiasedit.versions import __version__, versions
 
 if TYPE_CHECKING:
@@ -67,9 +69,12 @@ def sweep(
     # One protocol: the levels' own limits of the divergence would not compare levels.
     common = replace(config.edit, max_kl=config.edit.allowed_kl)
     config = replace(config, edit=common)
+    if out is not None:
+        probe_new_directory(out)
+    check_inputs(common)
+    asked = outcome.questions(common)
     loaded = model if isinstance(model, LoadedModel) else _load(model, common)
     refuse_quantised(loaded.model)
-    asked = outcome.questions(common)
     message("measuring the original")
     before = outcome.measure(loaded, asked, common.seed)
     material = gather(loaded, common)

@@ -15,7 +15,7 @@ from hfbiasedit.checkpoints.storage import INDEX, Checkpoint, has_only_bin, is_w
 from hfbiasedit.checkpoints.transfer import copy_private, in_hub_cache, share
 from hfbiasedit.console import progress
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.files import output_directory
+from hfbiasedit.outputs import output_directory
 from hfbiasedit.patches import journal
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.rewriting import write

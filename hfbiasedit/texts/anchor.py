@@ -52,6 +52,31 @@ def load_anchor(source: str | Path | None = None) -> Anchor:
     return Anchor(str(source), tuple(texts))
 
 
+def check_anchor(source: str | Path | None) -> None:
+    """`load_anchor` before the work, as far as that is quick: files are read, data sets looked up.
+
+    Raises:
+        BiasEditError: a file or folder cannot be used, or the Hub has no such data set, cannot be
+            reached, or is not to be asked (HF_HUB_OFFLINE).
+    """
+    if source is None:
+        return
+    path = Path(source)
+    if path.exists() or path.is_absolute() or path.suffix or len(path.parts) > 2:
+        load_anchor(source)
+        return
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().dataset_info(str(source), timeout=10)
+    except Exception as error:  # names, networks, answers: whatever it is, loading meets it too
+        reason = str(error).strip().split("\n")[0]
+        raise BiasEditError(
+            f"anchor {source} is no file or folder here, and not to be had as a data set of the "
+            f"Hub: {reason}"
+        ) from error
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")

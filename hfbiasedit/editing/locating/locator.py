@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbiasedit.editing.config import LocateConfig, LocateOverrides
+from hfbiasedit.editing.inputs import check_blocks, check_inputs, numbered_blocks
 from hfbiasedit.editing.locating.method import EntryScores, Evidence, saliency_of
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
-from hfbiasedit.errors import UsageError
 from hfbiasedit.models.architecture import projections, refuse_quantised
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ def locate(
     from hfbiasedit.models.loading import LoadedModel, load_model
 
     config = replace(config or LocateConfig(), **overrides)
+    check_inputs(config)
     if not isinstance(model, LoadedModel):
         model = load_model(model, config)
     refuse_quantised(model.model)
+    check_blocks(model, config)
     start = time.perf_counter()
     prompts = gather_prompts(model, config, "edit", LOCATE_PROMPTS)
     measure_original(model, prompts)
@@ -103,16 +105,7 @@ def choose_blocks(ranking: Ranking, wanted: str) -> list[int]:
         return list(range(count))
     if wanted == "auto":
         return middle_blocks(count)
-    chosen: set[int] = set()
-    try:
-        for piece in wanted.split(","):
-            first, _, last = piece.partition("-")
-            chosen.update(range(int(first), int(last or first) + 1))
-    except ValueError:
-        raise UsageError(f"blocks {wanted!r} is not auto, all, or a list such as 0,3-7") from None
-    if not chosen or max(chosen) >= count or min(chosen) < 0:
-        raise UsageError(f"blocks {wanted!r} are not all among the model's blocks 0-{count - 1}")
-    return sorted(chosen)
+    return numbered_blocks(wanted, count)
 
 
 def middle_blocks(count: int) -> list[int]:
