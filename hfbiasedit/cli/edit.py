@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,8 @@ def edit(
     from hfbiasedit.editing import editor, processes
     from hfbiasedit.editing.judging import outcome
 
-    replace_run(out, overwrite or processes.rank() != 0)
+    # Of several processes only the first one speaks; they have not joined yet.
+    replace_run(out, overwrite or os.environ.get("RANK", "0") != "0")
     run = editor.edit(model, config, out=out, command=command_line(sys.argv[1:]))
     if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks
