@@ -7,6 +7,7 @@ point, one that a shell is in, one in a folder that cannot be written to) is fil
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -185,6 +186,8 @@ def _swap(temporary: Path, path: Path) -> None:
     if not path.exists():
         os.rename(temporary, path)
         return
+    if not path.is_dir():  # it came while the new one was filled
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_OLD))
     try:
         os.rename(path, aside / "old")
