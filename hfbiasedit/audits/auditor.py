@@ -14,8 +14,8 @@ from hfbiasedit.audits.config import AuditConfig, AuditOverrides
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.patches.loading import with_patch
-from hfbiasedit.scoring.extensions import ENGINE
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.scoring.extensions import ENGINE
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
