@@ -97,4 +97,9 @@ FIGURES = {
         "Where the edited weights are",
         "Number of edited weights in each layer (left) and kind of module (right).",
     ),
+    "budgets": (
+        "What other budgets would have reached",
+        "FB-Score on the dev prompts of nested selections, each solved at the allowed divergence; "
+        "the ring marks the one that the edit took.",
+    ),
 }

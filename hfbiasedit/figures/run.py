@@ -11,7 +11,16 @@ from hfbiasedit.documents.movements import movements
 from hfbiasedit.documents.names import split_name
 from hfbiasedit.documents.reading import Documents, edited_weights, open_documents
 from hfbiasedit.documents.structures.audit_document import Audit
-from hfbiasedit.figures import arrows, carryover, heatmap, histogram, shares, style, weights
+from hfbiasedit.figures import (
+    arrows,
+    budgets,
+    carryover,
+    heatmap,
+    histogram,
+    shares,
+    style,
+    weights,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,6 +128,16 @@ def _weights(documents: Documents) -> Figure | None:
     return weights.draw_weights(layers, modules) if layers and modules else None
 
 
+def _budgets(documents: Documents) -> Figure | None:
+    if documents.edit is None or not documents.edit.get("curve"):
+        return None
+    points = [
+        budgets.Budget(point["weights"], point["dev_fb"], point["kl"], point["chosen"])
+        for point in documents.edit["curve"]
+    ]
+    return budgets.draw_budgets(points, documents.edit["kl"]["budget"])
+
+
 FIGURES: dict[str, Callable[[Documents], Figure | None]] = {
     "shares": _shares,
     "arrows": _arrows,
@@ -126,4 +145,5 @@ FIGURES: dict[str, Callable[[Documents], Figure | None]] = {
     "histogram": _histogram,
     "heatmap": _heatmap,
     "weights": _weights,
+    "budgets": _budgets,
 }

@@ -8,6 +8,7 @@ from matplotlib.text import Annotation, Text
 
 from hfbiasedit.figures import style
 from hfbiasedit.figures.arrows import Movement, draw_arrows
+from hfbiasedit.figures.budgets import Budget, draw_budgets
 from hfbiasedit.figures.carryover import Row, draw_intervals
 from hfbiasedit.figures.heatmap import draw_heatmap
 from hfbiasedit.figures.histogram import draw_histogram
@@ -157,3 +158,19 @@ def test_colours_differ_for_colour_blind_readers():
 
     assert abs(luminance(style.BEFORE) - luminance(style.AFTER)) > 0.2
     assert abs(luminance(style.BLUE) - luminance(style.VERMILLION)) > 0.05
+
+
+def test_budgets_beyond_the_allowed_divergence_are_hollow_and_the_chosen_one_has_a_ring():
+    tried = [Budget(900, 8.0, 0.02, False), Budget(30, 9.0, 0.01, True), Budget(3, 14, 0.0, False)]
+    axes = draw_budgets(tried, 0.01).axes[0]
+    within, beyond, ring = axes.collections
+    assert within.get_offsets().tolist() == [[3, 14], [30, 9]]
+    assert beyond.get_offsets().tolist() == [[900, 8]]
+    assert beyond.get_facecolor().tolist() == [[1, 1, 1, 1]]
+    assert ring.get_offsets().tolist() == [[30, 9]]
+    assert list(axes.lines[0].get_xdata()) == [3, 30, 900]
+
+
+def test_one_budget_alone_is_drawn():
+    axes = draw_budgets([Budget(5, 0.0, 0.0, True)], 0.01).axes[0]
+    assert axes.get_ylim() == (0, pytest.approx(1.15))

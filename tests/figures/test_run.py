@@ -61,6 +61,13 @@ def test_figures_without_numbers_are_left_out(tmp_path):
     assert list(render_figures(Documents(tmp_path, audit))) == ["shares", "histogram"]
 
 
+def test_an_edit_that_tried_no_budgets_has_no_curve(tmp_path):
+    made = fixtures.documents(12)
+    del made["edit"]["curve"]
+    documents = open_documents(fixtures.write_run(tmp_path / "run", made))
+    assert FIGURES["budgets"](documents) is None
+
+
 def test_a_directory_without_documents_is_refused(tmp_path):
     with pytest.raises(BiasEditError, match="neither a run nor an audit"):
         write_figures(tmp_path)

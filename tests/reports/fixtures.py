@@ -332,6 +332,11 @@ def edit_document(before: dict[str, Any], after: dict[str, Any]) -> dict[str, An
             }
             for step in range(0, 12, 2)
         ],
+        "curve": [
+            {"weights": 786_432, "items": 1024, "dev_fb": 9.1, "kl": 0.0099, "chosen": False},
+            {"weights": 49_152, "items": 64, "dev_fb": 9.4, "kl": 0.0098, "chosen": True},
+            {"weights": 3_072, "items": 4, "dev_fb": 17.3, "kl": 0.0097, "chosen": False},
+        ],
         "steps": 12,
         "stopped": "dev no longer improves",
         "seconds": {"locate": 8.2, "edit": 61.4, "audit": 24.9, "total": 94.5},
