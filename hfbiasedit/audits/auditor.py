@@ -47,7 +47,8 @@ def audit(
     chosen = AuditConfig(config=config) if isinstance(config, str) else config or AuditConfig()
     config = replace(chosen, **overrides)
     check_output(config.out)
-    _check_inputs(config)
+    if not isinstance(model, LoadedModel):
+        _check_inputs(config)
     prompts = load_prompts(
         config.config,
         config.split,

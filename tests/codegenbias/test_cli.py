@@ -1,11 +1,12 @@
 """`hfbiasedit dataset`: what it prints, and that mistakes end as one line."""
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
-from hfbiasedit.cli.app import app
+from hfbiasedit.cli.app import app, main
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.errors import BiasEditError
 from tests.hub_server.fixtures import hub, hub_client  # noqa: F401
@@ -98,8 +99,11 @@ def test_push(hub_client):  # noqa: F811
         ("show", "--examples", "-1"),
     ],
 )
-def test_wrong_usage_exits_2(arguments):
-    assert run(*arguments).exit_code == 2
+def test_wrong_usage_exits_2(arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["hfbiasedit", "dataset", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
 
 
 @pytest.mark.parametrize(

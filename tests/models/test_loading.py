@@ -152,7 +152,7 @@ def test_revision_in_the_name(monkeypatch):
     import hfbiasedit.hub.pull as pull
 
     asked = []
-    monkeypatch.setattr(pull, "pull_model", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(pull, "pull_model", lambda *arguments, **_: asked.append(arguments))
     resolve_model("org/name@v1")
     resolve_model("org/name", "v2")
     resolve_model("name")

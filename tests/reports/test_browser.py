@@ -183,7 +183,7 @@ def test_no_request_no_error_no_injection(page):
 
 def test_every_figure_is_shown(page):
     widths = page.execute_script("return [...document.images].map((image) => image.naturalWidth)")
-    assert len(widths) == 6
+    assert len(widths) == 7
     assert all(width > 100 for width in widths)
 
 

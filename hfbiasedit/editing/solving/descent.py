@@ -70,13 +70,14 @@ def descend(
     now: Tensor,
     price: float,
     seed: int,
-    bends: Sequence[float] = BENDS,
+    bends: Sequence[float] | None = None,
 ) -> tuple[Tensor, float]:
     """One run of steps from the move `now` [D], and the steady bend; the deltas are left anywhere.
 
     Where the steps blow up the run starts again with shorter ones; `now` if none is short enough.
     """
     gram = linear.gram()
+    bends = BENDS if bends is None else bends
     for bend in bends:
         found = _run(task, coordinates, write, linear, gram, now, price, bend, random.Random(seed))
         if found is not None:

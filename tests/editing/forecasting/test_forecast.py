@@ -84,7 +84,9 @@ class Counter:
 
     def __init__(self, model):
         self.forward = self.backward = 0
-        first = projections(model)[0].module_path
+        # The last one of the block: hooks that were set earlier are called earlier, and before the
+        # recording's own nothing in the first projection asks for a gradient.
+        first = [item for item in projections(model) if item.block == 0][-1].module_path
         self.handle = model.get_submodule(first).register_forward_hook(self.count)
 
     def count(self, module, args, output):
