@@ -60,8 +60,13 @@ def solved():
 
 
 def _descend(solved, price=None, seed=0):
+    return _descended(solved, descent.BENDS, price, seed)[0]
+
+
+def _descended(solved, bends, price=None, seed=0):
     bench, linear, move, own = solved
-    return descend(bench.task, bench.coordinates, bench.write, linear, move, price or own, seed)
+    options = (linear, move, price or own, seed, bends)
+    return descend(bench.task, bench.coordinates, bench.write, *options)
 
 
 def test_one_step_is_the_minimum_of_loss_and_corrected_price(solved, monkeypatch):
@@ -113,10 +118,11 @@ def test_windows_are_drawn_by_seed(solved, monkeypatch):
 
 
 def test_steps_that_blow_up_are_shortened(solved, monkeypatch):
-    monkeypatch.setattr(descent, "BENDS", (1e-6, 1e9))  # steps far too long, then hardly any
+    bends = (1e-6, 1e9)  # steps far too long, then hardly any
     tried, real = [], descent._run
     monkeypatch.setattr(descent, "_run", lambda *a: tried.append(real(*a)) or tried[-1])
-    found = _descend(solved)
+    found, bend = _descended(solved, bends)
+    assert bend == 1e9
     assert tried[0] is None
     assert len(tried) == 2
     assert torch.equal(found, tried[1])
@@ -124,9 +130,10 @@ def test_steps_that_blow_up_are_shortened(solved, monkeypatch):
     assert (found - now).norm() < 0.01 * now.norm()
 
 
-def test_where_nothing_is_short_enough_nothing_moves(solved, monkeypatch):
-    monkeypatch.setattr(descent, "BENDS", (1e-6, 1e-5))
-    assert _descend(solved) is solved[2]
+def test_where_nothing_is_short_enough_nothing_moves(solved):
+    found, bend = _descended(solved, (1e-6, 1e-5))
+    assert found is solved[2]
+    assert bend == 1e-5
 
 
 def test_a_divergence_that_is_not_a_number_ends_the_run(solved, monkeypatch):
