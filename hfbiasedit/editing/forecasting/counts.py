@@ -60,7 +60,7 @@ def _selected(
         return Selected(budget.items, budget.of, weights, coordinates, coordinates < weights)
     total = sum(_pool(level, items, ranking))
     size = 1.0 if level == "neuron" else total / budget.of
-    number = min(budget.items, budget.of, math.floor(budget.weights / size) or 1)
+    number = max(1, math.floor(min(budget.items, budget.of, budget.weights / size)))
     weights = round(number * size)
     if level == "neuron" or weights <= WIDEST:
         return Selected(number, budget.of, weights, weights, False)

@@ -63,7 +63,7 @@ class Linear:
 
     def columns(self, mask: Tensor) -> Linear:
         """The model in some of the coordinates, marked by a mask [D]."""
-        return replace(self, rows=self.rows[:, mask])
+        return self if bool(mask.all()) else replace(self, rows=self.rows[:, mask])
 
     def gram(self, columns: Tensor | None = None) -> Tensor:
         """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates."""
