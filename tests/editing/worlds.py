@@ -149,7 +149,7 @@ def _quiet() -> tuple[LoadedModel, Projection]:
     # Elsewhere the residual stream passes by nearly untouched; block 2 reads the profession with its
     # own attention and has no rows that write, but for the planted one.
     for other in projections(model.model):
-        if other.block != 2 or other is item:
+        if other.block != 2 or other == item:
             model.model.get_parameter(other.name).data.mul_(0.02)
     return model, item
 
