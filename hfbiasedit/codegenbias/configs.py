@@ -6,7 +6,7 @@ version 1. A version never changes, so that figures of old reports can be measur
 
 from __future__ import annotations
 
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import unknown
 
 CONFIGS = ("quick", "core", "full")
 VERSION = 2
@@ -21,17 +21,14 @@ def parse_config(name: str) -> tuple[str, int]:
     """The configuration and the version that a name means: `quick@1` is `("quick", 1)`.
 
     Raises:
-        BiasEditError: there is no such configuration or version.
+        UsageError: there is no such configuration or version.
     """
     config, at, number = name.partition("@")
     if config in CONFIGS and not at:
         return config, VERSION
     if config in CONFIGS and number in map(str, VERSIONS):
         return config, int(number)
-    raise BiasEditError(
-        f"no configuration {name!r}; use {', '.join(CONFIGS)}, or {', '.join(OLD_CONFIGS)} "
-        "of an earlier version"
-    )
+    raise unknown("configuration", name, CONFIG_NAMES)
 
 
 def config_name(config: str, version: int) -> str:

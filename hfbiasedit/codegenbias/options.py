@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from hfbiasedit.codegenbias.configs import CONFIG_NAMES, CONFIGS
+from hfbiasedit.codegenbias.configs import CONFIG_NAMES, CONFIGS, parse_config
 from hfbiasedit.codegenbias.records import SPLITS
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
-from hfbiasedit.errors import unknown
 from hfbiasedit.fields import Options, documented, option
 
 PANEL = "Prompts"
@@ -17,8 +16,7 @@ PANEL = "Prompts"
 
 def check_config(name: str, value: str) -> None:
     """Raise `UsageError` for a configuration that there is not (`quick@1`: of version 1)."""
-    if value not in CONFIG_NAMES:
-        raise unknown("configuration", value, CONFIG_NAMES)
+    parse_config(value)
 
 
 @documented

@@ -15,7 +15,7 @@ from hfbiasedit.codegenbias.reading.prompt_files import read_names, read_prompts
 from hfbiasedit.codegenbias.records import SPLITS, Record, splits_of
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError, unknown
 from hfbiasedit.files import canonical_json
 
 
@@ -128,6 +128,6 @@ def _reference_name(records: Iterable[Record]) -> str:
 
 def _check(split: str, limit: int | None) -> None:
     if split not in SPLITS:
-        raise BiasEditError(f"no split {split!r}; use {', '.join(SPLITS)}")
+        raise unknown("split", split, SPLITS)
     if limit is not None and limit < 1:
-        raise BiasEditError(f"limit is {limit}; give at least 1")
+        raise UsageError(f"limit is {limit}; give at least 1")

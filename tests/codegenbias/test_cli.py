@@ -94,6 +94,9 @@ def test_push(hub_client):  # noqa: F811
     [
         ("show", "--axis", "colours"),
         ("export", "--out", "x", "--config", "huge"),
+        ("export", "--out", "x", "--format", "xml"),
+        ("show", "--split", "train"),
+        ("show", "--config", "huge"),
         ("export",),
         ("push",),
         ("show", "--examples", "-1"),
@@ -109,10 +112,7 @@ def test_wrong_usage_exits_2(arguments, monkeypatch):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("show", "--split", "train"),
-        ("show", "--config", "huge"),
         ("show", "--reference", "bls-1850"),
-        ("export", "--out", "x", "--format", "xml"),
     ],
 )
 def test_unknown_names_end_as_one_line(arguments):

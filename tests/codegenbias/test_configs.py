@@ -4,7 +4,7 @@ import pytest
 
 from hfbiasedit.codegenbias.configs import CONFIG_NAMES, config_name, parse_config
 from hfbiasedit.codegenbias.prompts import load_prompts
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_a_name_means_a_configuration_and_a_version(name, expected):
 
 @pytest.mark.parametrize("name", ["huge", "quick@", "quick@3", "@1", "quick@1@1", "quick@01", ""])
 def test_other_names_are_refused(name):
-    with pytest.raises(BiasEditError, match="use quick, core, full, or quick@1"):
+    with pytest.raises(UsageError, match="use one of quick, core, full, quick@1"):
         parse_config(name)
 
 

@@ -76,12 +76,12 @@ def test_the_digest_depends_on_every_field():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"config": "huge"}, "no configuration 'huge'; use quick, core, full"),
-        ({"split": "train"}, "no split 'train'; use all, edit, dev, test"),
+        ({"config": "huge"}, "unknown configuration 'huge'; use one of quick, core, full"),
+        ({"split": "train"}, "unknown split 'train'; use one of all, edit, dev, test"),
         ({"limit": 0}, "limit is 0; give at least 1"),
         ({"config": "core", "split": "test_templates"}, "no prompts are left"),
         ({"config": "core", "split": "dev"}, "no prompts are left"),
-        ({"config": "quick@9"}, "no configuration 'quick@9'"),
+        ({"config": "quick@9"}, "unknown configuration 'quick@9'; did you mean quick@1?"),
     ],
 )
 def test_wrong_choices_say_what_to_do(options, reason):
