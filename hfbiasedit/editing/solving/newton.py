@@ -34,7 +34,9 @@ class GaussNewton:
         self, task: Task, deltas: Deltas, ladder: Sequence[Selection]
     ) -> tuple[Selection, list[BudgetPoint]]:
         """See `curve`."""
-        selection, points, self._first = budget_curve(task, deltas, ladder)
+        selection, points, first = budget_curve(task, deltas, ladder)
+        # Leading directions are those of the widest selection; the chosen one has others.
+        self._first = first if first.rows.shape[1] == selection.weights else None
         return selection, points
 
     def solve(self, task: Task, deltas: Deltas) -> Outcome:
