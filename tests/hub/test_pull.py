@@ -52,6 +52,13 @@ def test_pulls_the_needed_files_pinned_to_a_commit(hub_client):
     assert hub_client.leaks == []  # the token stays with the Hub
 
 
+def test_without_weights_only_what_describes_the_model_is_fetched(hub_client):
+    hub_client.create_repo("acme/model", MODEL)
+    source = pull_model("acme/model", weights=False)
+    assert names(source.path) == WANTED - {"model.safetensors"}
+    assert names(pull_model("acme/model").path) == WANTED  # what is missing is fetched later
+
+
 def test_a_revision_is_a_branch_a_tag_a_commit_or_part_of_the_name(hub_client):
     repository = hub_client.create_repo("acme/model", MODEL)
     first = repository.head

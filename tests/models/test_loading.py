@@ -152,10 +152,12 @@ def test_revision_in_the_name(monkeypatch):
     import hfbiasedit.hub.pull as pull
 
     asked = []
-    monkeypatch.setattr(pull, "pull_model", lambda *arguments, **_: asked.append(arguments))
+    monkeypatch.setattr(
+        pull, "pull_model", lambda *arguments, weights: asked.append((*arguments, weights))
+    )
     resolve_model("org/name@v1")
-    resolve_model("org/name", "v2")
+    resolve_model("org/name", "v2", weights=False)
     resolve_model("name")
-    assert asked == [("org/name", "v1"), ("org/name", "v2"), ("name", None)]
+    assert asked == [("org/name", "v1", True), ("org/name", "v2", False), ("name", None, True)]
     with pytest.raises(BiasEditError, match="another"):
         resolve_model("org/name@v1", "v2")

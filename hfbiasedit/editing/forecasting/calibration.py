@@ -81,7 +81,27 @@ def _products(
 def _rate(
     work: Callable[[], torch.Tensor], size: float, device: torch.device, seconds: float
 ) -> Rate:
-    """Repeat `work`, of `size` operations, for so long (once at least, after one to warm up)."""
+    """Repeat `work`, of `size` operations, for so long.
+
+    Processor time is that of one thread: several that wait for each other, on a machine with other
+    work, spend theirs on waiting. The clock is read with all of them.
+    """
+    if device.type != "cpu":
+        wall = _repeated(work, device, seconds)[1]
+        return Rate(size / wall, size / wall)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        processor = _repeated(work, device, seconds / 2)[0]
+    finally:
+        torch.set_num_threads(threads)
+    return Rate(size / processor, size / _repeated(work, device, seconds / 2)[1])
+
+
+def _repeated(
+    work: Callable[[], torch.Tensor], device: torch.device, seconds: float
+) -> tuple[float, float]:
+    """Processor seconds and seconds of the clock of one `work`, after one to warm up."""
 
     def finish() -> None:
         if device.type == "cuda":
@@ -94,6 +114,5 @@ def _rate(
         work()
         finish()
         rounds += 1
-    wall = max(time.perf_counter() - start, 1e-9)
-    processor = max(time.process_time() - clock, 1e-9)
-    return Rate(rounds * size / processor, rounds * size / wall)
+    processor, wall = time.process_time() - clock, time.perf_counter() - start
+    return max(processor, 1e-9) / rounds, max(wall, 1e-9) / rounds

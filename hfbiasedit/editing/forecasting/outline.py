@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def outline(model: str | Path, options: ModelOptions) -> LoadedModel:
-    """The model on the meta device; of a Hub model only configuration and tokenizer are fetched.
+    """The model on the meta device; of a Hub model all but the weights is fetched.
 
     Raises:
         BiasEditError: anything is wrong with the model or the options, in one line.

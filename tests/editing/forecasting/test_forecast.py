@@ -177,7 +177,9 @@ def test_what_is_not_forecast_is_refused():
 def test_a_calibration_measures_all_three_kinds(monkeypatch):
     monkeypatch.setattr(calibration, "_SECONDS", (0.0, 0.0, 0.0))
     items = projections(tiny_model("llama"))
+    threads = torch.get_num_threads()
     found = calibration.calibrate(items, torch.float32, torch.device("cpu"))
     for rate in (found.products, found.wide, found.rows):
         assert 0 < rate.wall < float("inf")
         assert 0 < rate.processor < float("inf")
+    assert torch.get_num_threads() == threads
