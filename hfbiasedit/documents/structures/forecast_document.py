@@ -9,7 +9,9 @@ from hfbiasedit.documents.structures.shared import Count, Model, Positive, Some
 
 
 class ForecastBudget(TypedDict):
-    """The most that one budget may select; a linear model of it has so many coordinates."""
+    """What one budget selects where rows or units are of average size; they may be more and
+    smaller, or fewer and larger.
+    """
 
     items: Some
     of: Some

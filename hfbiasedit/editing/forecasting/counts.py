@@ -19,7 +19,7 @@ from hfbiasedit.models.architecture import Projection, projections
 
 @dataclass(frozen=True)
 class Selected:
-    """The most that one budget may select.
+    """What one budget selects, items being of average size (whole matrices: the largest).
 
     Attributes:
         items: how many of the level's `of` items. weights: their scalars.

@@ -60,7 +60,7 @@ def sentences(document: Forecast) -> list[str]:
     return [
         f"{model['parameters']:,} weights in {document['blocks']} blocks, "
         f"{document['projections']} projections, {model['dtype']} on {model.get('device')}",
-        f"{few}{widest['weights']:,} weights{cut} in at most {widest['items']:,} of "
+        f"{few}{widest['weights']:,} weights{cut}, about {widest['items']:,} of "
         f"{widest['of']:,} {noun}",
         f"about {seconds['wall']:.0f} s ({seconds['processor']:.0f} s of the processors)",
     ]
