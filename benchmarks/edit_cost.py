@@ -55,6 +55,7 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     from hfbiasedit.editing.material.forward import remember_original
     from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
     from hfbiasedit.editing.material.windows import prepare_windows, split_windows
+    from hfbiasedit.editing.selecting.allowance import budgets_of
     from hfbiasedit.editing.selecting.choosing import select
     from hfbiasedit.editing.solving.adam import optimise
     from hfbiasedit.editing.solving.task import Task
@@ -78,9 +79,8 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     ranking = random_ranking(projections(loaded.model), 0, {"seed": 0})
     blocks = None if LEVELS[level].everything else middle_blocks(ranking.blocks)
     include = ("embeddings", "head", "norms", "biases") if LEVELS[level].everything else ()
-    selection = select(
-        loaded.model, ranking, level, LEVELS[level].budget, blocks=blocks, include=include
-    )
+    budget = budgets_of(level, LEVELS[level].budget)[0]  # of `auto` the widest, the dearest
+    selection = select(loaded.model, ranking, level, budget, blocks=blocks, include=include)
     start = time.perf_counter()
     processor = time.process_time()
     material = attempts.Material(prompts, list(range(len(prompts))), [0], load_anchor(), windows)
