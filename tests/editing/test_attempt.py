@@ -13,7 +13,8 @@ from hfbiasedit.editing.locating.drawn import random_ranking
 from hfbiasedit.editing.locating.locator import Location
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.material.windows import prepare_windows
-from hfbiasedit.editing.weights.selection import Selection
+from hfbiasedit.editing.weights.selection import Selection, fingerprint
+from hfbiasedit.editing.weights.slices import entry_slice
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
@@ -96,18 +97,22 @@ def test_few_stray_weights_are_given_up_to_leave_blocks_below_alone(boost, block
         assert low.name not in chosen.slices
 
 
-def test_the_floor_leaves_at_most_the_allowed_share_below():
-    loaded = worlds.loaded("llama", num_hidden_layers=4)
-    numbers = attempts.block_numbers(loaded.model)
-    for seed in range(6):
-        boost = {block: 3.0 ** (block * (seed % 3)) for block in range(4)}
-        config = EditConfig(granularity="row", budget=60 + seed, blocks="all")
-        (chosen,) = attempts._ladder(loaded, config, _location(loaded, boost))
-        floor = attempts._floor(chosen, loaded)
-        counts = [0] * 4
-        for name, part in chosen.slices.items():
-            counts[numbers[name]] += part.count
-        assert sum(counts[:floor]) <= attempts.STRAY * chosen.weights < sum(counts[: floor + 1])
+@pytest.mark.parametrize(
+    ("low", "expected"), [(0, 1), (5, 1), (6, 0), (100, 0)], ids=["none", "few", "many", "all"]
+)
+def test_the_floor_leaves_at_most_the_allowed_share_below(low, expected):
+    """Of a hundred weights, so many are in block 0."""
+    loaded = worlds.loaded("llama", num_hidden_layers=3)
+    counts = {0: low, 1: 60 if low < 40 else 0}
+    counts[2] = 100 - sum(counts.values())
+    slices = {}
+    for block, count in counts.items():
+        item = next(p for p in projections(loaded.model) if p.block == block)
+        if count:
+            slices[item.name] = entry_slice(item.name, item.shape, torch.arange(count))
+    chosen = Selection("neuron", slices, fingerprint(loaded.model))
+    assert chosen.weights == 100
+    assert attempts._floor(chosen, loaded) == expected
 
 
 def test_auto_tries_its_ladder_and_edits_the_smallest_that_is_enough(monkeypatch):

@@ -43,7 +43,7 @@ class World:
             for number in range(len(self.prompts)):
                 batch = self.prompts.batch([number])
                 logit = bias_terms(batch, run(self.loaded, batch)).logit
-                self.logits.append(float(logit))
+                self.logits.append(float(logit.detach()))
                 logit.sum().backward()
 
     def scaled(self, name):
@@ -146,15 +146,17 @@ def test_energies_of_entries_are_exact(world):
         torch.testing.assert_close(found[name][large], exact[large], rtol=0.02, atol=0)
 
 
-def test_a_location_is_of_all_blocks_and_drawn_by_seed(monkeypatch):
+def test_the_highest_rows_are_in_the_planted_matrix(monkeypatch):
+    """Not the planted row: general code needs what it writes, so that another is cheaper."""
     monkeypatch.setattr(joint, "PRICED", 8)
     monkeypatch.setattr(joint, "load_anchor", lambda _: worlds.anchor())
-    model, _ = worlds.planted()
+    model, item = worlds.planted()
     prompts = worlds.prompts(model)
     found = locate_with(model, prompts, LocateConfig())
     assert found.blocks == [0, 1, 2, 3]
     assert found.prices is not None
-    assert min(found.ranking.block_scores()) > 0
+    highest = {projection.name for projection, _, _ in found.ranking.top_rows(3)}
+    assert highest == {item.name}
     again = locate_with(model, prompts, LocateConfig())
     other = locate_with(model, prompts, LocateConfig(seed=1))
     assert torch.equal(again.ranking.flat_rows()[0], found.ranking.flat_rows()[0])
