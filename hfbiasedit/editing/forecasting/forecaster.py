@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hfbiasedit.documents.structures.forecast_document import Forecast
+from hfbiasedit.documents.structures.forecast_document import Forecast, ForecastBudget, ForecastPass
+from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.forecasting import cost
 from hfbiasedit.editing.forecasting.calibration import calibrate
-from hfbiasedit.editing.forecasting.counts import selections
+from hfbiasedit.editing.forecasting.counts import Selected, selections
 from hfbiasedit.editing.forecasting.memory import lacking, memory_of
 from hfbiasedit.editing.forecasting.outline import outline
-from hfbiasedit.editing.forecasting.passes import Sizes, passes_of, sizes_of
+from hfbiasedit.editing.forecasting.passes import Pass, Sizes, passes_of, sizes_of
 from hfbiasedit.editing.running.recording import is_recordable
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.levels import LEVELS
@@ -64,44 +65,50 @@ def forecast(
     return {
         "schema": "hfbiasedit.forecast/1",
         "version": __version__,
-        "model": {
-            "id": loaded.source.id,
-            "revision": loaded.source.commit,
-            "dtype": loaded.dtype,
-            "parameters": loaded.parameters,
-            "architecture": type(loaded.model).__name__,
-            "device": str(device),
-        },
+        "model": _model(loaded, device),
         "granularity": config.granularity,
         "budget": config.chosen_budget,
-        "budgets": [
-            {
-                "items": one.items,
-                "of": one.of,
-                "weights": one.weights,
-                "coordinates": one.coordinates,
-                "cut": one.cut,
-            }
-            for one in ladder
-        ],
+        "budgets": [_budget(one) for one in ladder],
         "blocks": len(decoder_blocks(loaded.model)),
         "projections": len(items),
-        "passes": [
-            {
-                "stage": one.stage,
-                "what": one.what,
-                "prompts": one.size.sequences,
-                "tokens": one.size.tokens,
-                "times": one.times,
-                "backward": one.backward,
-                "operations": cost.operations(one, widths),
-            }
-            for one in passes
-        ],
+        "passes": [_pass(one, widths) for one in passes],
         "memory": memory,
         "seconds": {"processor": processor, "wall": wall},
         "fits": reason is None,
         "reason": reason,
+    }
+
+
+def _model(loaded: LoadedModel, device: torch.device) -> Model:
+    return {
+        "id": loaded.source.id,
+        "revision": loaded.source.commit,
+        "dtype": loaded.dtype,
+        "parameters": loaded.parameters,
+        "architecture": type(loaded.model).__name__,
+        "device": str(device),
+    }
+
+
+def _budget(one: Selected) -> ForecastBudget:
+    return {
+        "items": one.items,
+        "of": one.of,
+        "weights": one.weights,
+        "coordinates": one.coordinates,
+        "cut": one.cut,
+    }
+
+
+def _pass(one: Pass, widths: cost.Widths) -> ForecastPass:
+    return {
+        "stage": one.stage,
+        "what": one.what,
+        "prompts": one.size.sequences,
+        "tokens": one.size.tokens,
+        "times": one.times,
+        "backward": one.backward,
+        "operations": cost.operations(one, widths),
     }
 
 

@@ -18,11 +18,6 @@ class Budget:
     of: int
     weights: float
 
-    def times(self, multiple: float) -> Budget:
-        """Some times as much, at most everything (`math.inf`)."""
-        items = int(min(self.of, round(multiple * self.items, 6)))
-        return Budget(items, self.of, multiple * self.weights)
-
 
 def parse_budget(text: str, of: int, weights: int, parameters: int, noun: str = "items") -> Budget:
     """A count, a share of a level's items, or a share of the model's weights.

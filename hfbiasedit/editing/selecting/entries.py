@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -49,20 +47,6 @@ class Entries:
             places = item.flat_indices(rows, inside % item.columns)
             chosen.append(entry_slice(item.name, item.shape, places))
         return chosen, choice.number
-
-    def owners(self, slices: Sequence[Slice], ranking: Ranking) -> list[Tensor]:
-        """Every weight is an item."""
-        return numbered(slices)
-
-
-def numbered(slices: Sequence[Slice]) -> list[Tensor]:
-    """Numbers from 0 on for the rows or entries of all slices together."""
-    found, start = [], 0
-    for part in slices:
-        assert part.index is not None
-        found.append(torch.arange(start, start + len(part.index)))
-        start += len(part.index)
-    return found
 
 
 def candidate_rows(ranking: Ranking, items: list[Projection], count: int) -> dict[str, Tensor]:

@@ -1,19 +1,17 @@
-"""What the items of every level are: how many there are, the best of them, whose a weight is."""
+"""What the items of every level are: how many there are, and the best of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.selecting.choice import Choice
 from hfbiasedit.editing.selecting.density import apart, densest
-from hfbiasedit.editing.selecting.entries import Entries, numbered
+from hfbiasedit.editing.selecting.entries import Entries
 from hfbiasedit.editing.selecting.units import Units
-from hfbiasedit.editing.weights.selection import Selection, rows_in
+from hfbiasedit.editing.weights.selection import rows_in
 from hfbiasedit.editing.weights.slices import WHOLE, Slice
 from hfbiasedit.models.architecture import Projection
 
@@ -33,13 +31,6 @@ class Items(Protocol):
         """Slices of the best items within the limit, and how many items those are."""
         ...
 
-    def owners(self, slices: Sequence[Slice], ranking: Ranking) -> list[Tensor]:
-        """Per slice, the number of the item that each of its rows, columns or entries belongs to.
-
-        One number for a whole tensor. Numbers need only be the same for what is the same item.
-        """
-        ...
-
 
 class Blocks:
     """Decoder blocks with all their projections."""
@@ -53,11 +44,6 @@ class Blocks:
         scores = choice.ranking.block_scores()
         best = set(sorted(choice.blocks, key=lambda block: -scores[block])[: choice.limit.items])
         return [_whole(item) for item in choice.projections if item.block in best], choice.number
-
-    def owners(self, slices: Sequence[Slice], ranking: Ranking) -> list[Tensor]:
-        """The block of every tensor."""
-        blocks = {item.name: item.block for item in ranking.projections}
-        return [torch.tensor([blocks[part.name]]) for part in slices]
 
 
 class Everything(Blocks):
@@ -81,10 +67,6 @@ class Matrices:
         best = set(names[: choice.limit.items])
         return [_whole(item) for item in choice.projections if item.name in best], choice.number
 
-    def owners(self, slices: Sequence[Slice], ranking: Ranking) -> list[Tensor]:
-        """Every tensor is an item."""
-        return [torch.tensor([number]) for number in range(len(slices))]
-
 
 class Rows:
     """Rows of projections: all weights into one output."""
@@ -102,10 +84,6 @@ class Rows:
         found = apart(best, [item.rows for item in items], items)
         return [rows_in(item, rows) for item, rows in found], len(best)
 
-    def owners(self, slices: Sequence[Slice], ranking: Ranking) -> list[Tensor]:
-        """Every row is an item."""
-        return numbered(slices)
-
 
 ITEMS: dict[str, Items] = {
     "full": Everything(),
@@ -115,11 +93,6 @@ ITEMS: dict[str, Items] = {
     "neuron": Entries(),
     "unit": Units(),
 }
-
-
-def items_of(pool: Selection, ranking: Ranking) -> list[Tensor]:
-    """Per tensor of a selection, which item of its level each of its slices or weights is of."""
-    return ITEMS[pool.granularity].owners(list(pool.slices.values()), ranking)
 
 
 def _whole(item: Projection) -> Slice:

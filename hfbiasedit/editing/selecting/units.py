@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -51,11 +49,6 @@ class Units:
                 chosen += unit_slices(group, inside.sort().values)
         return chosen, len(best)
 
-    def owners(self, slices: Sequence[Slice], ranking: Ranking) -> list[Tensor]:
-        """The unit of every row and column."""
-        groups = ranking.units()
-        return [unit_numbers(part, groups) for part in slices]
-
 
 def unit_slices(group: UnitGroup, units: Tensor) -> list[Slice]:
     """The weights of hidden units: their rows on the up side and their column on the down side."""
@@ -70,27 +63,6 @@ def unit_slices(group: UnitGroup, units: Tensor) -> list[Slice]:
     chosen = [rows_in(owners[name], torch.cat(found)) for name, found in rows.items()]
     # Unit i of expert e is column e * columns + i, as slices of stacked matrices are numbered.
     return [*chosen, row_slice(down.name, down.shape, 1 - down.row_axis, units)]
-
-
-def unit_numbers(part: Slice, groups: Sequence[UnitGroup]) -> Tensor:
-    """Which hidden unit, over all MLPs, each row or column of a slice belongs to."""
-    assert part.index is not None
-    start = 0
-    for group in groups:
-        if part.name == group.down.name:
-            return start + part.index
-        for item, piece in group.up:
-            if item.name != part.name:
-                continue
-            if piece is None:
-                return start + part.index
-            rows = [torch.tensor(own.rows()) for other, own in group.up if other is item and own]
-            numbers = torch.full((item.rows,), -1)
-            for own in rows:
-                numbers[own] = start + torch.arange(len(own))
-            return numbers[part.index]
-        start += group.count
-    raise ValueError(f"{part.name} belongs to no MLP")
 
 
 def _unit_cost(group: UnitGroup) -> int:

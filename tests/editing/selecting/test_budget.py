@@ -68,16 +68,3 @@ def test_a_count_may_be_a_number():
 def test_whole_matrices_have_no_share_of_the_weights(level):
     with pytest.raises(UsageError, match="does not fit granularity"):
         check_budget(tiny_model("llama"), level, "5% of weights")
-
-
-@pytest.mark.parametrize(
-    ("budget", "multiple", "expected"),
-    [
-        (Budget(5, 1000, 50.0), 6, Budget(30, 1000, 300.0)),
-        (Budget(64, 100, math.inf), 6, Budget(100, 100, math.inf)),
-        (Budget(3, 100, 90.0), 1.7, Budget(5, 100, 153.0)),
-        (Budget(2, 7, math.inf), math.inf, Budget(7, 7, math.inf)),
-    ],
-)
-def test_a_multiple_is_at_most_everything(budget, multiple, expected):
-    assert budget.times(multiple) == expected
