@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hfbiasedit import console
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import sha256_file
-from hfbiasedit.resources import demo_model_path
+from hfbiasedit.resources import DEMO, demo_model_path
 
 if TYPE_CHECKING:
     from hfbiasedit.documents.runs import Run
@@ -45,7 +45,7 @@ def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
         config = replace(config, granularity=granularity)
     asked = [] if granularity is None else ["--granularity", granularity]
     command = command_line(["demo", "--out", str(out), *asked])
-    run = edit(demo_model_path(), config, out=Path(out), command=command)
+    run = edit(DEMO, config, out=Path(out), command=command)
     check_reversal(run)
     return run
 

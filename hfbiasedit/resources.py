@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+# What the model that ships with the package is called wherever a model is named.
+DEMO = "demo"
 
 
 def data_path(*parts: str) -> Path:

@@ -31,7 +31,7 @@ class AbilityConfig(RealityOptions, ModelOptions):
     patch: Any = option(
         None,
         "Measure before and after this patch.",
-        note="A file or a `Patch`; the model is loaded once.",
+        note="A file, a run directory, a Hub id or a `Patch`; the model is loaded once.",
         kind=Path,
     )
     text: Path | None = option(

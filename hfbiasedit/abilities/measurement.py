@@ -79,9 +79,10 @@ def _load(model: Any, config: AbilityConfig) -> LoadedModel:
 
 
 def _patch(given: Any) -> Patch | None:
+    from hfbiasedit.patches.finding import find_patch
     from hfbiasedit.patches.patch import Patch
 
-    return Patch.load(given) if isinstance(given, str | Path) else given
+    return Patch.load(find_patch(given)) if isinstance(given, str | Path) else given
 
 
 def _describe(loaded: LoadedModel | None) -> Model | None:

@@ -13,6 +13,7 @@ from hfbiasedit import console
 from hfbiasedit.audits.config import AuditConfig, AuditOverrides
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.patches.finding import find_patch
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.scoring.extensions import ENGINE
@@ -156,7 +157,7 @@ def _kept(partial: PartialFile | None) -> Iterator[None]:
 def _check_inputs(config: AuditConfig) -> None:
     """Refuse before the model is loaded what cannot be read after it."""
     if config.patch is not None:
-        Patch.load(Path(config.patch))
+        Patch.load(find_patch(config.patch))
     path = config.partial_path
     if config.resume and path is not None and not path.is_file():
         raise BiasEditError(f"nothing to resume: {path} does not exist; audit without --resume")

@@ -24,7 +24,9 @@ class AuditConfig(ChoiceOptions, ModelOptions):
     """Options of `audit`; the command line has the same ones with the same defaults."""
 
     samples: int = option(2000, "Bootstrap resamples behind the intervals.", least=1, hidden=True)
-    patch: str | Path | None = option(None, "Apply this patch in memory first; nothing is written.")
+    patch: str | Path | None = option(
+        None, "Apply this patch (file, run or Hub id) in memory first; nothing is written."
+    )
     batch_size: int | str = option(
         "auto",
         "auto (halves when memory runs out) or a number of sequences.",

@@ -12,7 +12,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="Hub id (org/name or org/name@revision) or local checkpoint directory.",
+        help="Hub id (org/name or org/name@revision), local checkpoint directory, or demo.",
         show_default=False,
     ),
 ]

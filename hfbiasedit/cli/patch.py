@@ -260,21 +260,9 @@ def _directory(model: str, revision: str | None) -> Path:
 
 def _patch_file(patch: str, revision: str | None) -> Path:
     """The local file of PATCH."""
-    from hfbiasedit.documents.runs import PATCH
-    from hfbiasedit.errors import BiasEditError
+    from hfbiasedit.patches.finding import find_patch
 
-    path = Path(patch).expanduser()
-    for candidate in (path, path / PATCH, path / "patch" / PATCH):
-        if candidate.is_file():
-            return candidate
-    if path.is_dir():
-        raise BiasEditError(f"{patch} holds no {PATCH}; give a patch file or a run directory")
-    name = patch.partition("@")[0]
-    if name.count("/") != 1 or name.startswith(("/", ".", "~")) or path.suffix == ".safetensors":
-        return path  # reading it says what is wrong
-    from hfbiasedit.hub.pull import pull_patch
-
-    return pull_patch(patch, revision)
+    return find_patch(patch, revision)
 
 
 def _parameters(model: str | None) -> int | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from hfbiasedit.checkpoints.marks import refuse_pending
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub.source import ModelSource
+from hfbiasedit.resources import DEMO, demo_model_path
 
-_WANTED = "name the directory of a model, or a Hub id such as org/name"
+_WANTED = f"name the directory of a model, a Hub id such as org/name, or {DEMO}"
 
 
 def resolve_model(
@@ -16,10 +17,11 @@ def resolve_model(
 ) -> ModelSource:
     """Find a model's files, fetching them from the Hub when `model` is no local directory.
 
-    A directory wins over a Hub repository of the same name, as it does in transformers.
+    A directory wins over a Hub repository of the same name, as it does in transformers. `demo` is
+    always the model that ships with the package; a directory of that name is `./demo`.
 
     Args:
-        model: Hub id (`org/name`, `org/name@revision`) or local directory.
+        model: Hub id (`org/name`, `org/name@revision`), local directory, or `demo`.
         revision: Branch, tag or commit; Hub ids only.
         weights: whether to fetch them too; without, only what describes the model.
 
@@ -27,6 +29,8 @@ def resolve_model(
         BiasEditError: The directory is missing or holds no model, or the Hub cannot serve it.
     """
     text = str(model)
+    if text == DEMO:
+        return _demo(revision)
     path = Path(text).expanduser()
     if path.is_dir():
         if revision is not None:
@@ -47,6 +51,13 @@ def resolve_model(
     from hfbiasedit.hub.pull import pull_model
 
     return pull_model(name, pinned or revision, weights=weights)
+
+
+def _demo(revision: str | None) -> ModelSource:
+    if revision is not None:
+        raise UsageError(f"{DEMO} ships with the package and has no revisions; leave it out")
+    _check_directory(demo_model_path(), DEMO)
+    return ModelSource(id=DEMO, path=demo_model_path())
 
 
 def _looks_like_path(text: str) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from hfbiasedit.models.loading import LoadedModel
+from hfbiasedit.patches.finding import find_patch
 from hfbiasedit.patches.patch import Patch
 
 
 def with_patch(loaded: LoadedModel, patch: str | Path | None) -> LoadedModel:
-    """The same model, with a patch file applied in memory and its digest noted; None: as it is.
+    """The same model, with a patch applied in memory and its digest noted; None: as it is.
 
-    Nothing is written to disk.
+    The patch is a file, a run directory or a Hub id (`find_patch`). Nothing is written to disk.
 
     Raises:
         BiasEditError: the patch cannot be read, or does not fit the model, which is unchanged then.
     """
     if patch is not None:
-        change = Patch.load(Path(patch))
+        change = Patch.load(find_patch(patch))
         change.apply_(loaded)
         loaded.patch_digest = change.digest
     return loaded

@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfbiasedit.documents.runs import PATCH
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.models.options import ModelOptions, ModelOverrides
 from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.patches.finding import find_patch, local_patch
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.resources import DEMO
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -45,24 +45,12 @@ def load_patched(
         BiasEditError: There is no patch, it names no base model, or it does not fit.
     """
     options = ModelOptions(**overrides)
-    path, from_hub = _find_patch(patch, options.revision)
+    local = local_patch(patch)
+    path = local or find_patch(patch, options.revision)
     metadata = Patch.load(path).metadata
     # What the user names is taken as it is; what a patch names is pinned to its commit.
-    source = resolve_model(base) if base is not None else _base_of(metadata, path, from_hub)
+    source = resolve_model(base) if base is not None else _base_of(metadata, path, local is None)
     return with_patch(load_model(source, options), path)
-
-
-def _find_patch(patch: str | Path, revision: str | None) -> tuple[Path, bool]:
-    """The patch file, and whether it came from the Hub."""
-    path = Path(patch).expanduser()
-    for candidate in (path, path / PATCH, path / PATCH_BESIDE_MODEL):
-        if candidate.is_file():
-            return candidate, False
-    if path.exists() or isinstance(patch, Path) or not _HUB_ID.fullmatch(patch.partition("@")[0]):
-        raise BiasEditError(f"no patch at {patch}; give a Hub id, a run directory or a patch file")
-    from hfbiasedit.hub.pull import pull_patch
-
-    return pull_patch(patch, revision), True
 
 
 def _base_of(metadata: dict[str, Any], path: Path, from_hub: bool) -> ModelSource:
@@ -70,6 +58,8 @@ def _base_of(metadata: dict[str, Any], path: Path, from_hub: bool) -> ModelSourc
     base, commit = metadata.get("base_model"), metadata.get("base_revision")
     if not isinstance(base, str) or not base:
         raise BiasEditError(f"{path} does not say which model it belongs to; give base=...")
+    if base == DEMO:
+        return resolve_model(DEMO)
     # A path in a stranger's patch means nothing on this machine.
     if not from_hub and Path(base).is_dir():
         return resolve_model(base)

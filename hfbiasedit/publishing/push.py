@@ -29,6 +29,7 @@ from hfbiasedit.publishing.config import PushConfig, PushOverrides
 from hfbiasedit.publishing.contents import check_run, contents
 from hfbiasedit.publishing.plan import CopySource, LocalFile
 from hfbiasedit.publishing.publication import Publisher, PushResult, Target
+from hfbiasedit.resources import DEMO
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -105,6 +106,9 @@ def _base(publisher: Publisher, run: Run) -> tuple[str, str | None]:
             "or choose another repository"
         )
     commit = metadata.get("base_revision")
+    if not isinstance(commit, str) and base == DEMO:
+        say("the base model is the demo model, which whoever installs hfbiasedit has")
+        return base, None
     if not isinstance(commit, str):
         say(f"the base model is a local directory; the published files call it {file_name(base)}")
         return base, None
@@ -152,7 +156,7 @@ def _base_source(base: str, commit: Any, directory: Path | None) -> ModelSource:
         return resolve_model(directory)
     if isinstance(commit, str):
         return pull_model(base, commit)
-    if Path(base).is_dir():
+    if base == DEMO or Path(base).is_dir():
         return resolve_model(base)
     raise BiasEditError(
         f"the base model of this run is the directory {base}, which is not here; "

@@ -7,10 +7,11 @@ import pickle
 import pytest
 import torch
 
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import load_model
 from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.resources import demo_model_path
 from tests.tiny import save_checkpoint, tiny_config, tiny_model, tiny_tokenizer
 
 
@@ -36,6 +37,17 @@ def test_loads_for_measuring(checkpoint):
 )
 def test_dtype_by_name(checkpoint, name, dtype):
     assert load_model(checkpoint, dtype=name).dtype == dtype
+
+
+def test_demo_is_the_model_that_ships_whatever_the_directory_holds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    source = resolve_model("demo")
+    assert (source.id, source.path, source.commit) == ("demo", demo_model_path(), None)
+    with pytest.raises(BiasEditError, match="no model directory"):
+        resolve_model("./demo")
+    with pytest.raises(UsageError, match="no revisions"):
+        resolve_model("demo", "main")
 
 
 def test_device_map_auto(checkpoint):

@@ -96,6 +96,13 @@ def test_a_base_of_ones_own(hub_client, base, run, tmp_path):
         load_patched(run, base=folder)
 
 
+def test_a_patch_of_the_demo_model_finds_it_anywhere(hub_client, tmp_path):
+    """The README's own push and load; here the values are those of another small model."""
+    push(make_run(tmp_path / "run", "demo"), "alice/demo-fix", what="patch")
+    with pytest.raises(BiasEditError, match="model.layers.1.mlp.down_proj"):
+        load_patched("alice/demo-fix")  # found, compared, refused
+
+
 def test_a_patch_for_a_directory_that_is_not_here(hub_client, tmp_path, monkeypatch):
     run = make_run(tmp_path / "run", "/home/somebody/model")
     with pytest.raises(BiasEditError, match=r"local directory /home/somebody/model.*give base="):
@@ -146,7 +153,7 @@ def test_a_local_directory_has_nothing_to_verify(tmp_path):
 
 
 def test_what_is_no_patch(hub_client, tmp_path):
-    with pytest.raises(BiasEditError, match="no patch at"):
+    with pytest.raises(BiasEditError, match="holds no patch"):
         load_patched(tmp_path)
     with pytest.raises(BiasEditError, match="no patch at"):
         load_patched("neither/a/hub-id")
