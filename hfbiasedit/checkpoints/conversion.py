@@ -26,7 +26,8 @@ def convert_bin(source: Path, target: Path) -> tuple[list[str], set[str]]:
 
     Returns the files written and the files of `source` that they stand for.
 
-    One shard is in memory at a time. Tied tensors that were stored twice stay so.
+    One shard is in memory at a time. Tensors that were stored twice, tied or not, stay so, in the
+    order in which a loader meets them.
 
     Raises:
         BiasEditError: a shard needs pickled code, is damaged, or the checkpoint is quantised.
@@ -34,13 +35,11 @@ def convert_bin(source: Path, target: Path) -> tuple[list[str], set[str]]:
     from safetensors.torch import save_file
 
     refuse_quantised(source, read_config(source))
-    shards, weight_map = _shards(source)
+    shards, indexed = _shards(source)
     written: dict[str, str] = {}
     total = 0
     for file, name in shards.items():
         tensors = _load(source / file)
-        if weight_map is not None:
-            tensors = {key: value for key, value in tensors.items() if weight_map.get(key) == file}
         storages: set[int] = set()
         for key, value in tensors.items():
             tensors[key] = value = value.contiguous()
@@ -51,24 +50,20 @@ def convert_bin(source: Path, target: Path) -> tuple[list[str], set[str]]:
             written[key] = name
             total += value.numel() * value.element_size()
         save_file(tensors, target / name, metadata={"format": "pt"})
-    if weight_map is not None:
+    if indexed:
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(written.items()))}
         write_json(target / INDEX, index)
         return [*shards.values(), INDEX], {*shards, BIN_INDEX}
     return list(shards.values()), set(shards)
 
 
-def _shards(source: Path) -> tuple[dict[str, str], dict[str, str] | None]:
-    """`.bin` file -> safetensors file, and the weight map when there are several."""
+def _shards(source: Path) -> tuple[dict[str, str], bool]:
+    """`.bin` file -> safetensors file, in the order of loading, and whether an index lists them."""
     if (source / BIN_SINGLE).exists():
-        return {BIN_SINGLE: SINGLE}, None
-    weight_map = read_weight_map(source, BIN_INDEX, ".bin")
-    files = sorted(set(weight_map.values()))
-    names = {
-        file: file.removesuffix(".bin").replace("pytorch_model", "model") + ".safetensors"
-        for file in files
-    }
-    return names, weight_map
+        return {BIN_SINGLE: SINGLE}, False
+    files = sorted(set(read_weight_map(source, BIN_INDEX, ".bin").values()))
+    names = [f"model-{n:05}-of-{len(files):05}.safetensors" for n in range(1, len(files) + 1)]
+    return dict(zip(files, names, strict=True)), True
 
 
 def _load(file: Path) -> dict[str, torch.Tensor]:

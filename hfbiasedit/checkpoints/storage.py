@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A directory of safetensors shards, headers read and checked."""
+    """A directory of safetensors shards, headers read and checked.
+
+    Names are resolved as `from_pretrained` does: the shards that the index names are read in
+    order, all that they hold is taken, and of a tensor that stands in several the last counts.
+    The index has no say in that. `copies` are the places that do not count.
+    """
 
     path: Path
     files: tuple[str, ...]
     tensors: Mapping[str, Place]
     config: Mapping[str, Any]
+    copies: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
 
     @property
     def own(self) -> frozenset[str]:
@@ -82,22 +88,24 @@ class Checkpoint:
         else:
             raise BiasEditError(_no_weights(path))
         tensors: dict[str, Place] = {}
+        copies: dict[str, tuple[Place, ...]] = {}
         for file in files:
             for name, info in read_header(path / file).tensors.items():
-                if weight_map is not None and weight_map.get(name) != file:
-                    continue  # the index decides which of several copies is loaded
+                if name in tensors:
+                    copies[name] = (*copies.get(name, ()), tensors[name])
                 tensors[name] = Place(file, info)
         missing = sorted(set(weight_map or ()) - set(tensors))
         if missing:
             raise BiasEditError(
-                f"{path / INDEX} lists {shown(missing[0])}, which its shard does not hold; "
+                f"{path / INDEX} lists {shown(missing[0])}, which no shard holds; "
                 "download the checkpoint again"
             )
-        return cls(path, files, tensors, config)
+        return cls(path, files, tensors, config, copies)
 
-    def find(self, name: str) -> Place | None:
-        """Where a tensor lies; None when the checkpoint has none of that name."""
-        return self.tensors.get(name)
+    def places(self, name: str) -> tuple[Place, ...]:
+        """Every place where a tensor stands, the one that counts last; empty when there is none."""
+        place = self.tensors.get(name)
+        return () if place is None else (*self.copies.get(name, ()), place)
 
 
 def has_only_bin(path: Path) -> bool:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hfbiasedit.checkpoints import marks
-from hfbiasedit.checkpoints.storage import INDEX, Checkpoint, has_only_bin, is_weights
-from hfbiasedit.checkpoints.transfer import copy_private, in_hub_cache, share
-from hfbiasedit.console import progress
+from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
+from hfbiasedit.checkpoints.transfer import in_hub_cache
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.outputs import output_directory
 from hfbiasedit.patches import journal
+from hfbiasedit.patches.carrying import Carried, carry, carry_rest, left_out, make_private
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.rewriting import write
-from hfbiasedit.patches.targets import Shards, Target, mismatch, states, targets
-
-_SKIPPED = {".git", ".cache", marks.NAME, marks.LOCK}
+from hfbiasedit.patches.targets import Shards, Target, require, targets
 
 
 @dataclass(frozen=True)
@@ -56,23 +52,12 @@ class ApplyReport:
 
 
 @dataclass(frozen=True)
-class _Carried:
-    """What became of the files of a checkpoint, by name, and what a reader must know of them."""
-
-    files: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
-
-    def __or__(self, other: _Carried) -> _Carried:
-        return _Carried({**self.files, **other.files}, (*self.warnings, *other.warnings))
-
-
-@dataclass(frozen=True)
 class _Done:
     """Bytes written, number of tensors changed, and what became of the files."""
 
     written: int
     tensors: int
-    carried: _Carried
+    carried: Carried
 
 
 def apply_patch(
@@ -90,7 +75,8 @@ def apply_patch(
 
     Either `out` names a new directory, which appears when it is complete, or `in_place` changes
     the shards themselves under a journal. Every edited weight is compared with the patch before
-    anything is written and read back afterwards; all other bytes stay as they are.
+    anything is written and read back afterwards, under the name and in the shard that a loader
+    takes; all other bytes stay as they are.
 
     Args:
         scale: write old + scale * (new - old), rounded; taking it back needs the same scale.
@@ -151,31 +137,14 @@ def _in_place(path: Path, patch: Patch, reverse: bool) -> _Done:
         marks.refuse_pending(path)  # another process may have been killed meanwhile
         checkpoint = Checkpoint.open(path)
         where = targets(checkpoint, patch)
-        require(path, patch, where, new=reverse)
+        require(checkpoint, patch, where, new=reverse)
         touched = sorted({target.file for target in where})
         for file in touched:
-            _make_private(path / file)
+            make_private(path / file)
         written = journal.change(path, patch, where, reverse=reverse)
-    stale = _left_out(path, checkpoint)
+    stale = left_out(path, checkpoint)
     warnings = (f"{file} may still hold the unedited weights; remove it" for file in stale)
-    return _Done(written, len(where), _Carried(dict.fromkeys(touched, "patched"), tuple(warnings)))
-
-
-def _make_private(file: Path) -> None:
-    """Give a shard that shares its inode with another directory an inode of its own."""
-    if file.is_symlink():
-        raise BiasEditError(f"{file} is a link to another file; give an output directory")
-    if file.stat().st_nlink < 2:
-        return
-    own = file.with_name(f".{file.name}{marks.STRAY}")
-    copy_private(file, own)
-    own.chmod(file.stat().st_mode & 0o7777)
-    handle = os.open(own, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.replace(own, file)
+    return _Done(written, len(where), Carried(dict.fromkeys(touched, "patched"), tuple(warnings)))
 
 
 def _to_directory(
@@ -193,10 +162,10 @@ def _to_directory(
         return _converted(source, out, patch, reverse, replace)
     checkpoint = Checkpoint.open(source)
     where = targets(checkpoint, patch)
-    require(source, patch, where, new=reverse)
+    require(checkpoint, patch, where, new=reverse)
     touched = {target.file for target in where}
     with output_directory(out, replace=replace) as temporary:
-        carried = _carry(source, temporary, checkpoint, touched, copy)
+        carried = carry(source, temporary, checkpoint, touched, copy)
         written = _write(temporary, patch, where, new=not reverse)
     return _Done(written, len(where), carried)
 
@@ -207,12 +176,12 @@ def _converted(source: Path, out: Path, patch: Patch, reverse: bool, replace: bo
 
     with output_directory(out, replace=replace) as temporary:
         made, read = convert_bin(source, temporary)
-        carried = _Carried(dict.fromkeys(made, "converted")) | _carry_rest(source, temporary, read)
+        carried = Carried(dict.fromkeys(made, "converted")) | carry_rest(source, temporary, read)
         checkpoint = Checkpoint.open(temporary)
         where = targets(checkpoint, patch)
-        require(temporary, patch, where, new=reverse)
+        require(checkpoint, patch, where, new=reverse)
         written = _write(temporary, patch, where, new=not reverse)
-    said = _Carried({}, ("the .bin weights were converted to safetensors",))
+    said = Carried({}, ("the .bin weights were converted to safetensors",))
     return _Done(written, len(where), carried | said)
 
 
@@ -223,81 +192,5 @@ def _write(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
             edit = patch.tensors[target.edit]
             written += write(shards[target.file], target.info, edit, new=new)
             patch.release()
-    journal.verify_written(path, patch, where, new=new)
+    journal.verify_written(path, patch, new=new)
     return written
-
-
-def require(path: Path, patch: Patch, where: list[Target], *, new: bool) -> None:
-    """Check that all edited weights hold the new (or the old) values.
-
-    Raises:
-        BiasEditError: some do not; the tensors are named.
-    """
-    wrong = [
-        target.name
-        for target, state in states(path, patch, where)
-        if not (state.new if new else state.old)
-    ]
-    if wrong:
-        raise mismatch(wrong, new)
-
-
-def _carry(
-    source: Path,
-    target: Path,
-    checkpoint: Checkpoint,
-    touched: set[str],
-    copy: bool,
-) -> _Carried:
-    """Fill the new directory: shards copied or shared, everything else copied verbatim."""
-
-    def carry(file: str) -> str:
-        if file not in touched:
-            return share(source / file, target / file, copy=copy)
-        how = copy_private((source / file).resolve(), target / file)
-        _make_writable(target / file)
-        return f"{how}, patched"
-
-    # Copying is the kernel's work; two or more files at a time keep the disk and memory busy.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        with progress("copying shards", len(checkpoint.files)) as bar:
-            files = {}
-            for file, how in zip(checkpoint.files, pool.map(carry, checkpoint.files), strict=True):
-                files[file] = how
-                bar.advance()
-    if INDEX in checkpoint.own:
-        files[INDEX] = copy_private((source / INDEX).resolve(), target / INDEX)
-    return _Carried(files) | _carry_rest(source, target, checkpoint.own)
-
-
-def _carry_rest(source: Path, target: Path, done: Collection[str], prefix: str = "") -> _Carried:
-    """Copy tokenizer, configuration and other files; leave out weights in other formats."""
-    carried = _Carried({})
-    for entry in sorted(source.iterdir()):
-        name = f"{prefix}{entry.name}"
-        if name in done or entry.name in _SKIPPED or marks.is_stray(entry.name):
-            continue
-        if entry.is_symlink() and entry.is_dir():
-            carried |= _Carried({}, (f"{name} is a link to a directory and was left out",))
-        elif entry.is_dir():
-            (target / entry.name).mkdir()
-            carried |= _carry_rest(entry, target / entry.name, (), f"{name}/")
-        elif not entry.is_file():
-            carried |= _Carried({}, (f"{name} is no file and was left out",))
-        elif is_weights(entry.name):
-            said = f"{name} was left out: it may hold the unedited weights"
-            carried |= _Carried({name: "left out"}, (said,))
-        else:
-            carried |= _Carried({name: copy_private(entry.resolve(), target / entry.name)})
-    return carried
-
-
-def _left_out(path: Path, checkpoint: Checkpoint) -> list[str]:
-    """Files that may hold weights in another form, which a change in place cannot follow."""
-    names = (file.name for file in path.iterdir() if is_weights(file.name))
-    return sorted(name for name in names if name not in checkpoint.own)
-
-
-def _make_writable(file: Path) -> None:
-    mode = file.stat().st_mode
-    file.chmod(mode | 0o200)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from hfbiasedit.checkpoints.header import shown
 from hfbiasedit.checkpoints.storage import Checkpoint, Place
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.edits import TensorEdit, costs, matrix_axes, slice_length
+from hfbiasedit.patches.twins import equal_twins, refuse_untying
 
 _PIECE = 1 << 20  # weights compared at a time
 
@@ -31,24 +32,41 @@ class _Scan:
 def edits_from_checkpoints(base: Path, edited: Path) -> dict[str, TensorEdit]:
     """The differences between two checkpoints; see `Patch.from_checkpoints`.
 
-    Tensors that change as a whole stay on disk: their edits are maps of the two files.
+    Tensors that change as a whole stay on disk: their edits are maps of the two files. A tied head
+    that only one of the two stores beside its embedding is no difference.
     """
     before, after = Checkpoint.open(base), Checkpoint.open(edited)
-    apart = sorted(before.tensors.keys() ^ after.tensors.keys())
-    if apart:
-        raise BiasEditError(
-            f"{shown(apart[0])} is stored in only one of the two checkpoints "
-            f"({len(apart)} such tensors); a patch cannot add or remove tensors"
-        )
+    tied = _stored_once_more(before, after) | _stored_once_more(after, before)
     edits = {}
-    for name, place in before.tensors.items():
-        edit = _difference(name, before, place, after, after.tensors[name])
+    for name in [name for name in before.tensors if name in after.tensors]:
+        edit = _difference(name, before, before.tensors[name], after, after.tensors[name])
         if edit is not None:
-            edit.check()
-            edits[name] = edit
+            edits[name] = replace(edit, tied=(tied[name],)) if name in tied else edit
+            edits[name].check()
     if not edits:
         raise BiasEditError("the two checkpoints hold equal tensors: there is nothing to patch")
+    known = {twin for name, twin in tied.items() if name in edits and twin in before.tensors}
+    refuse_untying(before, edits.keys() | known)
     return edits
+
+
+def _stored_once_more(one: Checkpoint, other: Checkpoint) -> dict[str, str]:
+    """Of a tied pair that `one` stores twice and `other` once: the common name -> the other name.
+
+    Raises:
+        BiasEditError: `one` has a tensor that is no copy of one that both have.
+    """
+    apart = sorted(one.tensors.keys() - other.tensors.keys())
+    found = {}
+    for name in apart:
+        same = [twin for twin in equal_twins(one, name) if twin in other.tensors]
+        if not same:
+            raise BiasEditError(
+                f"{shown(name)} is stored in only one of the two checkpoints "
+                f"({len(apart)} such tensors); a patch cannot add or remove tensors"
+            )
+        found[same[0]] = name
+    return found
 
 
 def _difference(

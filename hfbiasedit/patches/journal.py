@@ -105,18 +105,18 @@ def _finish(path: Path, patch: PatchValue, where: list[Target], *, new: bool) ->
             written += write(shards[target.file], target.info, edit, new=new)
             patch.release()
         shards.sync()
-    verify_written(path, patch, where, new=new)
+    verify_written(path, patch, new=new)
     os.unlink(path / NAME)
     sync_directory(path)
     return written
 
 
-def verify_written(path: Path, patch: PatchValue, where: list[Target], *, new: bool) -> None:
-    """Read every edited weight back.
+def verify_written(path: Path, patch: PatchValue, *, new: bool) -> None:
+    """Read every edited weight back: names are looked up anew, as a loader will.
 
     Raises:
         BiasEditError: one is not what was written (a failing disk).
     """
-    for target, state in states(path, patch, where):
+    for target, state in states(path, patch, targets(Checkpoint.open(path), patch)):
         if not (state.new if new else state.old):
-            raise BiasEditError(f"{target.name} does not read back as written; check the disk")
+            raise BiasEditError(f"{target.label} does not read back as written; check the disk")

@@ -14,29 +14,34 @@ from hfbiasedit.checkpoints.storage import Checkpoint
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.rewriting import State, state
+from hfbiasedit.patches.twins import refuse_untying
 from hfbiasedit.patches.value import PatchValue
-
-# Names of input embeddings and output heads, which a checkpoint of a tied model may store twice.
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
-_HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 
 
 @dataclass(frozen=True)
 class Target:
-    """One stored tensor that an edit of the patch goes to."""
+    """One place that an edit of the patch goes to: a stored tensor, or a copy of it.
+
+    `alone` is false where the tensor stands in several shards.
+    """
 
     edit: str
     name: str
     file: str
     info: TensorInfo
+    alone: bool = True
+
+    @property
+    def label(self) -> str:
+        """The tensor for messages, with its shard where it stands in several."""
+        return self.name if self.alone else f"{self.name} in {self.file}"
 
 
 def targets(checkpoint: Checkpoint, patch: PatchValue) -> list[Target]:
-    """Find every edited tensor, tied copies included, in file order.
+    """Find every edited tensor, tied copies and those in other shards included, in file order.
 
     Raises:
-        BiasEditError: tensors are missing, of another shape or dtype, or tied to a stored copy
-            that the patch does not know of.
+        BiasEditError: tensors are missing, or of another shape or dtype.
     """
     found: list[Target] = []
     missing = []
@@ -44,9 +49,9 @@ def targets(checkpoint: Checkpoint, patch: PatchValue) -> list[Target]:
     for name in patch.tensors:
         edit = patch.tensors[name]
         places = [
-            Target(name, stored, place.file, place.info)
+            Target(name, stored, place.file, place.info, stored not in checkpoint.copies)
             for stored in dict.fromkeys(map(rename, (name, *edit.tied)))
-            if (place := checkpoint.find(stored)) is not None
+            for place in checkpoint.places(stored)
         ]
         # A twin that the patch edits by its own name is not patched twice.
         places = [t for t in places if t.name == rename(name) or t.name not in patch.tensors]
@@ -58,7 +63,6 @@ def targets(checkpoint: Checkpoint, patch: PatchValue) -> list[Target]:
     if missing:
         where = listed([shown(name) for name in missing], 5)
         raise BiasEditError(f"the checkpoint has no tensor {where}; the patch is for another model")
-    _refuse_unknown_twin(checkpoint, {target.name for target in found})
     return sorted(found, key=lambda target: (target.file, target.info.begin))
 
 
@@ -83,31 +87,39 @@ def _prefix_change(checkpoint: Checkpoint, patch: PatchValue) -> Callable[[str],
 def _check_fit(target: Target, edit: TensorEdit) -> None:
     if target.info.shape != edit.shape:
         raise BiasEditError(
-            f"{target.name} has shape {list(target.info.shape)} here and {list(edit.shape)} "
+            f"{target.label} has shape {list(target.info.shape)} here and {list(edit.shape)} "
             "in the patch; the patch is for another model"
         )
     if target.info.dtype != edit.dtype:
         raise BiasEditError(
-            f"{target.name} is {target.info.dtype} here and {edit.dtype} in the patch; "
+            f"{target.label} is {target.info.dtype} here and {edit.dtype} in the patch; "
             "use the checkpoint in the dtype that the patch was made from"
         )
 
 
-def _refuse_unknown_twin(checkpoint: Checkpoint, edited: set[str]) -> None:
-    """Refuse to change one of two stored copies of a tied embedding: it would untie the model."""
-    if checkpoint.config.get("tie_word_embeddings") is not True:
-        return
-    for name in edited:
-        others = _HEADS if name.endswith(_EMBEDDINGS) else _EMBEDDINGS
-        if not name.endswith((*_EMBEDDINGS, *_HEADS)):
-            continue
-        for twin, place in checkpoint.tensors.items():
-            same = place.info.shape == checkpoint.tensors[name].info.shape
-            if twin not in edited and twin.endswith(others) and same:
-                raise BiasEditError(
-                    f"{name} is tied to {twin}, which this checkpoint stores as well and the "
-                    "patch does not change; make the patch from the loaded model"
-                )
+def require(checkpoint: Checkpoint, patch: PatchValue, where: list[Target], *, new: bool) -> None:
+    """Check that all edited weights hold the new (or the old) values, and that none is left tied.
+
+    Raises:
+        BiasEditError: some do not, and are named; or old values would be changed in one of two
+            copies that are tied.
+    """
+    wrong, right = [], set()
+    for target, found in states(checkpoint.path, patch, where):
+        if found.new if new else found.old:
+            right.add(target.name)
+        else:
+            wrong.append(target)
+    torn = [target.label for target in wrong if target.name in right]
+    if torn:
+        raise BiasEditError(
+            f"{listed(torn, 3)} differs from the same tensor in another shard, nothing was "
+            "changed; save the checkpoint anew with save_pretrained"
+        )
+    if wrong:
+        raise mismatch([target.label for target in wrong], new)
+    if not new:
+        refuse_untying(checkpoint, {target.name for target in where})
 
 
 def mismatch(names: list[str], reverse: bool) -> BiasEditError:

@@ -15,6 +15,7 @@ from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.rewriting import restored_pieces
 from hfbiasedit.patches.targets import Shards, Target, states, targets
+from hfbiasedit.patches.twins import refuse_untying
 
 _STATES = {
     (True, False): "not applied",
@@ -60,8 +61,8 @@ def verify_patch(
     """Compare a checkpoint with both sides of a patch; reads only the edited tensors.
 
     Raises:
-        BiasEditError: tensors are missing or of another shape or dtype, the patch is damaged, or
-            a change in place of this checkpoint was interrupted.
+        BiasEditError: tensors are missing or of another shape or dtype, the patch is damaged or
+            would untie tied weights, or a change in place of this checkpoint was interrupted.
     """
     path = Path(model_dir)
     marks.refuse_pending(path)
@@ -72,13 +73,16 @@ def verify_patch(
     if not isinstance(patch, Patch):
         patch = Patch.load(patch)
     patch = patch.scale(scale)
-    where = targets(Checkpoint.open(path), patch)
-    found = {target.name: _STATES[state] for target, state in states(path, patch, where)}
+    checkpoint = Checkpoint.open(path)
+    where = targets(checkpoint, patch)
+    found = {target.label: _STATES[state] for target, state in states(path, patch, where)}
     kinds = set(found.values()) - {"unchanged"}
     if "neither" in kinds:
         overall = "neither"
     else:
         overall = "mixed" if len(kinds) > 1 else next(iter(kinds), "not applied")
+    if overall == "not applied":
+        refuse_untying(checkpoint, {target.name for target in where})
     differing: list[str] = []
     hashed = 0
     if overall in ("applied", "not applied"):
@@ -87,7 +91,7 @@ def verify_patch(
             if edit.sha256 is not None:
                 hashed += 1
                 if _base_hash(path, target, edit) != edit.sha256:
-                    differing.append(target.name)
+                    differing.append(target.label)
     base = "differs" if differing else "identical" if hashed == len(where) else "unknown"
     return VerifyReport(overall, base, found, tuple(differing))
 
