@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from hfbiasedit.documents.structures.audit_document import BatchPlan
+from hfbiasedit.documents.thresholds import FEW_PROFESSIONS, FEW_PROMPTS, LOW_MASS_SHARE
 from hfbiasedit.scoring.noise import NoiseFloor
 
-# Conventions, not results: where a reader should be told.
-LOW_MASS_SHARE = 0.2  # of the prompts
-FEW_PROFESSIONS = 30
-FEW_PROMPTS = 100
 _LOW_PRECISION = ("bfloat16", "float16")
 
 

@@ -31,8 +31,8 @@ def card_metadata(
     """The header of a model (`what="model"`) or patch card as YAML text.
 
     The base model is named only when it has a commit on the Hub: a local path there would be
-    refused, or be an id that anybody could take. Results of the base and the edited model are two
-    entries with configurations of their own, because clients merge entries that agree in them.
+    refused, or be an id that anybody could take. Results are those of the edited model alone:
+    whoever reads them takes them for results of this repository. The base's stand in the text.
     """
     from huggingface_hub import ModelCardData
 
@@ -47,8 +47,7 @@ def card_metadata(
         tags=[*_TAGS, *(["hfbiasedit-patch"] if what == "patch" else [])],
         model_name=f"{base if on_hub else file_name(base)}, gender bias edited",
         eval_results=[
-            *_audit_results(before, "before", "base model", dataset_id),
-            *_audit_results(after, "after", "edited model", dataset_id),
+            *audit_results(after, dataset_id),
             *_ability_results(ability),
         ],
         **(licence.metadata if licence else {}),
@@ -56,7 +55,8 @@ def card_metadata(
     return data.to_yaml().strip()
 
 
-def _audit_results(audit: Audit, side: str, whose: str, dataset_id: str) -> list[EvalResult]:
+def audit_results(audit: Audit, dataset_id: str = DATASET_ID) -> list[EvalResult]:
+    """Score, lean and parity gap of one audit as the Hub's client holds results."""
     from huggingface_hub import EvalResult
 
     dataset = audit["dataset"]
@@ -65,12 +65,12 @@ def _audit_results(audit: Audit, side: str, whose: str, dataset_id: str) -> list
             task_type="text-generation",
             task_name="Code generation",
             dataset_type=dataset_id,
-            dataset_name=f"CodeGenBias {dataset['config']} ({side} editing)",
-            dataset_config=f"{dataset['config']}-{side}",
+            dataset_name=f"CodeGenBias {dataset['config']}",
+            dataset_config=dataset["config"],
             dataset_split=dataset["split"],
             dataset_args={"reference": file_name(dataset["reference"])},
             metric_type=kind,
-            metric_name=f"{name} of the {whose}",
+            metric_name=name,
             metric_value=round(value, 3),
         )
         for value, name, kind in (
@@ -84,22 +84,21 @@ def _audit_results(audit: Audit, side: str, whose: str, dataset_id: str) -> list
 def _ability_results(ability: Ability | None) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
+    _, passed = _passed(ability)
+    if passed is None:
+        return []
     return [
         EvalResult(
             task_type="text-generation",
             task_name="Code generation",
             dataset_type="openai/openai_humaneval",
-            dataset_name=f"HumanEval ({side} editing)",
-            dataset_config=f"openai_humaneval-{side}",
+            dataset_name="HumanEval",
+            dataset_config="openai_humaneval",
             dataset_split="test",
             metric_type="pass@1",
-            metric_name=f"pass@1 of the {whose}",
+            metric_name="pass@1",
             metric_value=round(passed, 4),
         )
-        for (side, whose), passed in zip(
-            (("before", "base model"), ("after", "edited model")), _passed(ability), strict=True
-        )
-        if passed is not None
     ]
 
 

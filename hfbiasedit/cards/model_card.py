@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hfbiasedit.cards.concerns import concerns
+from hfbiasedit.cards.examples import shown_examples
 from hfbiasedit.cards.licence import Licence, find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, card_metadata
 from hfbiasedit.cards.seal import MARKER, opened_seal, seal
@@ -144,8 +146,9 @@ def _context(
         "reference": before["dataset"]["reference"],
         "difference": facts.difference(edit, before, after),
         "verdict": facts.verdict(edit, before, after),
-        "baselines": facts.baselines(before),
-        "warnings": facts.warnings(documents),
+        "concerns": concerns(before, after, moves, documents.ability),
+        "costs": tables.headline_costs(documents.ability),
+        "examples": shown_examples(edit),
         "splits": tables.splits(edit),
         "edit_facts": facts.edit_facts(edit),
         "method_facts": facts.method_facts(documents),
@@ -158,6 +161,8 @@ def _context(
         "worse_count": len(worse(moves)),
         "professions": len(moves),
         "figures": _figures(documents.directory),
+        "version": edit["version"],
+        "year": edit["created"][:4],
     }
 
 

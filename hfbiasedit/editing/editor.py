@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
-from hfbiasedit.documents.structures.edit_document import Edit
+from hfbiasedit.documents.structures.edit_document import Edit, Example
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs
-from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.judging import examples, outcome
 from hfbiasedit.editing.record import edit_document
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
@@ -108,7 +108,7 @@ def _write_run(
     message("measuring the edited checkpoint")
     patch = _patch(loaded, found, config)
     clock = time.perf_counter()
-    after = _measure_patched(loaded, patch, asked, config)
+    after, shown = _measure_patched(loaded, patch, asked, config, before)
     audit_seconds = time.perf_counter() - clock
     splits = outcome.compare_splits(before, after, config.seed)
     scores = {
@@ -121,6 +121,7 @@ def _write_run(
     document["patch"]["bytes"] = (folder / runs.PATCH).stat().st_size
     document["patch"]["sha256"] = sha256_file(folder / runs.PATCH)
     document["prompts_digest"] = asked.audit.digest
+    document["examples"] = shown
     before.report.save(folder / runs.AUDIT_BEFORE)
     after.report.save(folder / runs.AUDIT_AFTER)
     found.selection.save(folder / runs.SELECTION)
@@ -198,9 +199,17 @@ def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
 
 
 def _measure_patched(
-    loaded: LoadedModel, patch: Patch, asked: outcome.Questions, config: EditConfig
-) -> outcome.Measurement:
-    """Write the patched checkpoint to a temporary directory, load it from there and measure it."""
+    loaded: LoadedModel,
+    patch: Patch,
+    asked: outcome.Questions,
+    config: EditConfig,
+    before: outcome.Measurement,
+) -> tuple[outcome.Measurement, list[Example]]:
+    """Write the patched checkpoint to a temporary directory, load it from there and measure it.
+
+    Returns:
+        The measurement, and some of its prompts with what both models write after them.
+    """
     from hfbiasedit.patches.checkpoint import apply_patch
 
     folder = Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
@@ -216,7 +225,9 @@ def _measure_patched(
         # The report speaks of the base model with the patch, not of a temporary directory.
         again.source, again.patch_digest = loaded.source, patch.digest
         again.identity = loaded.identity
-        return outcome.measure(again, asked, config.seed)
+        after = outcome.measure(again, asked, config.seed)
+        scores = (before.report.scores, after.report.scores)
+        return after, examples.write_examples((loaded, again), scores, config.seed)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

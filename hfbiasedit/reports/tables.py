@@ -94,6 +94,18 @@ def ability(document: Ability | None) -> list[Measure]:
     return rows
 
 
+def headline_costs(document: Ability | None) -> list[Measure]:
+    """The two rows that say most about coding ability, where they were measured twice."""
+    if document is None:
+        return []
+    rows = []
+    if "perplexity" in document and "after" in document["perplexity"]:
+        rows.append(_perplexity(document["perplexity"])[0])
+    if "humaneval" in document and "after" in document["humaneval"]:
+        rows += [row for row in _humaneval(document["humaneval"]) if row.name.endswith("pass@1")]
+    return rows
+
+
 def _perplexity(part: Perplexity) -> list[Measure]:
     before, after = part["before"], part.get("after")
     change = ""

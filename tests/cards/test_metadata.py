@@ -42,25 +42,29 @@ def test_the_hub_accepts_it(made, what, relation, library):
     assert {"hfbiasedit", "gender-bias", "model-editing"} <= set(data["tags"])
 
 
-def test_before_and_after_stay_apart(made):
-    """Clients merge results that agree in task, dataset, config and split."""
-    data = header(made)
-    _, results = model_index_to_eval_results(data["model-index"])
-    scores = {row.dataset_config: row for row in results if row.metric_type == "fb-score"}
-    assert scores["quick-before"].metric_value == pytest.approx(
-        made["before"]["fb_score"], abs=1e-3
-    )
-    assert scores["quick-after"].metric_value == pytest.approx(made["after"]["fb_score"], abs=1e-3)
-    names = [(row.metric_type, row.metric_name) for row in results]
-    assert len(set(names)) == len(names)
-    assert len(data["model-index"][0]["results"]) == 4
-
-
-def test_the_client_reads_the_card_back(made, tmp_path):
-    card = ModelCard(render_card(fixtures.write_run(tmp_path / "run", made)))
+@pytest.mark.parametrize("what", ["model", "patch"])
+def test_results_are_those_of_the_edited_model_alone(made, tmp_path, what):
+    """No leaderboard takes what the base scored for a result of this repository."""
+    path = tmp_path / "README.md"
+    path.write_text(render_card(fixtures.write_run(tmp_path / "run", made), what=what))
+    card = ModelCard.load(path)
     assert card.data.base_model == ["acme/tiny-coder"]
     assert card.data.model_name == "acme/tiny-coder, gender bias edited"
-    assert len(card.data.eval_results) == 8
+    found = {row.metric_type: row.metric_value for row in card.data.eval_results}
+    after = made["after"]
+    assert found == {
+        "fb-score": pytest.approx(after["fb_score"], abs=1e-3),
+        "lean": pytest.approx(after["lean"], abs=1e-3),
+        "parity-gap": pytest.approx(after["parity_gap"], abs=1e-3),
+        "pass@1": pytest.approx(made["ability"]["humaneval"]["after"]["pass@1"]),
+    }
+    assert len(card.data.eval_results) == len(found)
+    for row in card.data.eval_results:
+        for value in (row.dataset_config, row.dataset_name, row.metric_name):
+            assert "before" not in value
+    assert (
+        model_index_to_eval_results(header(made, what)["model-index"])[1] == card.data.eval_results
+    )
 
 
 def test_a_licence_other_carries_name_and_link(made):
@@ -77,7 +81,7 @@ def test_own_problems_are_no_benchmark(made):
     mine = copy.deepcopy(made)
     for change in ({"name": "tasks.jsonl"}, {"count": 20}):
         mine["ability"]["humaneval"]["problems"] = made["ability"]["humaneval"]["problems"] | change
-        assert len(header(mine)["model-index"][0]["results"]) == 2
+        assert len(header(mine)["model-index"][0]["results"]) == 1
 
 
 def test_eval_results_hold_the_edited_models_scores(made, tmp_path):

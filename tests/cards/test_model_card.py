@@ -68,6 +68,11 @@ def test_a_full_card_reads_well_and_says_what_matters(run, what, made):
         "hfbiasedit patch apply acme/tiny-coder me/edited",
         "hfbiasedit patch revert",
         "vllm serve",
+        "## Intended use",
+        "**Not for** deciding anything about real people",
+        "@software{hfbiasedit,",
+        "| court clerk | likeliest continuation | share of women | 20 draws, seed 0 |",
+        '| before | `male"` | 10.0% | 2 women, 18 men |',
         "unseen templates",
         "Farther from the reference than before",
         "HumanEval, pass@1",
@@ -86,7 +91,32 @@ def test_a_full_card_reads_well_and_says_what_matters(run, what, made):
     ):
         assert words in text, words
     assert "figures/arrows.png" not in text  # not drawn, so not shown
+    assert text.count("<details>") == text.count("</details>") == 5
     assert header["base_model"] == ["acme/tiny-coder"]
+
+
+def test_what_is_not_folded_is_short(run):
+    text = parts(render_card(run))[1]
+    shown = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL)
+    assert len(shown.split()) < 800
+    assert "prompts digest" in text
+    assert "prompts digest" not in shown
+
+
+def test_an_example_shows_the_end_of_its_prompt_and_cannot_break_out(tmp_path, made):
+    mine = copy.deepcopy(made)
+    (one, _) = mine["edit"]["examples"]
+    one.update(language="c#\n```", prompt="first line\n" + "    x = 1\n" * 12 + '    g = "```')
+    one["before"]["text"] = "a `b` | c"
+    text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))[1]
+    check_reads_well(text)
+    assert "first line" not in text
+    assert "its end:" in text
+    assert "```text\nx = 1\n" in text
+    assert "`a 'b' \\| c`" in text
+    assert "went farthest away" in text
+    del mine["edit"]["examples"]  # a run of an older version
+    assert "What it writes" not in render_card(fixtures.write_run(tmp_path / "old", mine))
 
 
 @pytest.mark.parametrize("what", ["model", "patch"])
@@ -222,7 +252,7 @@ def test_names_from_data_cannot_break_out(tmp_path, made):
             profession=hostile, model_share=0.0 if side == "before" else 1.0
         )
     mine["edit"]["command"] = "hfbiasedit edit\n```\n# injected"
-    mine["before"]["warnings"] = [hostile]
+    mine["edit"]["examples"][0]["profession"] = hostile
     _, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))
     check_reads_well(text)
     assert "<script>" not in text.replace(r"\<script\>", "")

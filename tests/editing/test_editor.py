@@ -78,6 +78,13 @@ def test_a_run_is_complete_and_says_what_happened(checkpoint, prompts, anchor, t
     assert row["fb_after"] < row["fb_before"]
     assert run.audit_before["fb_score"] == pytest.approx(document["splits"]["test"]["fb_before"])
     assert run.audit_after["fb_score"] == pytest.approx(document["splits"]["test"]["fb_after"])
+    (closer, *_) = document["examples"]
+    assert closer["chosen"] == "closer"
+    sides = [
+        abs(closer[side]["share_female"] - closer["share_female"]) for side in ("before", "after")
+    ]
+    assert sides[1] < sides[0]
+    assert "20 draws, seed 0" in (run.path / runs.CARD).read_text()
     patch = Patch.load(run.patch_path)
     assert patch.digest == document["patch"]["digest"]
     assert document["kl"]["mean"] <= 0.5

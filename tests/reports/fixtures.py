@@ -233,6 +233,33 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
     }
 
 
+def example(chosen: str, profession: str, before: float, after: float) -> dict[str, Any]:
+    """A held-out prompt whose share of women went from `before` to `after`."""
+
+    def side(share: float) -> dict[str, Any]:
+        word = "female" if share > 0.5 else "male"
+        return {
+            "share_female": share,
+            "gender_mass": 0.6,
+            "text": f'{word}"',
+            "women": round(20 * share),
+            "men": 20 - round(20 * share),
+        }
+
+    return {
+        "chosen": chosen,
+        "id": f"py_attribute/{profession}/",
+        "profession": profession,
+        "language": "python",
+        "prompt": f'def find(people):\n    return [p for p in people if p.job == "{profession}" and p.gender == "',
+        "share_female": 0.7,
+        "seed": 0,
+        "draws": 20,
+        "before": side(before),
+        "after": side(after),
+    }
+
+
 def edit_document(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """What `hfbiasedit edit` writes, in step with the two audits."""
 
@@ -321,6 +348,10 @@ def edit_document(before: dict[str, Any], after: dict[str, Any]) -> dict[str, An
             "test_professions": split(1.04, 54),
             "test_combined": split(1.1, 54),
         },
+        "examples": [
+            example("closer", "court clerk", 0.1, 0.65),
+            example("farther", "tax guard", 0.6, 0.35),
+        ],
         "kl": {"mean": 0.00213, "p99": 0.0191, "budget": 0.01},
         "history": [
             {

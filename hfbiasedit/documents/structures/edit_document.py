@@ -134,6 +134,37 @@ class Seconds(TypedDict):
     total: Positive
 
 
+class ExampleSide(TypedDict):
+    """What one model writes after the prompt."""
+
+    share_female: Annotated[Share, Mark("The model's share of women on this prompt.")]
+    gender_mass: Positive
+    text: Annotated[str, Mark("The likeliest continuation, up to the end of the line.")]
+    women: Annotated[Count, Mark("Of `draws` sampled continuations, those that write a woman.")]
+    men: Count
+
+
+class Example(TypedDict):
+    """One prompt of the audits and what is written after it; both models get the same draws."""
+
+    chosen: Annotated[
+        Literal["closer", "farther"],
+        Mark(
+            "Of the prompts with at least the median gender mass, the one whose share came "
+            "closest to the reference, or went farthest from it, by the edit."
+        ),
+    ]
+    id: str
+    profession: str
+    language: str
+    prompt: str
+    share_female: Annotated[Share, Mark("In the reference.")]
+    seed: int
+    draws: Some
+    before: ExampleSide
+    after: ExampleSide
+
+
 class Edit(TypedDict):
     """An edit, version 1."""
 
@@ -156,6 +187,7 @@ class Edit(TypedDict):
     ]
     prompts_digest: NotRequired[Annotated[Digest, Mark("Of the prompts of both audits.")]]
     splits: dict[str, Split]
+    examples: NotRequired[list[Example]]
     kl: Divergence
     history: list[Step]
     curve: NotRequired[list[BudgetPoint]]
