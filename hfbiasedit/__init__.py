@@ -10,6 +10,7 @@ from hfbiasedit.versions import __version__
 if TYPE_CHECKING:
     from hfbiasedit.abilities.measurement import ability
     from hfbiasedit.audits.auditor import audit
+    from hfbiasedit.audits.callback import FBScoreCallback
     from hfbiasedit.demonstration import demo
     from hfbiasedit.documents.comparison import compare
     from hfbiasedit.editing.editor import edit
@@ -27,6 +28,7 @@ _HOMES = {
     "compare": "hfbiasedit.documents.comparison",
     "demo": "hfbiasedit.demonstration",
     "edit": "hfbiasedit.editing.editor",
+    "FBScoreCallback": "hfbiasedit.audits.callback",
     "forecast": "hfbiasedit.editing.forecasting.forecaster",
     "load_patched": "hfbiasedit.publishing.patched",
     "locate": "hfbiasedit.editing.locating.locator",
@@ -36,6 +38,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "FBScoreCallback",
     "Patch",
     "__version__",
     "ability",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from hfbiasedit import console
 from hfbiasedit.audits.config import AuditConfig, AuditOverrides
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.models.live import borrowed
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.patches.finding import find_patch
 from hfbiasedit.patches.loading import with_patch
@@ -19,6 +20,7 @@ from hfbiasedit.patches.patch import Patch
 from hfbiasedit.scoring.extensions import ENGINE
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from typing_extensions import Unpack
 
     from hfbiasedit.audits.report import AuditReport
@@ -27,16 +29,21 @@ if TYPE_CHECKING:
 
 
 def audit(
-    model: str | Path | LoadedModel,
+    model: str | Path | LoadedModel | PreTrainedModel,
     config: AuditConfig | str | None = None,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     **overrides: Unpack[AuditOverrides],
 ) -> AuditReport:
     """Measure how far the genders a model writes for occupations lie from reality.
 
     Args:
-        model: Hub id, local directory, or a loaded model (its dtype, device and patch then stand).
+        model: Hub id, local directory, or a model in memory: one of `load_model`, or any causal
+            language model of transformers (its dtype, device and patch then stand; it may be in
+            training, and is as it was when this returns).
         config: Options, or the name of a prompt configuration. `overrides` replace single options:
             `audit("org/name", "core", split="test")`.
+        tokenizer: That of a model of transformers.
 
     Raises:
         BiasEditError: The model, the options or a file cannot be used, in one line.
@@ -44,6 +51,11 @@ def audit(
     from hfbiasedit.audits.output import check_output, write_output
     from hfbiasedit.codegenbias.prompts import load_prompts
 
+    if not isinstance(model, str | Path | LoadedModel):
+        with borrowed(model, tokenizer) as lent:
+            return audit(lent, config, **overrides)
+    if tokenizer is not None:
+        raise UsageError("a tokenizer is given for a model of transformers only; leave it out")
     start = time.perf_counter()
     chosen = AuditConfig(config=config) if isinstance(config, str) else config or AuditConfig()
     config = replace(chosen, **overrides)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.models.provenance import weights_identity
 from hfbiasedit.scoring.extensions import ENGINE
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def identity(
 
     installed = versions()
     return {
-        "weights": weights_identity(loaded.source),
+        "weights": loaded.identity,
         "patch": loaded.patch_digest,
         "dtype": loaded.dtype,
         "prompts": prompts_digest,

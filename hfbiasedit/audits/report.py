@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from hfbiasedit.scoring.fb_score import slope_interval
 from hfbiasedit.scoring.noise import NoiseFloor
 
 if TYPE_CHECKING:
+    import pandas
+
     from hfbiasedit.codegenbias.prompts import PromptSet
     from hfbiasedit.models.loading import LoadedModel
 
@@ -61,6 +64,23 @@ class AuditReport:
         from hfbiasedit.audits.rows import columns
 
         return columns(self.scores)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The records as a data frame, one row per prompt."""
+        import pandas
+
+        return pandas.DataFrame(self.records)
+
+    def table(self, width: int = 120) -> str:
+        """What the command line prints, as text of at most `width` columns."""
+        from rich.console import Console
+
+        from hfbiasedit.audits.table import render
+
+        console = Console(width=width, file=StringIO(), highlight=False, force_jupyter=False)
+        with console.capture() as captured:
+            console.print(render(self.document))
+        return captured.get()
 
     def to_dict(self) -> Audit:
         """The report as plain JSON values."""

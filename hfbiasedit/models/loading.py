@@ -38,6 +38,7 @@ class LoadedModel:
         dtype: Name of the dtype its weights are held in, such as `bfloat16`.
         patch_digest: Digest of the patch applied in memory, if one is.
         quantization: Name of the quantisation method, if the checkpoint is quantised.
+        in_memory: Whether the weights are those of no file: of a model in training, say.
     """
 
     model: PreTrainedModel = field(repr=False)
@@ -46,6 +47,7 @@ class LoadedModel:
     dtype: str
     patch_digest: str | None = None
     quantization: str | None = None
+    in_memory: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -61,10 +63,10 @@ class LoadedModel:
 
     @cached_property
     def identity(self) -> str:
-        """A name for the content of the checkpoint; see `weights_identity`. Read once."""
-        from hfbiasedit.models.provenance import weights_identity
+        """A name for the content of the checkpoint; see `models.provenance`. Read once."""
+        from hfbiasedit.models.provenance import memory_identity, weights_identity
 
-        return weights_identity(self.source)
+        return memory_identity(self.model) if self.in_memory else weights_identity(self.source)
 
     @property
     def parameters(self) -> int:
@@ -108,7 +110,7 @@ def load_model(
         tokenizer=tokenizer,
         source=source,
         dtype=str(loaded.dtype).removeprefix("torch."),
-        quantization=_quantization_name(quantization),
+        quantization=quantization_name(quantization),
     )
 
 
@@ -202,7 +204,8 @@ def _move(model: PreTrainedModel, device: torch.device) -> None:
         ) from error
 
 
-def _quantization_name(config: Any) -> str | None:
+def quantization_name(config: Any) -> str | None:
+    """Name of the method in a model's `quantization_config`; None where there is none."""
     if not config:
         return None
     method = (

@@ -10,10 +10,15 @@ second or less.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from hfbiasedit.files import canonical_json, sha256_file
 from hfbiasedit.hub.source import ModelSource
+
+if TYPE_CHECKING:
+    import torch
 
 _CONTENT = (
     "*.safetensors",
@@ -38,3 +43,27 @@ def weights_identity(source: ModelSource) -> str:
         digests = list(pool.map(sha256_file, files))
     content = {path.name: digest for path, digest in zip(files, digests, strict=True)}
     return "sha256:" + hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def memory_identity(model: torch.nn.Module) -> str:
+    """A name for weights that are in memory only: a digest of names, shapes, dtypes and values.
+
+    Weights that cannot be read here, such as those of a model spread over several processes, get a
+    name that no other has.
+    """
+    digest = hashlib.sha256()
+    try:
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(_bytes_of(tensor))
+    except (NotImplementedError, RuntimeError, TypeError):
+        return f"memory:{uuid.uuid4().hex}"
+    return f"tensors:{digest.hexdigest()}"
+
+
+def _bytes_of(tensor: torch.Tensor) -> memoryview:
+    """What a tensor holds, row by row."""
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data

@@ -196,3 +196,16 @@ def test_bad_options_are_one_line(options, message, tmp_path, monkeypatch):
         audit(tiny("llama"), **options)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_as_a_data_frame_and_as_text():
+    report = measure(tiny("llama"), prompts())
+    frame = report.to_pandas()
+    assert list(frame.columns) == list(report.records)
+    assert len(frame) == 45
+    means = 100 * frame.groupby("profession")["fb"].mean()
+    assert means.mean() == pytest.approx(report.fb_score)
+    text = report.table(width=100)
+    assert f"{report.fb_score:.2f}" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "\x1b" not in text

@@ -17,7 +17,6 @@ from hfbiasedit.abilities.generating.generation import (
 from hfbiasedit.abilities.problems.reading import Problem, ProblemSet, Sample
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import read_json, write_json
-from hfbiasedit.models.provenance import weights_identity
 from hfbiasedit.texts.jsonl import read_objects, text_field
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _about(
         "schema": "hfbiasedit.samples/1",
         "model": loaded.source.id,
         "commit": loaded.source.commit,
-        "weights": weights_identity(loaded.source),
+        "weights": loaded.identity,
         "patch": patch or loaded.patch_digest,
         "dtype": loaded.dtype,
         "problems": problems.sha256,

@@ -32,7 +32,8 @@ class Model(TypedDict):
             str,
             Mark(
                 "Of the checkpoint it was loaded from: repository@commit, or sha256: over its "
-                "weight, configuration and tokenizer files."
+                "weight, configuration and tokenizer files; tensors: over the weights of a model "
+                "that was in memory only."
             ),
         ]
     ]
