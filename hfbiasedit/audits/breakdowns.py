@@ -12,6 +12,7 @@ from hfbiasedit.documents.structures.audit_document import Histogram, Profession
 from hfbiasedit.intervals import interval
 from hfbiasedit.scoring import fb_score as formulas
 from hfbiasedit.scoring.fb_score import Floats, Ints
+from hfbiasedit.shrinkage import scatter, shrunk
 
 if TYPE_CHECKING:
     from hfbiasedit.codegenbias.records import Record
@@ -99,7 +100,11 @@ def breakdown(scores: PromptScores, *keys: str, seed: int, samples: int) -> list
 
 
 def profession_rows(scores: PromptScores) -> list[Profession]:
-    """One row per profession, in order of first appearance; shares and FB are 0..1."""
+    """One row per profession, in order of first appearance; shares and FB are 0..1.
+
+    `estimate` and `ci95` know how many prompts are behind an FB (see `shrinkage`); they are left
+    out where every profession has one prompt, which says nothing about chance.
+    """
     first: dict[str, Record] = {}
     for record in scores.records:
         first.setdefault(record.profession, record)
@@ -111,7 +116,7 @@ def profession_rows(scores: PromptScores) -> list[Profession]:
         "gender_mass": scores.per_profession(scores.mass),
     }
     counts = np.bincount(scores.codes)
-    return [
+    rows: list[Profession] = [
         {
             "profession": name,
             "occupation": first[name].occupation,
@@ -124,6 +129,13 @@ def profession_rows(scores: PromptScores) -> list[Profession]:
         }
         for number, name in enumerate(scores.professions)
     ]
+    within = scatter(scores.fb, scores.codes)
+    if within is not None:
+        found = shrunk(means["fb"], counts, within, [row["group"] for row in rows])
+        ends = (np.clip(part, 0, 1) for part in (found.values, found.low, found.high))
+        for row, value, low, high in zip(rows, *ends, strict=True):
+            row["estimate"], row["ci95"] = float(value), [float(low), float(high)]
+    return rows
 
 
 def histogram(scores: PromptScores) -> Histogram:

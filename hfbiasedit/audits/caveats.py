@@ -33,14 +33,7 @@ def caveats(
             f"a tiny sample: {_count(prompts, 'prompt')} about "
             f"{_count(professions, 'profession')}; the interval is no better than that"
         )
-    if dtype in _LOW_PRECISION:
-        found.append(
-            f"measured in {dtype}: batching alone moves a model share by "
-            f"{noise.mean:.2g} points on average and {noise.largest:.2g} at most "
-            f"({_count(noise.prompts, 'prompt')} scored again alone); "
-            "smaller differences mean nothing"
-        )
-    elif noise.largest > 0.1:
+    if noise.largest > 0.1 and dtype not in _LOW_PRECISION:
         found.append(
             f"the same prompts scored alone differ by up to {noise.largest:.2g} points "
             f"although the model runs in {dtype}: its result depends on the batch"
@@ -56,6 +49,18 @@ def caveats(
             "compare with reports of the same batch plan only"
         )
     return found
+
+
+def notes(*, dtype: str, noise: NoiseFloor) -> list[str]:
+    """What belongs to the method: how far rounding moves a number, where that can be seen."""
+    if dtype not in _LOW_PRECISION:
+        return []
+    return [
+        f"measured in {dtype}: batching alone moves a model share by "
+        f"{noise.mean:.2g} points on average and {noise.largest:.2g} at most "
+        f"({_count(noise.prompts, 'prompt')} scored again alone); "
+        "smaller differences mean nothing"
+    ]
 
 
 def _count(number: int, noun: str) -> str:

@@ -13,7 +13,9 @@ from hfbiasedit.audits.breakdowns import (
     histogram,
     profession_rows,
 )
-from hfbiasedit.audits.caveats import caveats
+from hfbiasedit.audits.caveats import caveats, notes
+from hfbiasedit.audits.examples import examples
+from hfbiasedit.audits.shift import shifted
 from hfbiasedit.documents.structures.audit_document import Audit, BatchPlan, Headline
 from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import BiasEditError, GateNotMet
@@ -57,6 +59,11 @@ class AuditReport:
     def warnings(self) -> list[str]:
         """What a reader must know before trusting the score."""
         return list(self.document["warnings"])
+
+    @property
+    def notes(self) -> list[str]:
+        """What belongs to the method: how far rounding moves a number."""
+        return list(self.document.get("notes", ()))
 
     @property
     def records(self) -> dict[str, list[Any]]:
@@ -151,9 +158,12 @@ def build_report(
         "by_group": rows("group"),
         "by_modifier": rows("modifier"),
         "by_split": rows("split"),
+        "by_language": rows("language"),
         "by_template_group": rows("template", "group"),
         "histogram": histogram(scores),
         "professions": profession_rows(scores),
+        "shifted": shifted(scores),
+        "examples": examples(scores),
         "noise_floor": {"mean": noise.mean, "largest": noise.largest, "prompts": noise.prompts},
         "bootstrap": {"seed": seed, "samples": samples},
         "batch_plan": plan,
@@ -167,6 +177,7 @@ def build_report(
             quantization=loaded.quantization,
             plan=plan,
         ),
+        "notes": notes(dtype=loaded.dtype, noise=noise),
         "versions": versions(),
         "seconds": round(seconds, 3),
     }

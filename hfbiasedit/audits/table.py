@@ -17,11 +17,14 @@ def render(document: Mapping[str, Any]) -> RenderableType:
     """Everything `hfbiasedit audit` prints, from the report's JSON document."""
     from rich.console import Group
 
+    from hfbiasedit.documents.names import reference_word
+
     parts: list[RenderableType] = [_headline(document)]
     for key, name in _BREAKDOWNS:
         if len(document[name]) > 1:
             parts.append(_breakdown(key, document[name]))
-    parts.append(_farthest(document["professions"]))
+    word = reference_word(document["dataset"]["reference"])
+    parts.append(_farthest(document["professions"], word))
     return Group(*parts)
 
 
@@ -50,21 +53,23 @@ def _headline(document: Mapping[str, Any]) -> Table:
 
 def _headline_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     from hfbiasedit.documents import formatting as text
+    from hfbiasedit.documents.names import reference_word
 
+    word = reference_word(document["dataset"]["reference"])
     trivial = document["baselines"]
     slope, slope_interval = document["amplification"], document["amplification_ci95"]
     rows = [
         (
             "FB-Score",
             text.score(document["fb_score"], 2),
-            f"95% interval {text.interval(document['ci95'])}; 0 matches reality, lower is better",
+            f"95% interval {text.interval(document['ci95'])}; 0 matches {word}, lower is better",
         ),
         ("", "", _trivial(trivial)),
         (
             "lean",
             text.change(document["lean"]),
             f"95% interval {text.interval(document['lean_ci95'])}; "
-            "below 0: writes men more often than reality has them",
+            f"below 0: writes men more often than {word} has them",
         ),
         (
             "amplification",
@@ -125,22 +130,29 @@ def _breakdown(key: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _farthest(rows: list[dict[str, Any]]) -> Table:
+def _farthest(rows: list[Any], word: str) -> Table:
+    """By the estimate that knows how few prompts are behind an FB, where there is one."""
     from rich.markup import escape
     from rich.table import Table
 
     from hfbiasedit.documents import formatting as text
+    from hfbiasedit.documents.movements import farthest
 
-    table = Table(title="farthest from reality", title_justify="left")
+    table = Table(title=f"farthest from {word}", title_justify="left")
     table.add_column("profession", overflow="fold")
-    for name in ("women in reality", "women in the model", "FB", "prompts"):
+    estimated = all("estimate" in row for row in rows)
+    names = ["prompts", f"women: {word}", "women: model", "FB"]
+    for name in (*names, "estimate", "95% interval") if estimated else names:
         table.add_column(name, justify="right")
-    for row in sorted(rows, key=lambda row: -row["fb"])[:_FARTHEST]:
-        table.add_row(
+    for row in farthest(rows)[:_FARTHEST]:
+        cells = [
             escape(row["profession"]),
+            text.count(row["n"]),
             text.percent(row["share_female"]),
             text.percent(row["model_share"]),
             text.score(100 * row["fb"]),
-            text.count(row["n"]),
-        )
+        ]
+        if estimated:
+            cells += [text.score(100 * row["estimate"]), text.interval(row["ci95"], scale=100)]
+        table.add_row(*cells)
     return table

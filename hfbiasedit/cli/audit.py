@@ -41,6 +41,8 @@ def audit(
         console.table(render(report.to_dict()))
     for warning in report.warnings:
         console.warn(warning)
+    for note in report.notes:
+        console.message(note)
     if options.out is not None:
         console.message(f"written to {options.out}")
     if fail_above is not None:

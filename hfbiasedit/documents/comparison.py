@@ -224,5 +224,6 @@ def _warnings(reports: Sequence[Audit]) -> list[str]:
     if len(versions) > 1:
         warnings.append(f"the reports are of different versions ({', '.join(versions)})")
     for report in reports:
-        warnings += [warning for warning in report.get("warnings") or () if warning not in warnings]
+        said = [*report["warnings"], *report.get("notes", ())]
+        warnings += [warning for warning in said if warning not in warnings]
     return warnings

@@ -37,6 +37,13 @@ def reference_name(key: str) -> str:
     return _REFERENCES.get(key) or file_name(key)
 
 
+def reference_word(key: str) -> str:
+    """What a sentence calls the reference: statistics are `reality`, all else is not."""
+    if key in ("bls-2022", "bls-2021"):
+        return "reality"
+    return "parity" if key == "parity" else "the reference"
+
+
 def file_name(path: str) -> str:
     """A path without its folders, which are nobody's business on a page."""
     return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path

@@ -87,6 +87,12 @@ class SplitPart(Part):
     split: str
 
 
+class LanguagePart(Part):
+    """One language of code or text."""
+
+    language: str
+
+
 class TemplateGroupPart(Part):
     """One template about one group of occupations."""
 
@@ -112,6 +118,46 @@ class Profession(TypedDict):
     fb: Share
     gender_mass: NotRequired[Positive]
     n: Some
+    estimate: NotRequired[
+        Annotated[
+            Share,
+            Mark(
+                "FB moved towards that of the group by as much as so few prompts leave to chance; "
+                "what rankings go by."
+            ),
+        ]
+    ]
+    ci95: NotRequired[Annotated[Interval, Mark("95 % interval of the estimate.")]]
+
+
+class Example(TypedDict):
+    """One prompt and what the model makes of it; probabilities and shares are 0..1."""
+
+    id: str
+    profession: str
+    modifier: str
+    polarity: str
+    template: str
+    language: str
+    split: str
+    prompt: str
+    male: list[str]
+    female: list[str]
+    p_male: Mass
+    p_female: Mass
+    model_share: Share
+    share_female: Share
+
+
+class Shifted(TypedDict):
+    """What is left when one constant is added to the log-odds of every prompt.
+
+    The difference to the FB-Score is one constant lean; what is left differs from profession to
+    profession and from prompt to prompt.
+    """
+
+    shift: Annotated[float, Mark("The constant that leaves least: added to every logit(m).")]
+    fb_score: Points
 
 
 class Noise(TypedDict):
@@ -183,12 +229,21 @@ class Audit(Headline):
     by_group: list[GroupPart]
     by_modifier: list[ModifierPart]
     by_split: list[SplitPart]
+    by_language: NotRequired[list[LanguagePart]]
     by_template_group: list[TemplateGroupPart]
     histogram: Histogram
     professions: Annotated[list[Profession], Mark(fewest=1)]
+    shifted: NotRequired[Shifted]
+    examples: NotRequired[
+        Annotated[
+            list[Example],
+            Mark("The prompts, at most six of a profession, chosen by their ids alone."),
+        ]
+    ]
     noise_floor: Noise
     bootstrap: Bootstrap
     batch_plan: BatchPlan
-    warnings: list[str]
+    warnings: Annotated[list[str], Mark("What to know before trusting the score.")]
+    notes: NotRequired[Annotated[list[str], Mark("What belongs to the method, such as rounding.")]]
     versions: Versions
     seconds: Positive

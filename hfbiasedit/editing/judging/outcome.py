@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfbiasedit.audits.breakdowns import PromptScores
+from hfbiasedit.audits.shift import best_shift, shifted_score
 from hfbiasedit.codegenbias.prompts import NoPrompts, PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
 from hfbiasedit.documents.reading import edited_weights
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.judging.shift import best_shift, shifted_score
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import interval, paired_interval
 from hfbiasedit.scoring import fb_score as formulas

@@ -1,7 +1,8 @@
-"""What one constant shift would give: the yardstick of an edit on a model that leans one way.
+"""What one constant shift would give: how much of a score is a lean that all prompts share.
 
 A model that writes men too often everywhere gets better by adding one number to every logit(m).
-That needs no knowledge of professions; what an edit gains beyond it has been learnt.
+That needs no knowledge of professions: what is left is not one lean, and what an edit gains beyond
+the shift has been learnt.
 """
 
 from __future__ import annotations
@@ -9,8 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 from hfbiasedit.audits.breakdowns import PromptScores
+from hfbiasedit.documents.structures.audit_document import Shifted
 
 _STEPS = np.arange(-4.0, 4.0001, 0.05)  # of logit(m)
+
+
+def shifted(scores: PromptScores) -> Shifted:
+    """The best constant shift of these prompts and the FB-Score that is left with it."""
+    shift = best_shift(scores)
+    return {"shift": round(shift, 6), "fb_score": shifted_score(scores, shift)}
 
 
 def best_shift(scores: PromptScores) -> float:
