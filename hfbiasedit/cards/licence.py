@@ -13,6 +13,7 @@ from typing import Any
 
 from hfbiasedit.documents.names import is_hub_id
 from hfbiasedit.errors import UsageError
+from hfbiasedit.resources import DEMO, demo_model_path
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
@@ -65,6 +66,8 @@ def _text(value: Any) -> str | None:
 
 def _base_metadata(model: str, revision: str | None) -> dict[str, Any]:
     """The YAML header of the base model's card: a local directory's or a cached one."""
+    if revision is None and model == DEMO:
+        return read_header(demo_model_path() / "README.md")
     if revision is None or not is_hub_id(model):
         return read_header(Path(model).expanduser() / "README.md")
     from huggingface_hub import try_to_load_from_cache

@@ -8,7 +8,9 @@ from hfbiasedit.cards.licence import Licence
 from hfbiasedit.documents.names import file_name
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.reports.tables import is_humaneval
+from hfbiasedit.resources import DEMO
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -18,6 +20,13 @@ DATASET_ID = "hfbiasedit/codegenbias"
 _RELATIONS = {"model": "finetune", "patch": "adapter"}
 _LIBRARIES = {"model": "transformers", "patch": "hfbiasedit"}
 _TAGS = ("code", "gender-bias", "bias-mitigation", "model-editing", "hfbiasedit")
+
+
+def base_name(model: Model) -> str:
+    """What a card calls the base model; a local one has no name that means anything elsewhere."""
+    if model["revision"] is not None:
+        return model["id"]
+    return "the demo model of hfbiasedit" if model["id"] == DEMO else "a local model"
 
 
 def card_metadata(
@@ -45,7 +54,7 @@ def card_metadata(
         base_model_relation=_RELATIONS[what] if on_hub else None,
         datasets=[dataset_id],
         tags=[*_TAGS, *(["hfbiasedit-patch"] if what == "patch" else [])],
-        model_name=f"{base if on_hub else file_name(base)}, gender bias edited",
+        model_name=f"{base_name(before['model'])}, gender bias edited",
         eval_results=[
             *audit_results(after, dataset_id),
             *_ability_results(ability),

@@ -10,18 +10,20 @@ from typing import Any
 from hfbiasedit.cards.concerns import concerns
 from hfbiasedit.cards.examples import shown_examples
 from hfbiasedit.cards.licence import Licence, find_licence
-from hfbiasedit.cards.metadata import DATASET_ID, card_metadata
+from hfbiasedit.cards.metadata import DATASET_ID, base_name, card_metadata
 from hfbiasedit.cards.seal import MARKER, opened_seal, seal
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.mixture import check_patch
 from hfbiasedit.documents.movements import moved_to_men, moved_to_women, movements, worse
-from hfbiasedit.documents.names import FIGURES, file_name
+from hfbiasedit.documents.names import FIGURES
 from hfbiasedit.documents.public import public_documents
 from hfbiasedit.documents.reading import Documents, edited_weights, open_documents
+from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import UsageError
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
 from hfbiasedit.reports.environment import render
+from hfbiasedit.resources import DEMO
 
 TEMPLATES = {"model": "model_card.md.jinja", "patch": "patch_card.md.jinja"}
 _MOVED = 10  # professions listed for each direction
@@ -82,11 +84,11 @@ def render_card(
     if what not in TEMPLATES:
         raise UsageError(f"there is no card for {what!r}; choose model or patch")
     documents = open_documents(runs.Run.open(run).path)
-    where = documents.before["model"]["id"]
     assert documents.edit is not None  # a run has one
     check_patch(documents.directory, documents.edit)
-    licence = find_licence(where, documents.before["model"]["revision"], license)
-    context = _context(public_documents(documents), what, licence, repo_id, dataset_id)
+    shown = public_documents(documents)
+    licence = _licence(documents.before["model"], shown.before["model"], license)
+    context = _context(shown, what, licence, repo_id, dataset_id)
     text = render(template, TEMPLATES[what], context, html=False)
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
     return seal(text, {"what": what, "license": license})
@@ -118,6 +120,14 @@ def card_to_publish(run: Path, *, what: str, repo_id: str) -> tuple[str, bool]:
     return render_card(run, what=what, license=options.get("license"), repo_id=repo_id), False
 
 
+def _licence(measured: Model, shown: Model, given: str | None) -> Licence | None:
+    """The licence of the base model: of its repository, else of the directory it was in."""
+    if measured["revision"] == shown["revision"]:
+        return find_licence(measured["id"], measured["revision"], given)
+    found = find_licence(shown["id"], shown["revision"], given)
+    return found or find_licence(measured["id"], None)
+
+
 def _context(
     documents: Documents, what: str, licence: Licence | None, repo_id: str | None, dataset_id: str
 ) -> dict[str, Any]:
@@ -126,8 +136,8 @@ def _context(
     assert edit is not None
     base, on_hub = before["model"]["id"], before["model"]["revision"] is not None
     moves, edited = movements(before, after), edited_weights(edit)
-    name = base if on_hub else file_name(base)
-    repository = repo_id or f"your-name/{name.rsplit('/', 1)[-1]}-biasedit"
+    name = base_name(before["model"])
+    repository = repo_id or f"your-name/{base.rsplit('/', 1)[-1] if on_hub else 'model'}-biasedit"
     return {
         "metadata": card_metadata(what, before, after, documents.ability, licence, dataset_id),
         "marker": MARKER,
@@ -135,7 +145,8 @@ def _context(
         "name": name,
         "base": name,
         "base_on_hub": on_hub,
-        "base_argument": base if on_hub else f"path/to/{name}",
+        # What a reader can name it by in a command; of a local model there is nothing.
+        "base_argument": base if on_hub or base == DEMO else None,
         "repo_id": repository,
         "audit_command": facts.audit_command(before, repository),
         "licence": licence,

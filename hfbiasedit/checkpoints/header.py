@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 from hfbiasedit.checkpoints.dtypes import ITEM_SIZES
 from hfbiasedit.errors import BiasEditError
@@ -48,14 +48,22 @@ def read_header(path: Path) -> Header:
     """
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            prefix = file.read(8)
-            length = int.from_bytes(prefix, "little")
-            if len(prefix) < 8 or length < 2 or length > min(size - 8, HEADER_LIMIT):
-                raise _malformed(path, "its header length does not fit the file")
-            raw = file.read(length)
+            return parse_header(file, os.fstat(file.fileno()).st_size, path)
     except OSError as error:
         raise BiasEditError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def parse_header(file: BinaryIO, size: int, path: Path) -> Header:
+    """Read and check the header of an open safetensors file of `size` bytes.
+
+    Raises:
+        BiasEditError: not a well-formed safetensors file; the message names `path`.
+    """
+    prefix = file.read(8)
+    length = int.from_bytes(prefix, "little")
+    if len(prefix) < 8 or length < 2 or length > min(size - 8, HEADER_LIMIT):
+        raise _malformed(path, "its header length does not fit the file")
+    raw = file.read(length)
     if len(raw) != length or not raw.startswith(b"{"):
         raise _malformed(path, "its header is no JSON object")
     entries = parse_json(raw, path)

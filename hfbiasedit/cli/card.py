@@ -10,6 +10,7 @@ import typer
 
 from hfbiasedit import console
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.publishing.config import BASE_MODEL
 
 
 class What(str, Enum):
@@ -35,6 +36,7 @@ def card(
         str | None,
         typer.Option("--repo-id", help="Where it will be published, for the examples in the card."),
     ] = None,
+    base_model: Annotated[str | None, typer.Option(help=BASE_MODEL)] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a README.md that somebody changed.")
     ] = False,
@@ -48,6 +50,10 @@ def card(
     Run.open(run)  # before anything is drawn into it
     if template is not None and not template.is_file():
         raise BiasEditError(f"there is no template {template}; give a file with --template")
+    if base_model is not None:
+        from hfbiasedit.publishing.origin import name_base
+
+        name_base(Run.open(run), base_model)
     own = is_own_card(run / CARD) and not overwrite
     figures = write_figures(run)
     path = run / CARD

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from hfbiasedit.documents.names import file_name
 from hfbiasedit.documents.reading import Documents
-from hfbiasedit.documents.structures.shared import Model
+from hfbiasedit.documents.structures.shared import BaseModel, Model
+from hfbiasedit.resources import DEMO
 
 # Options of an edit that always name files, on the command line and among the `options`.
 _FILES = ("out", "prompts", "professions", "selection", "reference")
@@ -32,36 +33,43 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def public_documents(documents: Documents) -> Documents:
-    """Copies of all documents of a directory, without paths."""
-    model = documents.before["model"]
+    """Copies of all documents of a directory, without paths.
+
+    A local model whose place on the Hub was checked goes by its name there.
+    """
     after, edit, ability = documents.after, documents.edit, documents.ability
+    model = documents.before["model"]
+    base = edit.get("base_model") if edit is not None else None
     if edit is not None:
-        edit = public(edit, model)
-        edit["command"] = public_command(edit["command"], model)
+        edit = public(edit, model, base)
+        edit["command"] = public_command(edit["command"], model, base)
     return replace(
         documents,
-        before=public(documents.before, model),
-        after=None if after is None else public(after, model),
+        before=public(documents.before, model, base),
+        after=None if after is None else public(after, model, base),
         edit=edit,
-        ability=None if ability is None else public(ability, model),
+        ability=None if ability is None else public(ability, model, base),
     )
 
 
-def public(document: T, model: Model) -> T:
+def public(document: T, model: Model, base: BaseModel | None = None) -> T:
     """A copy of a document, or of a patch's metadata, without paths.
 
     Args:
         document: an audit, an edit, a report on ability, or metadata of a patch.
         model: the model that it is about.
+        base: where that model, a local one, is on the Hub.
     """
     made: Any = copy.deepcopy(document)
+    if base is not None:
+        _name_base(made, base)
     # A report of an edit is about the same model under the name of another folder, perhaps.
     if isinstance(made.get("model"), dict):
         made["model"]["id"] = _model_name(made["model"]["id"], made["model"]["revision"])
     if isinstance(made.get("base_model"), str):
         made["base_model"] = _model_name(made["base_model"], made.get("base_revision"))
     if isinstance(made.get("edit"), dict):
-        made["edit"] = public(made["edit"], model)
+        made["edit"] = public(made["edit"], model, base)
     parts = (made, made.get("dataset"), made.get("options"))
     for part in parts:
         if isinstance(part, dict):
@@ -75,8 +83,18 @@ def public(document: T, model: Model) -> T:
     return result
 
 
-def public_command(command: str, model: Model) -> str:
-    """The command that made an edit; words that name own files are shortened to their names."""
+def _name_base(made: Any, base: BaseModel) -> None:
+    if isinstance(made.get("model"), dict):
+        made["model"] |= {"id": base["id"], "revision": base["revision"]}
+    if isinstance(made.get("base_model"), str):  # the metadata of a patch
+        made |= {"base_model": base["id"], "base_revision": base["revision"]}
+
+
+def public_command(command: str, model: Model, base: BaseModel | None = None) -> str:
+    """The command that made an edit; words that name own files are shortened to their names.
+
+    A local model goes by its name on the Hub where that is known, else it is just MODEL.
+    """
     try:
         words = shlex.split(command)
     except ValueError:  # an older record, whose words were not quoted
@@ -85,17 +103,29 @@ def public_command(command: str, model: Model) -> str:
     for word in words:
         name, equals, value = word.partition("=")
         if word.startswith("-") and equals:
-            shown.append(f"{name}={_word(value, name.lstrip('-'), model)}")
+            shown.append(f"{name}={_word(value, name.lstrip('-'), model, base)}")
         else:
-            shown.append(_word(word, option, model))
+            shown.append(_word(word, option, model, base))
         option = word.lstrip("-") if word.startswith("-") else ""
-    return shlex.join(shown)
+    return shlex.join(_without_base(shown))
 
 
-def _word(word: str, option: str, model: Model) -> str:
+def _without_base(words: list[str]) -> list[str]:
+    """A command line without --base-model, which a model of the Hub does not take."""
+    flag = "--base-model"
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if flag not in (before, word)
+    ]
+    return [word for word in kept if not word.startswith(f"{flag}=")]
+
+
+def _word(word: str, option: str, model: Model, base: BaseModel | None) -> str:
     if word.partition("@")[0] == model["id"]:
-        local = model["revision"] is None
-        return file_name(word) if local else word
+        if base is not None:
+            return base["id"]
+        return word if model["revision"] is not None or word == DEMO else "MODEL"
     return file_name(word) if option in _FILES else _source_name(word)
 
 

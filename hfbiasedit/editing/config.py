@@ -13,6 +13,7 @@ from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.levels import GRANULARITIES, LEVELS, Granularity
 from hfbiasedit.models.options import ModelOptions, ModelOverrides
+from hfbiasedit.publishing.config import BASE_MODEL
 
 Include = Literal["embeddings", "head", "norms", "biases"]
 Baseline = Literal["random", "full", "lora"]
@@ -108,6 +109,7 @@ class EditConfig(LocateConfig):
         check=check_config,
     )
     ability: bool = option(False, "Measure coding ability before and after.")
+    base_model: str | None = option(None, BASE_MODEL)
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense before anything is loaded."""
@@ -177,3 +179,4 @@ class EditOverrides(LocateOverrides, total=False):
     solver: str
     audit: str
     ability: bool
+    base_model: str | None

@@ -21,7 +21,7 @@ from hfbiasedit.editing.judging import examples, outcome
 from hfbiasedit.editing.record import edit_document
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.files import sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
@@ -90,6 +90,8 @@ def edit(
         document["seconds"]["total"] = time.perf_counter() - start
         document["peak_memory_bytes"] = outcome.peak_memory()
         write_json(folder / runs.EDIT, document)
+        if config.base_model is not None:
+            _name_base(folder, config.base_model)
         _write_pages(folder)
     processes.wait()
     return runs.Run.open(Path(out))
@@ -145,6 +147,8 @@ def _checked(loaded: LoadedModel, config: EditConfig) -> tuple[EditConfig, Selec
     if loaded.patch_digest is not None:
         raise BiasEditError("the model has a patch applied in memory; edit the checkpoint itself")
     check_blocks(loaded, config)
+    if config.base_model is not None:
+        _check_base(loaded, config.base_model)
     if loaded.source.commit is not None:
         from hfbiasedit.hub.verification import verify_source
 
@@ -154,6 +158,25 @@ def _checked(loaded: LoadedModel, config: EditConfig) -> tuple[EditConfig, Selec
         return config, None
     chosen = Selection.load(config.selection, loaded.model)
     return replace(config, granularity=cast(Granularity, chosen.granularity)), chosen
+
+
+def _check_base(loaded: LoadedModel, name: str) -> None:
+    from hfbiasedit.publishing.origin import base_commit
+
+    if loaded.source.commit is not None:
+        raise UsageError(f"{loaded.source.id} is on the Hub already; leave --base-model out")
+    base_commit(name)  # a misspelt name is said now, not after the work
+
+
+def _name_base(folder: Path, name: str) -> None:
+    """Note where the base model is on the Hub; a run is complete without it."""
+    from hfbiasedit.hub.failures import explain
+    from hfbiasedit.publishing.origin import name_base
+
+    try:
+        name_base(runs.Run(folder), name)
+    except Exception as error:
+        warn(f"the card says that the base is a local model: {explain(error) or error}")
 
 
 def _check_out(out: Path) -> None:
@@ -184,7 +207,7 @@ def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
         for name, part in found.selection.slices.items()
     }
     options = outcome.options(config)
-    for name in ("device", "device_map", "selection"):
+    for name in ("device", "device_map", "selection", "base_model"):
         options.pop(name)  # what the edit is does not depend on where it was made
     source = loaded.source
     return Patch.from_changes(

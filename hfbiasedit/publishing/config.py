@@ -9,6 +9,9 @@ from typing import Literal, TypedDict
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
 
+BASE_MODEL = (
+    "Where the local base model is on the Hub, org/name or org/name@revision; checked by hashes."
+)
 Content = Literal["model", "patch"]
 
 
@@ -27,6 +30,7 @@ class PushConfig(Options):
     dry_run: bool = option(False, "List what would be copied, uploaded or skipped.")
     overwrite: bool = option(False, "Also replace files that hfbiasedit did not write.")
     base: Path | None = option(None, "Directory of the base model, if the run's is not at hand.")
+    base_model: str | None = option(None, BASE_MODEL)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be published."""
@@ -48,3 +52,4 @@ class PushOverrides(TypedDict, total=False):
     dry_run: bool
     overwrite: bool
     base: Path | None
+    base_model: str | None

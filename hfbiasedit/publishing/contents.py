@@ -78,7 +78,7 @@ def _documents(documents: Documents, folder: Path) -> dict[str, Path]:
 def _patch(run: Run, documents: Documents, folder: Path) -> Path:
     """The patch, rewritten where its metadata names files of this machine; what it does stays."""
     patch, edit = Patch.load(run.patch_path), _edit_of(documents)
-    metadata = public(patch.metadata, edit["model"])
+    metadata = public(patch.metadata, edit["model"], edit.get("base_model"))
     if metadata == patch.metadata:
         return run.patch_path
     path = folder / runs.PATCH

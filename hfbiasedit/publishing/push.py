@@ -13,7 +13,6 @@ from huggingface_hub import constants, errors
 
 from hfbiasedit.console import message as say
 from hfbiasedit.documents import runs
-from hfbiasedit.documents.names import file_name
 from hfbiasedit.documents.runs import Run
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
@@ -27,6 +26,7 @@ from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.publishing.config import PushConfig, PushOverrides
 from hfbiasedit.publishing.contents import check_run, contents
+from hfbiasedit.publishing.origin import name_base
 from hfbiasedit.publishing.plan import CopySource, LocalFile
 from hfbiasedit.publishing.publication import Publisher, PushResult, Target
 from hfbiasedit.resources import DEMO
@@ -64,6 +64,8 @@ def push(
     config = replace(config or PushConfig(), **overrides)
     opened = Run.open(run)
     check_run(opened)
+    if config.base_model is not None:
+        name_base(opened, config.base_model)
     publisher = Publisher(
         Target(
             repo_id=repo_id,
@@ -76,12 +78,12 @@ def push(
         )
     )
     base, commit = _base(publisher, opened)
-    message = config.message or _message(opened, base if commit else file_name(base), config.what)
+    message = config.message or _message(opened, base, commit, config.what)
     place = runs.PATCH if config.what == "patch" else PATCH_BESIDE_MODEL
     with contents(opened, config.what, publisher.repo_id, place) as files:
         if config.what == "patch":
             return publisher.publish(files, message)
-        source = _base_source(base, commit, config.base)
+        source = _base_source(opened, base, commit, config.base)
         verify_source(source)
         with _workspace(source, opened) as folder:
             apply_patch(source.path, opened.patch_path, folder / "model")
@@ -89,35 +91,41 @@ def push(
             if publisher.repo_id.lower() == base.lower():
                 _refuse_moved(publisher, source, weights)
                 return publisher.publish({**weights, **files}, message)
-            return publisher.publish({**weights, **files}, message, _copies(publisher, source))
+            copies = _copies(publisher, base, commit)
+            return publisher.publish({**weights, **files}, message, copies)
 
 
 def _base(publisher: Publisher, run: Run) -> tuple[str, str | None]:
-    """The base model of a run and its commit on the Hub, None for a local directory.
+    """The base model of a run and its commit on the Hub, None where that is not known.
 
     Raises:
         BiasEditError: the run would be pushed over the base model itself.
     """
-    metadata = Patch.load(run.patch_path).metadata
-    base = str(metadata.get("base_model") or run.edit["model"]["id"])
+    metadata, edit = Patch.load(run.patch_path).metadata, run.edit
+    base = str(metadata.get("base_model") or edit["model"]["id"])
+    commit = metadata.get("base_revision")
+    if "base_model" in edit:
+        base, commit = edit["base_model"]["id"], edit["base_model"]["revision"]
     if publisher.repo_id.lower() == base.lower() and not publisher.target.create_pr:
         raise BiasEditError(
             f"{base} is the base model itself; add --create-pr to propose the edit there, "
             "or choose another repository"
         )
-    commit = metadata.get("base_revision")
-    if not isinstance(commit, str) and base == DEMO:
-        say("the base model is the demo model, which whoever installs hfbiasedit has")
-        return base, None
     if not isinstance(commit, str):
-        say(f"the base model is a local directory; the published files call it {file_name(base)}")
+        if base != DEMO:
+            say(
+                "the published card says that the base is a local model; if it is on the Hub, "
+                "name it with --base-model org/name"
+            )
         return base, None
     _fetch_card(publisher, base, commit)
     _look_at_base(publisher, base, commit)
     return base, commit
 
 
-def _message(run: Run, base: str, what: str) -> str:
+def _message(run: Run, base: str, commit: str | None, what: str) -> str:
+    if commit is None:
+        base = "demo model" if base == DEMO else "a local model"
     before, after = (a["fb_score"] for a in (run.audit_before, run.audit_after))
     thing = "gender bias edited" if what == "model" else "patch against gender bias"
     return f"{base}, {thing}: FB-Score {before:.1f} to {after:.1f}"
@@ -150,10 +158,13 @@ def _look_at_base(publisher: Publisher, base: str, commit: str) -> None:
         publisher.keep_closed(f"{base} is {closed}")
 
 
-def _base_source(base: str, commit: Any, directory: Path | None) -> ModelSource:
+def _base_source(run: Run, base: str, commit: Any, directory: Path | None) -> ModelSource:
     """The base checkpoint of a run, at the commit the run was made from."""
     if directory is not None:
         return resolve_model(directory)
+    local = Path(run.edit["model"]["id"])
+    if "base_model" in run.edit and local.is_dir():
+        return resolve_model(local)  # what was edited, and named afterwards
     if isinstance(commit, str):
         return pull_model(base, commit)
     if base == DEMO or Path(base).is_dir():
@@ -188,21 +199,19 @@ def _files_of(folder: Path) -> dict[str, Path]:
     }
 
 
-def _copies(publisher: Publisher, source: ModelSource) -> CopySource | None:
+def _copies(publisher: Publisher, base: str, commit: str | None) -> CopySource | None:
     """The base model's files on the Hub, to copy unchanged weights from."""
-    commit = source.commit
     if commit is None:
         return None
     api = publisher.api
     try:
         files = with_retries(
-            lambda: files_at(api, source.id, constants.REPO_TYPE_MODEL, commit),
-            f"listing {source.id}",
+            lambda: files_at(api, base, constants.REPO_TYPE_MODEL, commit), f"listing {base}"
         )
     except errors.HfHubHTTPError:  # on another Hub, or gone: then everything is uploaded
-        say(f"{source.id} cannot be copied from; all weights are uploaded")
+        say(f"{base} cannot be copied from; all weights are uploaded")
         return None
-    return CopySource(source.id, commit, files)
+    return CopySource(base, commit, files)
 
 
 def _refuse_moved(publisher: Publisher, source: ModelSource, weights: dict[str, Path]) -> None:

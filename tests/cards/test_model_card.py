@@ -223,13 +223,13 @@ def test_the_headline_claims_no_more_than_the_interval(tmp_path, made, interval,
         assert (claim in text) == (claim == words)
 
 
-def test_a_local_base_is_named_without_its_folders(tmp_path, made):
+def test_a_local_base_has_no_name_elsewhere(tmp_path, made):
     mine = copy.deepcopy(made)
     for key in ("before", "after", "edit", "ability"):
         mine[key]["model"].update(id="/home/ada/models/coder", revision=None)
     header, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))
     assert "base_model" not in header
-    assert "local checkpoint `coder`" in text
+    assert "a local model" in text
     assert "/home/ada" not in text
     assert "huggingface.co/coder" not in text
 
@@ -240,7 +240,7 @@ def test_a_folder_that_looks_like_an_id_is_not_taken_for_one(tmp_path, made):
         mine[key]["model"].update(id="models/coder", revision=None)
     header, text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))
     assert "base_model" not in header
-    assert "local checkpoint `coder`" in text
+    assert "a local model" in text
     assert "models/coder" not in text
 
 

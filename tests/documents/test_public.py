@@ -30,8 +30,8 @@ def test_a_recorded_command_reads_back_to_its_words(words):
         (HUB, "hfbiasedit edit acme/tiny --seed 0", "hfbiasedit edit acme/tiny --seed 0"),
         (HUB, "hfbiasedit edit acme/tiny --out runs/x", "hfbiasedit edit acme/tiny --out x"),
         (HUB, "hfbiasedit edit acme/tiny@main", "hfbiasedit edit acme/tiny@main"),
-        (LOCAL, "hfbiasedit edit models/tiny", "hfbiasedit edit tiny"),
-        (LOCAL, "hfbiasedit edit 'models/tiny'", "hfbiasedit edit tiny"),
+        (LOCAL, "hfbiasedit edit models/tiny", "hfbiasedit edit MODEL"),
+        (LOCAL, "hfbiasedit edit 'models/tiny'", "hfbiasedit edit MODEL"),
         (
             HUB,
             "hfbiasedit edit acme/tiny --prompts='/home/ada/my prompts.jsonl'",
@@ -75,11 +75,24 @@ def test_the_documents_of_a_local_run_name_no_folder(tmp_path):
     shown = public_documents(opened)
     text = json.dumps([shown.before, shown.after, shown.edit, shown.ability])
     assert "ada" not in text
-    assert shown.edit["command"] == "hfbiasedit edit coder --out run"
+    assert shown.edit["command"] == "hfbiasedit edit MODEL --out run"
     assert shown.before["dataset"]["reference"] == "shares.csv"
     check_document(shown.edit, Edit, "")
     assert open_documents(run) == opened  # the run itself keeps what can be pasted
     assert opened.edit["command"].startswith(f"hfbiasedit edit {home}")
+
+
+def test_a_local_model_goes_by_its_checked_name_on_the_hub():
+    base = {"id": "acme/tiny", "revision": "1" * 40, "tensors": 3}
+    command = "hfbiasedit edit models/tiny --base-model acme/tiny@main --seed 1"
+    assert public_command(command, LOCAL, base) == "hfbiasedit edit acme/tiny --seed 1"
+    metadata = {"base_model": "models/tiny", "granularity": "row"}
+    assert public(metadata, LOCAL, base) == {
+        "base_model": "acme/tiny",
+        "base_revision": "1" * 40,
+        "granularity": "row",
+    }
+    assert public({"model": dict(LOCAL)}, LOCAL, base)["model"] == HUB
 
 
 def test_the_metadata_of_a_patch_is_shortened_too():

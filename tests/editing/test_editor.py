@@ -27,6 +27,7 @@ from hfbiasedit.models.provenance import weights_identity
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
 from tests.editing import worlds
+from tests.hub_server.fixtures import hub, hub_client  # noqa: F401
 from tests.tiny import save_checkpoint
 
 FAST = {"steps": 12, "max_kl": 0.5, "batch_size": 8, "solver": "adam", "saliency": "taylor"}
@@ -100,6 +101,26 @@ def test_a_run_is_complete_and_says_what_happened(checkpoint, prompts, anchor, t
     assert (run.path / "ranking.parquet").is_file()
     assert (run.path / runs.CARD).is_file()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_base_on_the_hub_is_named_where_it_is_the_same(
+    checkpoint, prompts, anchor, tmp_path, hub_client, capsys  # noqa: F811
+):
+    files = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    head = hub_client.create_repo("acme/tiny", files).head
+    other = save_checkpoint(tmp_path / "other", "llama", seed=1)
+    hub_client.create_repo("acme/other", {p.name: p.read_bytes() for p in other.iterdir()})
+    config = EditConfig(budget="10%", prompts=prompts, anchor=anchor, **FAST)
+    run = edit(checkpoint, config, out=tmp_path / "run", base_model="acme/tiny")
+    named = run.edit["base_model"]
+    assert (named["id"], named["revision"]) == ("acme/tiny", head)
+    assert "https://huggingface.co/acme/tiny" in (run.path / runs.CARD).read_text()
+    run = edit(checkpoint, config, out=tmp_path / "wrong", base_model="acme/other")
+    assert "base_model" not in run.edit
+    assert "is not the base model of this run" in " ".join(capsys.readouterr().err.split())
+    assert "a local model" in (run.path / runs.CARD).read_text()
+    with pytest.raises(Exception, match=r"(?i)not found"):
+        edit(checkpoint, config, out=tmp_path / "none", base_model="acme/none")
 
 
 def test_the_same_edit_is_the_same_patch_and_a_selection_is_used_again(

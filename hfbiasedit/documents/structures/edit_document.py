@@ -7,6 +7,7 @@ from typing_extensions import NotRequired, TypedDict
 from hfbiasedit.documents.structure import Mark
 from hfbiasedit.documents.structures.shared import (
     Anchor,
+    BaseModel,
     Count,
     Digest,
     Interval,
@@ -174,6 +175,7 @@ class Edit(TypedDict):
     created: str
     command: str
     model: Model
+    base_model: NotRequired[BaseModel]
     reference: str
     dataset: Material
     granularity: str

@@ -43,6 +43,14 @@ class Model(TypedDict):
     quantization: NotRequired[str | None]
 
 
+class BaseModel(TypedDict):
+    """Where the base model of a run from a local directory is on the Hub."""
+
+    id: str
+    revision: Annotated[str, Mark("Resolved commit.", pattern="^[0-9a-f]{40}$")]
+    tensors: Annotated[Some, Mark("Edited tensors whose SHA-256 before the edit is that there.")]
+
+
 class Anchor(TypedDict):
     """General code that an edit left alone."""
 
