@@ -114,7 +114,8 @@ class _Files:
             for tensor, info in self._header(file).items():
                 if weight_map is None or weight_map.get(tensor) == file:
                     tensors[tensor] = info
-        return Checkpoint(Path(self._repo_id), names, tensors, {})
+        # Whether a head is tied to its embedding is asked of what an edit is applied to, not here.
+        return Checkpoint(Path(self._repo_id), names, tensors, {"tie_word_embeddings": False})
 
     def sha256(self, target: Target) -> str:
         """The SHA-256 of a tensor's bytes."""

@@ -104,7 +104,12 @@ def test_a_run_is_complete_and_says_what_happened(checkpoint, prompts, anchor, t
 
 
 def test_a_base_on_the_hub_is_named_where_it_is_the_same(
-    checkpoint, prompts, anchor, tmp_path, hub_client, capsys  # noqa: F811
+    checkpoint,
+    prompts,
+    anchor,
+    tmp_path,
+    hub_client,
+    capsys,  # noqa: F811
 ):
     files = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
     head = hub_client.create_repo("acme/tiny", files).head
