@@ -108,8 +108,8 @@ def test_a_base_on_the_hub_is_named_where_it_is_the_same(
     prompts,
     anchor,
     tmp_path,
-    hub_client,
-    capsys,  # noqa: F811
+    hub_client,  # noqa: F811
+    capsys,
 ):
     files = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
     head = hub_client.create_repo("acme/tiny", files).head
