@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfbiasedit.checkpoints.dtypes import name_of
 from hfbiasedit.checkpoints.storage import (
     BIN_INDEX,
     BIN_SINGLE,
@@ -21,10 +23,23 @@ if TYPE_CHECKING:
     import torch
 
 
-def convert_bin(source: Path, target: Path) -> tuple[list[str], set[str]]:
-    """Write the `.bin` weights of `source` as safetensors into `target`.
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did.
 
-    Returns the files written and the files of `source` that they stand for.
+    Attributes:
+        written: the files in the new directory.
+        read: the files of the old one that they stand for.
+        left_out: entries of those that are no tensors, which no loader takes.
+    """
+
+    written: list[str]
+    read: set[str]
+    left_out: list[str]
+
+
+def convert_bin(source: Path, target: Path) -> Converted:
+    """Write the `.bin` weights of `source` as safetensors into `target`.
 
     One shard is in memory at a time. Tensors that were stored twice, tied or not, stay so, in the
     order in which a loader meets them.
@@ -37,9 +52,11 @@ def convert_bin(source: Path, target: Path) -> tuple[list[str], set[str]]:
     refuse_quantised(source, read_config(source))
     shards, indexed = _shards(source)
     written: dict[str, str] = {}
+    left_out: list[str] = []
     total = 0
     for file, name in shards.items():
-        tensors = _load(source / file)
+        tensors, odd = _load(source / file)
+        left_out += odd
         storages: set[int] = set()
         for key, value in tensors.items():
             tensors[key] = value = value.contiguous()
@@ -53,8 +70,8 @@ def convert_bin(source: Path, target: Path) -> tuple[list[str], set[str]]:
     if indexed:
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(written.items()))}
         write_json(target / INDEX, index)
-        return [*shards.values(), INDEX], {*shards, BIN_INDEX}
-    return list(shards.values()), set(shards)
+        return Converted([*shards.values(), INDEX], {*shards, BIN_INDEX}, left_out)
+    return Converted(list(shards.values()), set(shards), left_out)
 
 
 def _shards(source: Path) -> tuple[dict[str, str], bool]:
@@ -66,17 +83,42 @@ def _shards(source: Path) -> tuple[dict[str, str], bool]:
     return dict(zip(files, names, strict=True)), True
 
 
-def _load(file: Path) -> dict[str, torch.Tensor]:
+def bin_dtypes(source: Path) -> dict[str, str]:
+    """The dtype of every tensor of a pickled checkpoint by its name; no values are read.
+
+    Names are those of safetensors, and those of torch where it has none.
+
+    Raises:
+        BiasEditError: as `convert_bin`.
+    """
+    found = {}
+    for file in _shards(source)[0]:
+        for name, tensor in _load(source / file, "meta")[0].items():
+            found[name] = name_of(tensor.dtype) or str(tensor.dtype)
+    return found
+
+
+def _load(file: Path, device: str = "cpu") -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The named tensors of a file, and the names of what else is in it, which no loader takes."""
     import torch
 
     try:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        content: Any = torch.load(file, map_location=device, weights_only=True)
     except Exception as error:  # pickle, zip and torch raise many kinds for damaged files
         raise BiasEditError(
             f"cannot read {file} without running code from it: {str(error).splitlines()[0]}"
         ) from error
-    if not isinstance(content, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
-    ):
+    tensors = {
+        name: value
+        for name, value in (content.items() if isinstance(content, dict) else ())
+        if isinstance(name, str) and _is_dense(value)
+    }
+    if not tensors:
         raise BiasEditError(f"{file} holds something other than named tensors; use another export")
-    return dict(content)
+    return tensors, [str(name) for name in content if name not in tensors]
+
+
+def _is_dense(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided

@@ -35,8 +35,10 @@ from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solve
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, block_numbers
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
+from hfbiasedit.models.stored import stored_dtypes
 from hfbiasedit.texts.anchor import Anchor, load_anchor
 
 if TYPE_CHECKING:
@@ -139,7 +141,7 @@ def attempt(
     else:
         task, curve = _task(loaded, config, material, selection), []
     located = time.perf_counter()
-    with Deltas(loaded.model, selection, stored_dtypes(loaded, selection)) as deltas:
+    with Deltas(loaded.model, selection, single_dtypes(loaded, selection)) as deltas:
         require_fit(solver, task, deltas.slices)
         outcome = solver.solve(task, deltas)
         kl = watched_divergence(task)
@@ -185,7 +187,7 @@ def _selected(
         return ladder[0], task, []
     if solver.fits(task, ladder[0].slices) is not None:
         return ladder[0], task, []
-    with Deltas(loaded.model, ladder[0], stored_dtypes(loaded, ladder[0])) as deltas:
+    with Deltas(loaded.model, ladder[0], single_dtypes(loaded, ladder[0])) as deltas:
         selection, curve = solver.enough(task, deltas, ladder)
     return selection, task, curve
 
@@ -253,25 +255,22 @@ def trunk_for(loaded: LoadedModel, selection: Selection, material: Material) -> 
     return None
 
 
-def stored_dtypes(loaded: LoadedModel, selection: Selection) -> dict[str, torch.dtype]:
+def single_dtypes(loaded: LoadedModel, selection: Selection) -> dict[str, torch.dtype]:
     """The dtype on disk of every selected tensor; empty where there is no checkpoint to ask.
 
     A model may be loaded wider than it is stored; what is judged is what will be stored.
-    """
-    from hfbiasedit.checkpoints.dtypes import torch_dtype
-    from hfbiasedit.checkpoints.storage import INDEX, SINGLE, Checkpoint
-    from hfbiasedit.models.naming import Naming
 
-    folder = loaded.source.path
-    if not any((folder / name).exists() for name in (INDEX, SINGLE)):
-        return {}
-    checkpoint = Checkpoint.open(folder)
-    naming = Naming(loaded.model, frozenset(checkpoint.names))
+    Raises:
+        BiasEditError: the experts of one tensor are stored in several dtypes.
+    """
     found = {}
-    for name in selection.slices:
-        stored = checkpoint.tensors.get(naming.to_disk(name)[0].name)
-        if stored is not None:
-            found[name] = torch_dtype(stored.info.dtype)
+    for name, dtypes in stored_dtypes(loaded, selection.slices).items():
+        if len(set(dtypes)) > 1:
+            raise BiasEditError(
+                f"{name} is stored in several dtypes; save the checkpoint in one with "
+                "save_pretrained"
+            )
+        found[name] = dtypes[0]
     return found
 
 

@@ -16,7 +16,7 @@ from hfbiasedit.documents.structures.edit_document import Edit, Example
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
-from hfbiasedit.editing.inputs import check_blocks, check_inputs
+from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
 from hfbiasedit.editing.judging import examples, outcome
 from hfbiasedit.editing.record import edit_document
 from hfbiasedit.editing.selecting.allowance import check_budget
@@ -154,9 +154,11 @@ def _checked(loaded: LoadedModel, config: EditConfig) -> tuple[EditConfig, Selec
 
         verify_source(loaded.source)  # damage must not become the old side of a patch
     if config.selection is None:
+        check_weights(loaded, config)
         check_budget(loaded.model, config.granularity, config.chosen_budget)
         return config, None
     chosen = Selection.load(config.selection, loaded.model)
+    check_weights(loaded, config, chosen)
     return replace(config, granularity=cast(Granularity, chosen.granularity)), chosen
 
 

@@ -9,6 +9,9 @@ from hfbiasedit.editing.config import EditConfig, LocateConfig
 from hfbiasedit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hfbiasedit.editing.weights.selection import Selection
     from hfbiasedit.models.loading import LoadedModel
 
 
@@ -51,6 +54,33 @@ def check_blocks(loaded: LoadedModel, config: LocateConfig) -> None:
 
     if config.blocks not in ("auto", "all"):
         numbered_blocks(config.blocks, 1 + max(item.block for item in projections(loaded.model)))
+
+
+def check_weights(
+    loaded: LoadedModel, config: EditConfig, selection: Selection | None = None
+) -> None:
+    """Refuse a model whose weights cannot be edited and stored; before the work.
+
+    Weights that the options leave alone may be stored in any way.
+
+    Raises:
+        BiasEditError: it is quantised, or memory does not hold its weights as they are stored.
+    """
+    from hfbiasedit.models.architecture import projections, refuse_quantised
+    from hfbiasedit.models.stored import check_exact
+
+    refuse_quantised(loaded.model)
+    if selection is not None:
+        names = list(selection.slices)
+    elif config.include:
+        names = [name for name, _ in loaded.model.named_parameters()]
+    else:
+        found = projections(loaded.model)
+        allowed: Sequence[int] = range(1 + max(item.block for item in found))
+        if config.blocks not in ("auto", "all"):
+            allowed = numbered_blocks(config.blocks, len(allowed))
+        names = [item.name for item in found if item.block in allowed]
+    check_exact(loaded, names)
 
 
 def numbered_blocks(wanted: str, count: int) -> list[int]:

@@ -14,13 +14,12 @@ from hfbiasedit.console import message
 from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides, SweepConfig
-from hfbiasedit.editing.inputs import check_inputs
+from hfbiasedit.editing.inputs import check_inputs, check_weights
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.locating.locator import Location
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json
 from hfbiasedit.levels import LEVELS
-from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.outputs import output_directory, probe_new_directory
 from hfbiasedit.versions import __version__, versions
@@ -74,7 +73,7 @@ def sweep(
     check_inputs(common)
     asked = outcome.questions(common)
     loaded = model if isinstance(model, LoadedModel) else _load(model, common)
-    refuse_quantised(loaded.model)
+    check_weights(loaded, common)
     message("measuring the original")
     before = outcome.measure(loaded, asked, common.seed)
     material = gather(loaded, common)

@@ -103,7 +103,8 @@ def parameter_count(module: nn.Module) -> int:
 def decoder_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The decoder blocks in order, with their module paths.
 
-    They are the entries of the `ModuleList` that holds most parameters (the outermost on a tie).
+    They are the entries of the `ModuleList` that holds most parameters (the outermost on a tie),
+    of the text decoder alone: the tower for images or sound beside it may be the larger one.
 
     Raises:
         BiasEditError: the model is an encoder-decoder or has no such list.
@@ -113,8 +114,9 @@ def decoder_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
             "the model is an encoder-decoder; only decoder-only models are supported"
         )
     best, best_size, best_name = None, 0, ""
+    inside = decoder_modules(model)
     for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module):
+        if isinstance(module, nn.ModuleList) and len(module) and module in inside:
             size = parameter_count(module)
             if size > best_size:
                 best, best_size, best_name = module, size, name
@@ -124,6 +126,15 @@ def decoder_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
             "only decoder-only transformers are supported"
         )
     return [(f"{best_name}.{index}", block) for index, block in enumerate(best)]
+
+
+def decoder_modules(model: nn.Module) -> set[nn.Module]:
+    """The modules of the text decoder; all, where a model does not say what that is."""
+    find = getattr(model, "get_decoder", None)
+    decoder = find() if callable(find) else None
+    inside = set((decoder if isinstance(decoder, nn.Module) else model).modules())
+    listed = any(isinstance(module, nn.ModuleList) for module in inside)
+    return inside if listed else set(model.modules())
 
 
 def projections(model: nn.Module) -> list[Projection]:

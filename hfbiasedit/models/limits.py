@@ -21,11 +21,16 @@ def most_positions(model: PreTrainedModel) -> int | None:
 
     A table of learned positions counts too: some models keep its first rows for padding (the row
     after `padding_idx` is position 0), so that it holds fewer positions than the configuration
-    says.
+    says. A table of a tower for images or sound limits nothing.
     """
+    from hfbiasedit.models.architecture import decoder_modules
+
     stated = stated_context(model.config)
     limits = [] if stated is None else [stated]
+    inside = decoder_modules(model)
     for name, module in model.named_modules():
+        if module not in inside:
+            continue
         rows = getattr(module, "num_embeddings", None)
         if name.rpartition(".")[2] in _TABLES and isinstance(rows, int):
             padding = getattr(module, "padding_idx", None)

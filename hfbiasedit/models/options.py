@@ -19,7 +19,8 @@ class ModelOptions(Options):
     revision: str | None = option(None, "Branch, tag or commit of MODEL on the Hub.", panel=PANEL)
     dtype: str = option(
         "auto",
-        "auto (as the checkpoint stores it), float32, bfloat16 or float16.",
+        "auto (as config.json says, else as stored), float32, bfloat16 or float16.",
+        note="An edit needs one that holds every edited weight as it is stored.",
         choices=DTYPES,
         check=check_dtype,
         panel=PANEL,

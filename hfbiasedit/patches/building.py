@@ -103,11 +103,14 @@ def unwrapped(model: Any) -> tuple[Any, Path | None]:
 
 
 def _stored_dtypes(checkpoint: str | Path | None) -> dict[str, str] | None:
-    """Name -> dtype of all stored tensors; None when they are not known before a conversion."""
+    """Name -> dtype of all stored tensors; None when there is no checkpoint to ask."""
+    from hfbiasedit.checkpoints.conversion import bin_dtypes
     from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 
-    if checkpoint is None or has_only_bin(Path(checkpoint)):
+    if checkpoint is None:
         return None
+    if has_only_bin(Path(checkpoint)):
+        return bin_dtypes(Path(checkpoint))
     opened = Checkpoint.open(Path(checkpoint))
     return {name: place.info.dtype for name, place in opened.tensors.items()}
 

@@ -11,7 +11,7 @@ from typing import Any
 from hfbiasedit.checkpoints import marks
 from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 from hfbiasedit.checkpoints.transfer import in_hub_cache
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError, UsageError, listed
 from hfbiasedit.outputs import output_directory
 from hfbiasedit.patches import journal
 from hfbiasedit.patches.carrying import Carried, carry, carry_rest, left_out, make_private
@@ -175,14 +175,17 @@ def _converted(source: Path, out: Path, patch: Patch, reverse: bool, replace: bo
     from hfbiasedit.checkpoints.conversion import convert_bin
 
     with output_directory(out, replace=replace) as temporary:
-        made, read = convert_bin(source, temporary)
-        carried = Carried(dict.fromkeys(made, "converted")) | carry_rest(source, temporary, read)
+        done = convert_bin(source, temporary)
+        carried = Carried(dict.fromkeys(done.written, "converted"))
+        carried |= carry_rest(source, temporary, done.read)
         checkpoint = Checkpoint.open(temporary)
         where = targets(checkpoint, patch)
         require(checkpoint, patch, where, new=reverse)
         written = _write(temporary, patch, where, new=not reverse)
-    said = Carried({}, ("the .bin weights were converted to safetensors",))
-    return _Done(written, len(where), carried | said)
+    said = ["the .bin weights were converted to safetensors"]
+    if done.left_out:
+        said.append(f"{listed(done.left_out, 3)} of the .bin weights is no tensor and was left out")
+    return _Done(written, len(where), carried | Carried({}, tuple(said)))
 
 
 def _write(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -239,6 +240,20 @@ def test_two_processes_give_the_patch_of_one(prompts, anchor, tmp_path, solver):
         assert torch.equal(item.index, other.index)
         moved = (item.new - item.old).abs().max()
         assert (item.new - other.new).abs().max() < 0.02 * moved
+
+
+def test_weights_that_memory_rounds_are_refused_before_anything_is_measured(
+    checkpoint, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(checkpoint, tmp_path / "float16")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
+    monkeypatch.setattr(outcome, "measure", lambda *args: pytest.fail("measured"))
+    with pytest.raises(BiasEditError, match="bfloat16 in the checkpoint and float16 as loaded"):
+        edit(folder, EditConfig(), out=tmp_path / "run")
+    with pytest.raises(BiasEditError, match="--dtype float32"):
+        sweep(folder, SweepConfig())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_bad_budget_is_refused_before_anything_is_measured(checkpoint, tmp_path, monkeypatch):

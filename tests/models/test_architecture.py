@@ -4,6 +4,7 @@ import torch
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import decoder_blocks, hidden_units, projections
 from hfbiasedit.models.fusion import Part
+from hfbiasedit.models.limits import most_positions
 from tests.tiny import FAMILIES, tiny_config, tiny_model
 
 # Family -> kinds of matrices of a block that has all of them, by role.
@@ -191,3 +192,43 @@ def test_quantised_models_are_refused():
 
 def test_configurations_of_all_families_build():
     assert all(tiny_config(family) for family in FAMILIES)
+
+
+def with_a_tower():
+    """A decoder of two blocks beside a larger tower for images, with a table of four positions."""
+    import transformers
+    from transformers import AutoModelForCausalLM
+
+    text = FAMILIES["gemma2"] | dict(vocab_size=512, model_type="gemma3_text")
+    vision = dict(
+        hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4,
+        image_size=28, patch_size=14,
+    )  # fmt: skip
+    config = transformers.Gemma3Config(text_config=text, vision_config=vision)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def test_the_text_decoder_counts_where_another_tower_is_larger():
+    model = with_a_tower()
+    towers = {name: module for name, module in model.named_modules() if name.endswith(".layers")}
+    vision_tower, decoder = (sum(p.numel() for p in m.parameters()) for m in towers.values())
+    assert vision_tower > decoder
+    assert [name for name, _ in decoder_blocks(model)] == [
+        "model.language_model.layers.0", "model.language_model.layers.1",
+    ]  # fmt: skip
+    assert len(projections(model)) == 14
+    assert most_positions(model) == 512
+
+
+def test_models_that_name_no_decoder_are_searched_as_a_whole():
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stack = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+
+    class Elsewhere(Plain):
+        def get_decoder(self):
+            return torch.nn.Linear(1, 1)
+
+    for model in (Plain(), Elsewhere()):
+        assert [name for name, _ in decoder_blocks(model)] == ["stack.0", "stack.1"]
