@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from hfbiasedit.phases import EVERY, Board
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+T = TypeVar("T")
 
 
 class Progress(Protocol):
@@ -22,85 +28,85 @@ class Progress(Protocol):
         """Replace the text before the bar."""
 
 
-class _Silent:
-    def advance(self, amount: float = 1) -> None:
-        pass
-
-    def describe(self, description: str) -> None:
-        pass
-
-
-class _Bar:
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._bar, self._task = bar, task
-
-    def advance(self, amount: float = 1) -> None:
-        self._bar.advance(self._task, amount)
-
-    def describe(self, description: str) -> None:
-        self._bar.update(self._task, description=description)
+@functools.cache
+def board() -> Board:
+    """The phases under way and how they are shown; of several processes the first one speaks."""
+    first = os.environ.get("RANK", "0") == "0"
+    return Board(_is_terminal(), _write_error, EVERY if first else None)
 
 
-def _console(stderr: bool) -> Console:
-    from rich.console import Console
+def set_verbosity(*, quiet: bool = False, verbose: bool = False) -> None:
+    """How much is said on standard error: warnings only, or the end of every phase as well."""
+    shown = board()
+    shown.quiet, shown.ends = quiet, verbose
 
-    # Piped output has no window to fit: wide enough that no column is cut.
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 120
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=stderr)
+
+@contextlib.contextmanager
+def progress(description: str, total: float | None) -> Iterator[Progress]:
+    """A phase of work, shown on standard error while the block lasts (see `phases`).
+
+    Args:
+        description: what is being done, in a few words.
+        total: how many steps it has; None where nobody knows.
+    """
+    with board().phase(description, total) as phase:
+        yield phase
+
+
+def tracked(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:
+    """The items, one step of a phase each; `total` for those that have no length."""
+    count = len(items) if total is None and hasattr(items, "__len__") else total
+    with progress(description, count) as bar:
+        for item in items:
+            yield item
+            bar.advance()
+
+
+@contextlib.contextmanager
+def transfer(description: str) -> Iterator[None]:
+    """A phase of the Hub's client, which draws its own bars on a terminal."""
+    if board().bars:
+        yield
+        return
+    with progress(description, None):
+        yield
 
 
 def table(renderable: RenderableType) -> None:
     """Print a rich table (or any renderable) to standard output."""
-    _console(stderr=False).print(renderable)
+    _output().print(renderable)
 
 
 def print_json(value: Any) -> None:
-    """Print exactly one JSON document to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print exactly one JSON document to standard output, in plain ASCII."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 def message(text: str) -> None:
     """Say something to the person in front of the terminal (standard error)."""
-    _console(stderr=True).print(text, markup=False)
+    if not board().quiet:
+        board().say(text)
 
 
 def warn(text: str) -> None:
     """Say something that the reader must not miss (standard error, yellow)."""
-    _console(stderr=True).print(f"warning: {text}", markup=False, style="yellow")
+    yellow, plain = ("\x1b[33m", "\x1b[0m") if _is_terminal() else ("", "")
+    board().say(f"{yellow}warning: {text}{plain}")
 
 
-@contextlib.contextmanager
-def progress(description: str, total: float | None) -> Iterator[Progress]:
-    """A progress bar with rate and time left on standard error; silent when that is no terminal."""
-    if not sys.stderr.isatty():
-        yield _Silent()
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def _write_error(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
 
-    class WithRate(Progress):
-        def get_renderables(self):  # type: ignore[no-untyped-def]
-            for task in self.tasks:
-                task.fields["rate"] = f"{task.speed:.1f}/s" if task.speed else ""
-            yield from super().get_renderables()
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
-    with WithRate(*columns, console=_console(stderr=True), transient=True) as bar:
-        yield _Bar(bar, bar.add_task(description, total=total, rate=""))
+
+def _output() -> Console:
+    from rich.console import Console
+
+    # Piped output has no window to fit: wide enough that no column is cut.
+    width = None if sys.stdout.isatty() else 120
+    return Console(width=width, highlight=False)

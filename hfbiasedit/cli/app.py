@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,8 +12,10 @@ import typer
 import typer.core
 import typer.main
 
+from hfbiasedit.cli.failures import explain
+from hfbiasedit.cli.saying import DebugOption, QuietOption, VerboseOption, say_as_asked, with_these
 from hfbiasedit.cli.sections import SectionedCommand
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.cli.surroundings import prepare_streams, stopping
 from hfbiasedit.versions import __version__
 
 # In the order of a working day. `cli/<command>.py` holds a function of that name, or a group `app`;
@@ -54,7 +56,20 @@ class LazyGroup(typer.core.TyperGroup):
             group.command(cmd_name, cls=SectionedCommand)(getattr(module, cmd_name))
         command = typer.main.get_command(group)
         command.name = cmd_name
+        for leaf in _leaves(command):
+            with_these(leaf)
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant; an unknown one is refused with what it may have meant."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self.list_commands(ctx):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.list_commands(ctx), n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{guess}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands without importing them."""
@@ -80,33 +95,53 @@ def _show_version(value: bool) -> None:
         raise typer.Exit()
 
 
+def _leaves(command: Any) -> Iterator[Any]:
+    """A command, or those of a group."""
+    inside = getattr(command, "commands", None)
+    if inside is None:
+        yield command
+        return
+    for other in inside.values():
+        yield from _leaves(other)
+
+
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of a failure.")
-    ] = False,
+    debug: DebugOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Measure and edit the gender bias of code language models on the Hugging Face Hub."""
-    if debug:
-        os.environ["HFBIASEDIT_DEBUG"] = "1"
+    from hfbiasedit.console import progress
+
+    say_as_asked(debug=debug, quiet=quiet, verbose=verbose)
+    if not sys.stderr.isatty():  # whatever takes long is heard of, also where nothing counts steps
+        context.with_resource(progress(str(context.invoked_subcommand), None))
 
 
 def main() -> None:
     """Run the command line; every failure ends as one line on standard error."""
+    prepare_streams()
     # The installed libraries talk a lot; a run that they do not fail needs none of it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        app()
+        with stopping() as signals:
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
     except SystemExit as stop:
         if stop.code == 130:  # typer's answer to Ctrl-C, which says nothing
-            sys.stderr.write("interrupted\n")
+            sys.stderr.write("terminated\n" if signals else "interrupted\n")
+            raise SystemExit(128 + signals[0] if signals else 130) from None
         raise
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing more to say, and nothing to flush to.
@@ -118,35 +153,6 @@ def main() -> None:
 
             traceback.print_exc()
         _fail(explain(error), getattr(error, "exit_code", 1))
-
-
-def explain(error: BaseException) -> str:
-    """One line for any failure: our own words, the Hub's, the system's, or the exception's."""
-    if isinstance(error, BiasEditError):
-        return str(error)
-    # A file that is named says more than the Hub's guess that its cache is meant.
-    if isinstance(error, OSError) and error.errno is not None and error.filename:
-        return _explain_file(error)
-    if "huggingface_hub" in sys.modules:
-        from hfbiasedit.hub.failures import explain as explain_hub
-
-        if text := explain_hub(error):
-            return text
-    if isinstance(error, OSError) and error.errno is not None:
-        return _explain_file(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory; try --dtype bfloat16, a smaller --batch-size or --device-map auto"
-    first = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {first} (--debug shows where)"
-
-
-def _explain_file(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}; free some space and try again"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"no permission to write or read{where}; choose another directory"
-    return f"{error.strerror}{where}"
 
 
 def _fail(text: str, status: int) -> None:

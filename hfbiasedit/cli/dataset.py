@@ -22,6 +22,7 @@ AXES = ("professions", "modifiers", "templates")
 app = typer.Typer(
     help="CodeGenBias: professions, modifiers and templates tied to real shares of women.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 

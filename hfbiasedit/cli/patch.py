@@ -12,6 +12,7 @@ from hfbiasedit.cli.options import JsonOption, ModelArgument, RevisionOption
 app = typer.Typer(
     help="Show, verify, apply, revert, combine and make patches.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree
 from huggingface_hub.utils import validate_repo_id
 
-from hfbiasedit.console import warn
+from hfbiasedit.console import transfer, warn
 from hfbiasedit.documents.runs import PATCH
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
@@ -188,12 +188,13 @@ def _snapshot(api: HfApi, repo_id: str, commit: str, paths: Collection[str]) -> 
     if folder is not None and all((folder / path).is_file() for path in paths):
         return folder
     patterns = [glob.escape(path) for path in paths]
-    folder = Path(
-        with_retries(
-            lambda: api.snapshot_download(repo_id, revision=commit, allow_patterns=patterns),
-            f"fetching {repo_id}",
+    with transfer(f"fetching {repo_id}"):
+        folder = Path(
+            with_retries(
+                lambda: api.snapshot_download(repo_id, revision=commit, allow_patterns=patterns),
+                f"fetching {repo_id}",
+            )
         )
-    )
     # When the Hub fails at the wrong moment, the client hands out a folder that has gaps.
     missing = [path for path in paths if not (folder / path).is_file()]
     if missing:

@@ -12,6 +12,7 @@ from hfbiasedit.audits.breakdowns import PromptScores
 from hfbiasedit.audits.shift import best_shift, shifted_score
 from hfbiasedit.codegenbias.prompts import NoPrompts, PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
+from hfbiasedit.console import progress
 from hfbiasedit.documents.reading import edited_weights
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
@@ -65,7 +66,8 @@ def measure(loaded: LoadedModel, asked: Questions, seed: int) -> Measurement:
     if held_out:
         splits["test"] = report.scores
     if asked.beside is not None:
-        found = score(loaded, encode(loaded.tokenizer, asked.beside.records))
+        with progress("scoring the other splits", len(asked.beside.records)) as bar:
+            found = score(loaded, encode(loaded.tokenizer, asked.beside.records), progress=bar)
         scores = PromptScores.of(asked.beside.records, found.log_male, found.log_female)
         splits = _by_split(scores) | splits
     order = (*EDIT_SPLITS, "test", *TEST_SPLITS, "test_combined")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hfbiasedit.console import progress, warn
+from hfbiasedit.console import progress, tracked, warn
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.locating.measured import CONTRASTIVE
 from hfbiasedit.editing.locating.method import Evidence, Judgement
@@ -259,7 +259,7 @@ def joint_entries(
         for group, y in zip(joint.batches, joint.duals, strict=True):
             for delta in deltas.values.values():
                 delta.grad = None
-            for batch in processes.share(group):
+            for batch in tracked(processes.share(group), "locating: weights"):
                 terms = bias_terms(batch, run(loaded, batch))
                 (terms.logit * y[batch.index].to(terms.logit)).sum().backward()
             for name, delta in deltas.values.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hfbiasedit.console import tracked
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.objective import Original
 from hfbiasedit.editing.material.windows import Windows, choose
@@ -38,7 +39,7 @@ def remember_original(loaded: LoadedModel, windows: Windows, trunk: Trunk | None
     With a trunk the hidden states that enter its first block are kept too.
     """
     tokens, values, hidden = [], [], []
-    for start in range(0, len(windows), _PIECE):
+    for start in tracked(range(0, len(windows), _PIECE), "what the original says of code"):
         piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
         ids = windows.input_ids[start : start + _PIECE].to(loaded.device)
         state = trunk.capture(ids) if trunk else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hfbiasedit.console import tracked
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.windows import Windows, choose
@@ -70,7 +71,8 @@ def prices(
             sums[name] += side[inside].float().square().sum(0).cpu()
 
     with recorded(loaded.model, names, receive):
-        for start in processes.share(range(0, len(windows), _PIECE)):
+        todo = processes.share(range(0, len(windows), _PIECE))
+        for start in tracked(todo, "what general code uses"):
             piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
             inside = torch.arange(piece.input_ids.shape[1]) < piece.lengths[:, None]  # no padding
             logits = run(loaded, piece, trunk).float()

@@ -14,6 +14,7 @@ from hfbiasedit.codegenbias.configs import VERSION, config_name
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.weights import balanced_weights
+from hfbiasedit.console import tracked
 from hfbiasedit.editing.config import LocateConfig
 from hfbiasedit.editing.material.batches import PromptBatch, by_length, pack
 from hfbiasedit.editing.material.forward import run
@@ -94,7 +95,8 @@ def gather_prompts(
 def measure_original(loaded: LoadedModel, prompts: Prompts) -> None:
     """Fill in the original model's shares and gender masses."""
     shares, masses = torch.zeros(len(prompts)), torch.zeros(len(prompts))
-    for batch in prompts.batches(range(len(prompts))):
+    batches = list(prompts.batches(range(len(prompts))))
+    for batch in tracked(batches, "what the original says"):
         terms = bias_terms(batch, run(loaded, batch))
         shares[batch.index] = terms.share.float().cpu()
         masses[batch.index] = terms.log_mass.float().cpu()

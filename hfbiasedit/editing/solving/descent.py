@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hfbiasedit.console import tracked
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.dual import Targets, curvature
 from hfbiasedit.editing.material.forward import run
@@ -103,7 +104,7 @@ def _run(
     system = System.of(gram / dear, curvature(targets, values) * targets.weight)
     slope, limit = torch.zeros_like(now), math.inf
     lengths: list[float] = []
-    for number in range(1, RUN + 1):
+    for number in tracked(range(1, RUN + 1), "descending"):
         chosen = sorted(rng.sample(range(len(task.keep)), min(WINDOWS, len(task.keep))))
         write(now)
         found, divergence = divergence_gradient(task, coordinates, choose(task.keep, chosen))

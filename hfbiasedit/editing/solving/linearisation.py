@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hfbiasedit.console import tracked
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets
@@ -127,7 +128,7 @@ def linearised(
         block[:, first:last] += per_prompt.to(block.dtype)
 
     with recorded(loaded.model, coordinates.names, receive):
-        for number in processes.share(range(len(batches))):
+        for number in tracked(processes.share(range(len(batches))), "gradients"):
             batch, start = batches[number], starts[number]
             here = slice(start, start + len(batch))
             block, owner = rows[here], owners(batch)

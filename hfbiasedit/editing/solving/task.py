@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hfbiasedit.console import tracked
 from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.batches import PromptBatch
@@ -69,7 +70,8 @@ class Outcome:
 
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
     """Batches with the hidden states that enter the trunk's first block."""
-    return [with_hidden(task.loaded, batch, task.trunk) for batch in batches]
+    todo = tracked(list(batches), "preparing prompts")
+    return [with_hidden(task.loaded, batch, task.trunk) for batch in todo]
 
 
 @torch.no_grad()
@@ -80,7 +82,7 @@ def scored(task: Task, dev: Sequence[PromptBatch]) -> Score:
     there, they do not tell a good edit from a bad one.
     """
     total, heavy, mass = 0.0, 0.0, list[float]()
-    for batch in dev:
+    for batch in tracked(dev, "judging"):
         terms = bias_terms(batch, run(task.loaded, batch, task.trunk))
         distance = (terms.share.cpu() - batch.target).abs()
         weights = (batch.log_mass.exp() / SEEN).clamp_max(1.0)
@@ -121,7 +123,7 @@ def settle(deltas: Deltas, outcome: Outcome) -> None:
 def watched_divergence(task: Task) -> Tensor:
     """KL(original || now) at every place of the watched windows, float64 on the CPU."""
     found = []
-    for start in range(0, len(task.watch), 16):
+    for start in tracked(range(0, len(task.watch), 16), "measuring the divergence"):
         piece = choose(task.watch, range(start, min(start + 16, len(task.watch))))
         if piece.original is not None:
             logits = run(task.loaded, piece, task.trunk)
