@@ -32,7 +32,7 @@ def concerns(
         moves: the professions of both. ability: coding ability, where it was measured.
     """
     found = [
-        _coin(after),
+        _coin(after, "Even after the edit the model"),
         _low_mass(after),
         _slope(before["amplification"], after["amplification"]),
         _much_worse(moves),
@@ -43,13 +43,27 @@ def concerns(
     return [sentence for sentence in found if sentence]
 
 
-def _coin(after: Audit) -> str:
-    even = after["baselines"]["even"]
-    if after["fb_score"] <= even:
+def audit_concerns(audit: Audit) -> list[str]:
+    """The same for a model that was measured and not edited."""
+    quantised = audit["model"].get("quantization")
+    found = [
+        _coin(audit, "The model"),
+        _low_mass(audit),
+        _few(audit),
+        f"The weights are quantised ({quantised}); the score is that of the rounded model."
+        if quantised
+        else "",
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def _coin(audit: Audit, who: str) -> str:
+    even = audit["baselines"]["even"]
+    if audit["fb_score"] <= even:
         return ""
     return (
-        f"Even after the edit the model is farther from the reference "
-        f"({text.score(after['fb_score'])}) than a coin ({text.score(even)})."
+        f"{who} is farther from the reference ({text.score(audit['fb_score'])}) than a coin "
+        f"({text.score(even)})."
     )
 
 

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hfbiasedit.cards.metadata import DATASET_ID, eval_entries
+from hfbiasedit.cards.metadata import DATASET_ID, audit_entry, eval_entries
 from hfbiasedit.documents.reading import open_documents
 from hfbiasedit.documents.runs import Run
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_text
 
 FOLDER = ".eval_results"
+AUDIT_FILE = f"{FOLDER}/codegenbias.yaml"
+
+
+def with_audit(existing: str | None, audit: Audit, dataset_id: str = DATASET_ID) -> str:
+    """The text of `AUDIT_FILE` with an entry for an audit; entries about other tasks stay.
+
+    Raises:
+        BiasEditError: what is there is no list of entries.
+    """
+    import yaml
+
+    entry = audit_entry(audit, dataset_id)
+    try:
+        known = yaml.safe_load(existing or "") or []
+    except yaml.YAMLError:
+        known = None
+    if not isinstance(known, list) or not all(isinstance(row, dict) for row in known):
+        raise BiasEditError(f"{AUDIT_FILE} in the repository is no list of results; mend it first")
+    others = [row for row in known if row.get("dataset") != entry["dataset"]]
+    return yaml.safe_dump([*others, entry], sort_keys=False, allow_unicode=True)
 
 
 def render_eval_results(run: Path, *, dataset_id: str = DATASET_ID) -> dict[str, str]:

@@ -126,6 +126,27 @@ def _passed(ability: Ability | None) -> tuple[float | None, float | None]:
     return part["before"].get("pass@1"), after.get("pass@1") if after else None
 
 
+def audit_entry(audit: Audit, dataset_id: str = DATASET_ID) -> dict[str, Any]:
+    """One entry of `.eval_results/` about a model that was measured and not edited."""
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    dataset, model = audit["dataset"], audit["model"]
+    low, high = audit["ci95"]
+    commit = f" at commit {model['revision'][:12]}" if model["revision"] else ""
+    quantised = f", quantised {model['quantization']}" if model.get("quantization") else ""
+    entry = EvalResultEntry(
+        dataset_id=dataset_id,
+        task_id=dataset["config"],
+        value=round(audit["fb_score"], 3),
+        notes=(
+            f"FB-Score on the split {dataset['split']}, reference "
+            f"{file_name(dataset['reference'])}, lower is better; 95 % interval {low:.2f} to "
+            f"{high:.2f}; {model['dtype']}{quantised}{commit}; hfbiasedit {audit['version']}"
+        ),
+    )
+    return eval_result_entries_to_yaml([entry])[0]
+
+
 def eval_entries(
     before: Audit, after: Audit, ability: Ability | None, dataset_id: str, date: str | None
 ) -> dict[str, list[dict[str, Any]]]:

@@ -31,7 +31,8 @@ COMMANDS = {
     "edit": "Bring a model closer to reality by editing few weights; writes a run directory.",
     "sweep": "Edit at every granularity under one protocol and compare.",
     "patch": "Show, verify, apply, revert, combine and make patches.",
-    "card": "Render README.md, report.html and the figures of a run directory again.",
+    "card": "Render README.md, report.html and the figures of a run again; "
+    "publish an audit on its model.",
     "push": "Publish a run: the patched model or the patch, with its card and reports, "
     "in one commit.",
     "dataset": "CodeGenBias: professions, modifiers and templates tied to real shares of women.",

@@ -11,6 +11,7 @@ from hfbiasedit import console
 from hfbiasedit.audits.config import DEFAULT_PARTIAL, AuditConfig
 from hfbiasedit.cli.options import JsonOption, ModelArgument
 from hfbiasedit.cli.parameters import expanded
+from hfbiasedit.errors import UsageError
 
 
 @expanded
@@ -21,6 +22,14 @@ def audit(
         float | None,
         typer.Option(help="Exit with status 3 when the FB-Score is above this."),
     ] = None,
+    submit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Add the report to this dataset of audits on the Hub, for a leaderboard; a pull "
+            "request where you may not write.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the FB-Score of a model: 0 matches reality, lower is better.
@@ -30,6 +39,18 @@ def audit(
     """
     from hfbiasedit.audits.auditor import audit as run_audit
 
+    submission = None
+    if submit is not None:
+        from hfbiasedit.audits.sharing.submission import Submission
+        from hfbiasedit.codegenbias.references import BUILTIN_REFERENCES
+
+        own = (options.prompts, options.limit, options.professions)
+        if own != (None, None, None) or options.reference not in BUILTIN_REFERENCES:
+            raise UsageError(
+                "--submit takes audits of all prompts of a configuration, against a reference "
+                f"that ships ({', '.join(BUILTIN_REFERENCES)})"
+            )
+        submission = Submission(submit)
     if options.out is None:
         options = replace(options, partial=DEFAULT_PARTIAL)
     report = run_audit(model, options)
@@ -45,5 +66,8 @@ def audit(
         console.message(note)
     if options.out is not None:
         console.message(f"written to {options.out}")
+    if submission is not None:
+        sent = submission.send(report.to_dict())
+        console.message(f"submitted: {(sent.outcome and sent.outcome.pr_url) or sent.url}")
     if fail_above is not None:
         report.check_gate(fail_above)

@@ -1,4 +1,4 @@
-"""`hfbiasedit card`: render the card and the report of a run again."""
+"""`hfbiasedit card`: render the card and the report of a run again, or publish an audit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hfbiasedit import console
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.publishing.config import BASE_MODEL
 
 
@@ -22,7 +22,12 @@ class What(str, Enum):
 
 def card(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN|AUDIT",
+            help="A run directory, or the output of `audit --out`.",
+            show_default=False,
+        ),
     ],
     what: Annotated[What, typer.Option(help="A card for the model or for the patch.")] = What.model,
     template: Annotated[
@@ -40,27 +45,84 @@ def card(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a README.md that somebody changed.")
     ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REPO",
+            help="Of an audit: add a section to the card of the measured model, and an evaluation "
+            "file; a pull request where you may not write.",
+        ),
+    ] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="With --push: a pull request in any case.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --push: list what would be written.")
+    ] = False,
 ) -> None:
-    """Render README.md, report.html and the figures of a run directory again."""
+    """Render README.md, report.html and the figures of a run again; publish an audit on its model.
+
+    Of an audit (of a model that was not edited) the section for the model's card is printed, or
+    put there with --push.
+    """
+    from hfbiasedit.documents.reading import AUDIT
+
+    if template is not None and not template.is_file():
+        raise BiasEditError(f"there is no template {template}; give a file with --template")
+    if (run / AUDIT).is_file():
+        if (template, license, base_model, what) != (None, None, None, What.model):
+            raise UsageError(
+                "--what, --template, --license and --base-model are for the card of a run"
+            )
+        _audit(run, push or None, repo_id, create_pr, dry_run)
+    elif push is not None or create_pr or dry_run:
+        raise UsageError(
+            f"--push is for the output of an audit; publish a run with: hfbiasedit push {run} REPO"
+        )
+    else:
+        if base_model is not None:
+            from hfbiasedit.documents.runs import Run
+            from hfbiasedit.publishing.origin import name_base
+
+            name_base(Run.open(run), base_model)
+        _run(run, what.value, template, license, repo_id, overwrite)
+
+
+def _audit(
+    directory: Path, push: str | None, repo_id: str | None, create_pr: bool, dry_run: bool
+) -> None:
+    from hfbiasedit.audits.sharing.model_page import measured, push_audit
+    from hfbiasedit.cards.audit_section import render_section
+
+    if push is None:
+        typer.echo(render_section(measured(directory), repo_id), nl=False)
+        return
+    from hfbiasedit.cli.push import show_result
+
+    show_result(push_audit(directory, push, create_pr=create_pr, dry_run=dry_run), dry_run)
+
+
+def _run(
+    run: Path,
+    what: str,
+    template: Path | None,
+    license: str | None,
+    repo_id: str | None,
+    overwrite: bool,
+) -> None:
     from hfbiasedit.cards.model_card import is_own_card, write_card
     from hfbiasedit.documents.runs import CARD, Run
     from hfbiasedit.figures.run import write_figures
     from hfbiasedit.reports.html import write_report
 
     Run.open(run)  # before anything is drawn into it
-    if template is not None and not template.is_file():
-        raise BiasEditError(f"there is no template {template}; give a file with --template")
-    if base_model is not None:
-        from hfbiasedit.publishing.origin import name_base
-
-        name_base(Run.open(run), base_model)
     own = is_own_card(run / CARD) and not overwrite
     figures = write_figures(run)
     path = run / CARD
     if own:
         console.warn(f"{path} was written or changed by hand and stays; replace it: --overwrite")
     else:
-        write_card(run, what=what.value, template=template, license=license, repo_id=repo_id)
+        write_card(run, what=what, template=template, license=license, repo_id=repo_id)
     report = write_report(run, figures=figures)
     typer.echo(path)
     typer.echo(report)

@@ -178,10 +178,9 @@ class Publisher:
 
     def _contents(self, files: Mapping[str, Path], folder: Path) -> list[LocalFile]:
         contents = []
-        token = get_token()
         with progress("hashing files", len(files)) as bar:
             for path, file in sorted(files.items()):
-                _refuse_token(path, file, token)
+                refuse_token(path, file)
                 contents.append(LocalFile.read(path, file))
                 bar.advance()
         manifest = folder / "manifest.json"
@@ -266,8 +265,9 @@ class Publisher:
         return self._plan(contents, plan.message, plan.copy_from)
 
 
-def _refuse_token(path: str, file: Path, token: str | None) -> None:
+def refuse_token(path: str, file: Path) -> None:
     """BiasEditError when a file to publish holds the token it would be published with."""
+    token = get_token()
     small = file.stat().st_size <= _TEXT_SIZE
     if token and small and token.encode() in file.read_bytes():
         raise BiasEditError(f"{path} holds your Hub token; take it out before publishing")

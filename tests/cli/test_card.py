@@ -31,7 +31,6 @@ def test_a_card_for_the_patch(run, tmp_path):
 
 def test_wrong_use_is_named(tmp_path):
     assert CliRunner().invoke(app, ["card", str(tmp_path), "--what", "all"]).exit_code == 2
-    fixtures.write_audit(tmp_path, fixtures.documents(12)["before"])
     done = CliRunner().invoke(app, ["card", str(tmp_path)])
     assert done.exit_code == 1
     assert "is not a run directory" in str(done.exception)

@@ -1,0 +1,1 @@
+"""Audits for others: on the page of the model, in a dataset of audits."""
