@@ -44,7 +44,8 @@ from hfbiasedit.texts.anchor import Anchor, load_anchor
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-EDIT_PROMPTS = 1024
+EDIT_PROMPTS = 1024  # to locate and choose with
+MORE_PROMPTS = 2048  # that the last step learns from besides
 DEV_PROMPTS = 160
 ANCHOR_WINDOWS = 384
 STRAY = 0.05  # of the selected weights: so many are given up to leave the blocks below alone
@@ -52,18 +53,23 @@ STRAY = 0.05  # of the selected weights: so many are given up to leave the block
 
 @dataclass
 class Material:
-    """Prompts of the edit and dev splits and windows of general code, for one protocol."""
+    """Prompts of the edit and dev splits and windows of general code, for one protocol.
+
+    `more` are further prompts of the edit split, on which the original has not been measured.
+    """
 
     prompts: Prompts
     train: list[int]
     dev: list[int]
     anchor: Anchor
     windows: Windows
+    more: Prompts = field(default_factory=lambda: Prompts((), []))
 
     @property
     def digest(self) -> str:
         """Digest of the prompts in order."""
-        return PromptSet(self.prompts.records, "full", "edit+dev", "").digest
+        records = self.prompts.records + self.more.records
+        return PromptSet(records, "full", "edit+dev", "").digest
 
 
 @dataclass
@@ -108,14 +114,30 @@ def gather(loaded: LoadedModel, config: EditConfig) -> Material:
     """
     # One learns from the version of the dataset that the outcome is measured on.
     _, version = parse_config(config.audit)
-    train = gather_prompts(loaded, config, "edit", EDIT_PROMPTS, version)
+    train, more = dealt(
+        gather_prompts(loaded, config, "edit", EDIT_PROMPTS + MORE_PROMPTS, version),
+        EDIT_PROMPTS,
+        config.seed,
+    )
     dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
     prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
     measure_original(loaded, prompts)
     anchor = load_anchor(config.anchor)
     windows = prepare_windows(loaded, anchor, ANCHOR_WINDOWS, config.seed)
     numbers = list(range(len(prompts)))
-    return Material(prompts, numbers[: len(train)], numbers[len(train) :], anchor, windows)
+    return Material(prompts, numbers[: len(train)], numbers[len(train) :], anchor, windows, more)
+
+
+def dealt(prompts: Prompts, count: int, seed: int) -> tuple[Prompts, Prompts]:
+    """At most `count` of some unmeasured prompts, drawn by seed, and the others."""
+    numbers = range(len(prompts))
+    first = set(random.Random(seed).sample(numbers, min(count, len(prompts))))
+
+    def part(chosen: list[int]) -> Prompts:
+        records = tuple(prompts.records[number] for number in chosen)
+        return Prompts(records, [prompts.encoded[number] for number in chosen])
+
+    return part(sorted(first)), part([number for number in numbers if number not in first])
 
 
 def attempt(
@@ -170,6 +192,7 @@ def _task(
         remember_original(loaded, watch, trunk),
         config,
         None if location is None else location.prices,
+        material.more,
     )
 
 

@@ -20,7 +20,7 @@ from hfbiasedit.editing.material.forward import remember_original, run
 from hfbiasedit.editing.material.objective import bias_loss
 from hfbiasedit.editing.material.prompts import Prompts, measure_original
 from hfbiasedit.editing.material.windows import prepare_windows, split_windows
-from hfbiasedit.editing.solving.gauss_newton import Bench, bench_of
+from hfbiasedit.editing.solving.bench import Bench, bench_of
 from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in

@@ -87,10 +87,13 @@ class Split(TypedDict):
 
 
 class BudgetPoint(TypedDict):
-    """What one of nested budgets reaches on dev at the allowed divergence."""
+    """What one of nested budgets reaches within the allowed divergence."""
 
     weights: Some
     items: Some
+    left_out_fb: NotRequired[
+        Annotated[Points, Mark("Foretold for prompts of the edit split left out.")]
+    ]
     dev_fb: Points
     kl: float
     chosen: bool

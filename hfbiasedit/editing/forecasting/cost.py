@@ -9,9 +9,9 @@ from torch import nn
 
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import Selected
-from hfbiasedit.editing.forecasting.passes import Pass, Sizes
+from hfbiasedit.editing.forecasting.passes import FURTHER, Pass, Sizes
 from hfbiasedit.editing.locating.joint import SKETCH, SLIM
-from hfbiasedit.editing.solving import curve, descent, gauss_newton
+from hfbiasedit.editing.solving import candidates, descent
 from hfbiasedit.models.architecture import Projection
 
 # What a pass takes beside its matrix products (attention, norms, activations, bookkeeping), in
@@ -61,15 +61,16 @@ def beside(one: Pass, widths: Widths, coordinates: int) -> float:
 
 def algebra(sizes: Sizes, ladder: Sequence[Selected]) -> tuple[float, float]:
     """Operations of inner products between prompts, elements of rows that are gone through."""
-    values = sizes.train.sequences + sizes.held.sequences
-    widest, runs = ladder[0].coordinates, gauss_newton.STEPS - 1
+    values, more = sizes.train.sequences + sizes.held.sequences, sizes.more.sequences
+    widest, runs = ladder[0].coordinates, FURTHER
     tried = [one.coordinates for one in ladder] if len(ladder) > 1 else []
-    grams = sum(tried) + (1 + runs) * widest
+    grams = sum(tried) + runs * widest
     # A try pulls a move out of the rows and a recorded state pushes it back; a step of a run does
     # both; a linear model is filled and checked.
-    through = curve.TRIES * len(tried) + 2 * gauss_newton.TRIES
-    through += runs * (2 * descent.RUN + 3) + 2 * (1 + runs)
-    return 2.0 * values**2 * grams, float(through * values * widest)
+    through = candidates.TRIES * len(tried) + runs * (2 * descent.RUN + 3) + 2 * (1 + runs)
+    wide = (2 + 2 * candidates.TRIES) * (values + more)
+    inner = 2.0 * (values**2 * grams + (values + more) ** 2 * widest)
+    return inner, float((through * values + wide) * widest)
 
 
 def seconds(

@@ -11,8 +11,8 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.selecting.allowance import budget_of, budgets_of
 from hfbiasedit.editing.selecting.budget import Budget
+from hfbiasedit.editing.solving.bench import WIDEST
 from hfbiasedit.editing.solving.coordinates import RANKS
-from hfbiasedit.editing.solving.gauss_newton import WIDEST
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import Projection, projections
 

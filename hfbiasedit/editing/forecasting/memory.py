@@ -48,7 +48,7 @@ def memory_of(
     captured = sizes.train + sizes.held + sizes.dev + sizes.windows
     states = captured.tokens * hidden * element + sizes.windows.places * TOP * 12
     sketches = PROMPTS * len(items) * SKETCH**2 * 2
-    values = sizes.train.sequences + sizes.held.sequences
+    values = sizes.train.sequences + sizes.held.sequences + sizes.more.sequences
     single = 2 * values * ladder[0].coordinates
     rows = 2 * single  # those of a step are made while those of the last one are there
     disk = rows if single > IN_MEMORY else 0

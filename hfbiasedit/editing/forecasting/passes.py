@@ -1,8 +1,9 @@
 """The passes of an edit over prompts and windows, counted from the constants that make them.
 
 Prompts and windows are encoded and cut into batches as in the edit itself; only the model does not
-run. Where an edit may stop early (steps, tries of a price) the most is counted, and its lowest
-block is taken to be the first that it may edit. Runs that blow up and start again are not counted.
+run. Where an edit may stop early (tries of a price) the most is counted, of the steps that may
+follow the first one `FURTHER` is, and the lowest block is taken to be the first that may be edited.
+Runs that blow up and start again are not counted.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from hfbiasedit.editing.material.windows import (
     prepare_windows,
     split_windows,
 )
-from hfbiasedit.editing.solving import curve, descent, gauss_newton
+from hfbiasedit.editing.solving import bench, candidates, descent
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import tokens_of
 from hfbiasedit.texts.anchor import load_anchor
+
+FURTHER = 1  # steps after the first one: published models stop after none or one
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Sizes:
     prompts: Size
     train: Size
     held: Size
+    more: Size
     dev: Size
     folds: Size
     windows: Size
@@ -92,7 +96,13 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
         BiasEditError: there are no prompts, or the anchor cannot be read.
     """
     _, version = parse_config(config.audit)
-    train = gather_prompts(loaded, config, "edit", attempt.EDIT_PROMPTS, version)
+    train, more = attempt.dealt(
+        gather_prompts(
+            loaded, config, "edit", attempt.EDIT_PROMPTS + attempt.MORE_PROMPTS, version
+        ),
+        attempt.EDIT_PROMPTS,
+        config.seed,
+    )
     dev = gather_prompts(loaded, config, "dev", attempt.DEV_PROMPTS, version)
     everything = Prompts(train.records + dev.records, train.encoded + dev.encoded)
     windows = prepare_windows(
@@ -100,12 +110,13 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
     )
     keep, watch = split_windows(windows)
     some = choose(keep, range(min(descent.WINDOWS, len(keep))))
-    numbers = range(len(train))
+    numbers, others = range(len(train)), range(len(more))
     return Sizes(
         audited=_audited(loaded, config),
         prompts=_prompts(everything.batches(range(len(everything)))),
         train=_prompts(train.batches(numbers)),
-        held=_prompts(train.batches(numbers[:: gauss_newton.HELD])),
+        held=_prompts(train.batches(numbers[:: bench.HELD])),
+        more=_prompts(more.batches(others)) + _prompts(more.batches(others[:: bench.HELD])),
         dev=_prompts(dev.batches(range(len(dev)))),
         folds=_folds(train, config.seed),
         windows=_windows(windows),
@@ -134,18 +145,18 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
     found += _narrowing(sizes, ladder[0])
     found.append(Pass("linear model", "prompts", linear, backward=True, beside="rows"))
     if len(ladder) > 1:
-        tried = len(ladder) * curve.TRIES
+        tried = 1 + len(ladder) * candidates.TRIES
         found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
         found += _narrowing(sizes, ladder[0])
-    steps = gauss_newton.STEPS
     found += [
-        Pass("steps", "dev prompts and windows", judged, times=gauss_newton.TRIES + steps),
-        Pass("steps", "prompts", linear, steps - 1, backward=True, beside="rows"),
+        Pass("steps", "prompts", sizes.more, backward=True, beside="rows"),
+        Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + 1 + FURTHER),
+        Pass("steps", "prompts", linear, FURTHER, backward=True, beside="rows"),
         Pass(
             "steps",
             "windows",
             sizes.descended,
-            (steps - 1) * descent.RUN,
+            FURTHER * descent.RUN,
             backward=True,
             beside="move",
         ),

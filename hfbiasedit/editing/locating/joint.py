@@ -11,8 +11,8 @@ energy of its own move, u_ij^2 F_ij. Two passes over the prompts and one over ge
 2. One backward pass weighted by the dual is the joint solution's move; of it only sums per row and
    per column are kept, by projecting the other side.
 
-The geometric mean over folds counts: what only one kind of prompt asks for does not carry over to a
-new one.
+The mean over folds counts. (Geometric means, and what the folds' moves have in common, ranked rows
+no better for prompts of templates that were left out.)
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ FOLDS = 3
 SKETCH = 24  # numbers per side of a matrix; inner products are off by 1 / 24 of a matrix's share
 SLIM = 48  # numbers of the other side when rows (or columns) are summed up
 KL = 0.006  # nats; the predicted divergence at which solutions are compared
-_SMALLEST = 1e-30
 
 
 class JointSolution:
@@ -188,7 +187,7 @@ def _sketched(
 def joint_sums(
     loaded: LoadedModel, items: Sequence[Projection], joint: Joint, seed: int, checkpoint: bool
 ) -> dict[str, Sums]:
-    """Energies of rows and columns of every projection: geometric means over the folds."""
+    """Energies of rows and columns of every projection: means over the folds."""
     slim = {
         item.name: (
             _random(item.columns, SLIM, f"{seed}/{item.name}/rows"),
@@ -197,7 +196,7 @@ def joint_sums(
         for item in items
     }
     totals: dict[str, list[Tensor]] = {}
-    logs: dict[str, list[Tensor]] = {}
+    energies: dict[str, list[Tensor]] = {}
     weights: Tensor = torch.empty(0)
 
     def receive(name: str, x: Tensor, g: Tensor) -> None:
@@ -229,12 +228,12 @@ def joint_sums(
                     torch.zeros(n, SLIM) for n in (item.rows, item.columns)
                 ]
                 processes.add_up_(sums)
-                logs.setdefault(item.name, [torch.zeros(()), torch.zeros(())])
-                energies = [side.square().sum(1).clamp_min(_SMALLEST).log() for side in sums]
-                logs[item.name] = [a + b for a, b in zip(logs[item.name], energies, strict=True)]
+                own = [side.double().square().sum(1) for side in sums]
+                known = energies.get(item.name, [torch.zeros(()), torch.zeros(())])
+                energies[item.name] = [a + b for a, b in zip(known, own, strict=True)]
     found = {}
     for item in items:
-        rows, columns = (torch.exp(side / len(joint.duals)).double() for side in logs[item.name])
+        rows, columns = (side / len(joint.duals) for side in energies[item.name])
         found[item.name] = Sums(rows, rows / item.columns, columns)
     return found
 
@@ -250,7 +249,7 @@ def joint_entries(
     by_name = {item.name: item for item in items}
     slices = {name: rows_in(by_name[name], rows) for name, rows in pool.items()}
     selection = Selection("row", slices, fingerprint(loaded.model))
-    logs = {name: torch.zeros(len(rows), by_name[name].columns) for name, rows in pool.items()}
+    found = {name: torch.zeros(len(rows), by_name[name].columns) for name, rows in pool.items()}
     with (
         Deltas(loaded.model, selection) as deltas,
         deltas.attached(),
@@ -267,8 +266,8 @@ def joint_entries(
                 processes.add_up_([grad])
                 price = joint.prices[name]
                 scale = price.outputs[pool[name]][:, None] * price.inputs
-                logs[name] += (grad.float().cpu().square() / scale).clamp_min(_SMALLEST).log()
-    return {name: torch.exp(value / len(joint.duals)) for name, value in logs.items()}
+                found[name] += grad.float().cpu().square() / scale
+    return {name: value / len(joint.duals) for name, value in found.items()}
 
 
 def _random(height: int, width: int, seed: str) -> Tensor:

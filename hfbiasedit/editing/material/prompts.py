@@ -58,17 +58,23 @@ class Prompts:
 
 
 def learning_weights(prompts: Prompts, index: Sequence[int]) -> list[float]:
-    """How much each of some prompts counts when an edit learns from them; they sum to 1.
+    """`weights_of` some prompts that have been measured (if not: of prompts that show a gender)."""
+    records = [prompts.records[number] for number in index]
+    if not prompts.log_mass:
+        return weights_of(records, [1.0] * len(records))
+    return weights_of(records, [math.exp(prompts.log_mass[number]) for number in index])
+
+
+def weights_of(records: Sequence[Record], masses: Sequence[float]) -> list[float]:
+    """How much each prompt counts when an edit learns from them; they sum to 1.
 
     Balanced over vocabularies and templates; a prompt at which the model hardly writes a gender at
     all says little, and counts in proportion to its gender mass below `SEEN`.
     """
-    balanced = balanced_weights([prompts.records[number] for number in index])
-    if prompts.log_mass:
-        masses = [math.exp(prompts.log_mass[number]) for number in index]
-        balanced = [w * min(1.0, mass / SEEN) for w, mass in zip(balanced, masses, strict=True)]
-    total = sum(balanced) or 1.0
-    return [weight / total for weight in balanced]
+    balanced = balanced_weights(records)
+    seen = [w * min(1.0, mass / SEEN) for w, mass in zip(balanced, masses, strict=True)]
+    total = sum(seen) or 1.0
+    return [weight / total for weight in seen]
 
 
 def gather_prompts(

@@ -1,8 +1,9 @@
 """How much of a selection is needed: nested budgets, each solved in the same linear model.
 
 One pass over the prompts differentiates the widest selection; the best move within any part of it
-follows from the inner products of that part's coordinates. Every budget is measured at the allowed
-divergence, and the smallest one whose dev score is within `SLACK` of the best one's is enough.
+follows from the inner products of that part's coordinates. What every budget does to prompts left
+out is foretold, and dev is measured, within the allowed divergence; the smallest budget for which
+both together are within `SLACK` of the best is enough.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from torch import Tensor
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.solving.gauss_newton import Bench, bench_of, best_of, candidates
+from hfbiasedit.editing.solving.bench import Bench, bench_of
+from hfbiasedit.editing.solving.candidates import best_of, candidates
 from hfbiasedit.editing.solving.linearisation import Linear
-from hfbiasedit.editing.solving.task import Task
+from hfbiasedit.editing.solving.task import Task, scored
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
-TRIES = 2  # prices of a budget
-SLACK = 0.05  # of the best dev score
+SLACK = 0.05  # of the best one's score
 
 
 def budget_curve(
@@ -43,27 +44,28 @@ def budget_curve(
         linear = bench.linear(None)
         if not linear.finite:  # the solver says so
             return ladder[0], [], linear
-        predicted = limit
+        before = scored(task, bench.dev).fb
+        scores: list[float] = []
         masks = [coordinates_of(bench, selection) for selection in ladder]
         for selection, columns in zip(ladder, masks, strict=True):
-            found = list(candidates(bench, linear, predicted, columns, TRIES))
-            best = best_of(found, limit)
-            predicted = best.predicted
-            kl = best.score.mean_kl
+            choice, found = candidates(bench, linear, columns)
+            best = best_of(list(found), limit)
+            scores.append(best.score.fb / before + choice.after / choice.before)
             points.append(
                 BudgetPoint(
                     weights=selection.weights,
                     items=selection.items,
+                    left_out_fb=choice.after,
                     dev_fb=best.score.fb,
-                    kl=kl,
+                    kl=best.score.mean_kl,
                     chosen=False,
                 )
             )
             bar.advance()
     bench.write(torch.zeros(bench.coordinates.total))
     allowed = [n for n, p in enumerate(points) if p["kl"] <= limit]
-    goal = (1 + SLACK) * min((points[n]["dev_fb"] for n in allowed), default=0.0)
-    number = max((n for n in allowed if points[n]["dev_fb"] <= goal), default=0)
+    goal = (1 + SLACK) * min((scores[n] for n in allowed), default=0.0)
+    number = max((n for n in allowed if scores[n] <= goal), default=0)
     points[number]["chosen"] = True
     return ladder[number], points, linear.columns(masks[number])
 

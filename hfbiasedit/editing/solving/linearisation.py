@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.console import tracked
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets
-from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.running.recording import recorded
 from hfbiasedit.editing.solving.coordinates import Coordinates
@@ -28,7 +29,7 @@ from hfbiasedit.editing.solving.coordinates import Coordinates
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-IN_MEMORY = 3 << 30  # bytes of rows that are kept in memory
+IN_MEMORY = 1 << 30  # bytes of rows that are kept in memory
 _COLUMNS = 1 << 16  # of one block
 
 
@@ -36,13 +37,17 @@ _COLUMNS = 1 << 16  # of one block
 class Sample:
     """Prompts of one linear model: all of them, and those whose gender mass is held.
 
-    `weight` [P] and `mass_weight` [H] are what they count, in the order of the batches.
+    `weight` [P] and `mass_weight` [H] are what they count, in the order of the batches; `records`
+    is what the batches were made from. `fresh`: nothing was measured on them, as they are first
+    used while the model is the original one.
     """
 
+    records: Sequence[Record]
     prompts: Sequence[PromptBatch]
     held: Sequence[PromptBatch]
     weight: Tensor
     mass_weight: Tensor
+    fresh: bool = False
 
     @property
     def rows(self) -> int:
@@ -55,12 +60,13 @@ class Linear:
     """N values `targets.start + rows @ v` at a move v [D] of an edit's coordinates.
 
     Attributes:
-        rows: [N, D], bfloat16. index: [N], the prompts' numbers.
+        rows: [N, D], bfloat16. records, mass: [N], the prompts, and their gender mass now.
     """
 
     rows: Tensor
     targets: Targets
-    index: Tensor
+    records: tuple[Record, ...]
+    mass: Tensor
 
     def columns(self, mask: Tensor) -> Linear:
         """The model in some of the coordinates, marked by a mask [D]."""
@@ -104,13 +110,15 @@ def linearised(
     sample: Sample,
     trunk: Any,
     now: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> Linear:
     """Differentiate a sample where the model is, which is at the move `now` (None: 0).
 
-    Under several processes each takes its share of the batches and all hold the same result.
+    `rows` [N, D] is where to put the derivatives (zeros; None: a storage of their own). Under
+    several processes each takes its share of the batches and all hold the same result.
     """
-    rows = _storage(sample.rows, coordinates.total)
-    values, factual, index = (torch.zeros(sample.rows) for _ in range(3))
+    rows = storage(sample.rows, coordinates.total) if rows is None else rows
+    values, factual, masses = (torch.zeros(sample.rows) for _ in range(3))
     count = sum(len(batch) for batch in sample.prompts)
     batches = [*sample.prompts, *sample.held]
     starts = [sum(len(batch) for batch in batches[:n]) for n in range(len(batches))]
@@ -130,26 +138,31 @@ def linearised(
     with recorded(loaded.model, coordinates.names, receive):
         for number in tracked(processes.share(range(len(batches))), "gradients"):
             batch, start = batches[number], starts[number]
+            if batch.hidden is None:
+                batch = with_hidden(loaded, batch, trunk)
             here = slice(start, start + len(batch))
             block, owner = rows[here], owners(batch)
             terms = bias_terms(batch, run(loaded, batch, trunk))
             wanted = terms.logit if start < count else terms.log_mass
             wanted.sum().backward()
-            shown = terms.logit if start < count else terms.mass_change
+            # Of prompts that are met for the first time the mass has not changed.
+            change = torch.zeros_like(terms.logit) if sample.fresh else terms.mass_change
+            shown = terms.logit if start < count else change
             values[here] = shown.detach().float().cpu()
+            masses[here] = terms.log_mass.detach().float().exp().cpu()
             factual[here] = batch.target
-            index[here] = batch.index.float()
-    processes.add_up_([rows, values, factual, index])
+    processes.add_up_([rows, values, factual, masses])
     targets = Targets.of(
         values[:count], factual[:count], sample.weight, values[count:], sample.mass_weight
     )
-    found = Linear(rows, targets, index.long())
+    order = [number for batch in batches for number in batch.index.tolist()]
+    found = Linear(rows, targets, tuple(sample.records[number] for number in order), masses)
     if now is None:
         return found
-    return Linear(rows, targets.moved(-found.pushed(now).double()), index.long())
+    return replace(found, targets=targets.moved(-found.pushed(now).double()))
 
 
-def _storage(height: int, width: int) -> Tensor:
+def storage(height: int, width: int) -> Tensor:
     """Zeros [height, width] in bfloat16: in memory, or in a file that is gone when they are."""
     if 2 * height * width <= IN_MEMORY:
         return torch.zeros(height, width, dtype=torch.bfloat16)

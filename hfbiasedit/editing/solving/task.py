@@ -39,6 +39,7 @@ class Task:
     watch: Windows
     config: EditConfig
     prices: Mapping[str, Price] | None = None  # of projections, where they are known already
+    more: Prompts | None = None  # to learn from besides, not measured yet
 
 
 @dataclass

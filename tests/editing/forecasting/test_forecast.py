@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -103,7 +104,12 @@ def test_an_edit_runs_the_passes_that_are_forecast(monkeypatch):
     model = tiny_model("llama").requires_grad_(False)
     loaded = LoadedModel(model, tiny_tokenizer(), ModelSource("tiny", Path("/nowhere")), "float32")
     config = EditConfig(granularity="module", budget=str(len(projections(model))), max_kl=0.01)
-    monkeypatch.setattr(gauss_newton, "GAIN", -float("inf"))  # no early stop
+    # No early stop, and so all steps are made.
+    monkeypatch.setattr(gauss_newton, "GAIN", -float("inf"))
+    monkeypatch.setattr(gauss_newton, "best_of", lambda found, limit: replace(found[0]))
+    monkeypatch.setattr(passes, "FURTHER", gauss_newton.STEPS - 1)
+    monkeypatch.setattr(attempts, "EDIT_PROMPTS", 96)
+    monkeypatch.setattr(attempts, "MORE_PROMPTS", 40)
     sizes = passes.sizes_of(loaded, config)
     found = passes.passes_of(sizes, config, selections(loaded.model, config))
     expected = [one for one in found if one.stage != "audits"]
@@ -116,8 +122,8 @@ def test_an_edit_runs_the_passes_that_are_forecast(monkeypatch):
     assert (counter.backward - back) % sizes.descended.tokens <= 0.05 * back
     forward = sum(one.times * one.size.tokens for one in expected)
     judged = sizes.dev.tokens + sizes.watched.tokens
-    # Fewer tries of a price are made where one is close, and a state is drawn back now and then.
-    assert abs(counter.forward - counter.backward - (forward - back)) <= 4 * judged
+    # Fewer tries of a price are made where one is close, and one over the limit is drawn back.
+    assert abs(counter.forward - counter.backward - (forward - back)) <= 8 * judged
 
 
 def test_the_document_says_no_more_than_its_schema_and_loads_nothing(tmp_path, monkeypatch):

@@ -123,7 +123,7 @@ def test_energies_of_rows_and_columns_are_those_of_the_exact_moves(world):
     for item in world.items:
         moves = _moves(world, solved, item.name)
         for side, axis in (("rows", 1), ("columns", 0)):
-            exact = torch.stack([m.square().sum(axis).log() for m in moves]).mean(0)
+            exact = torch.stack([m.square().sum(axis) for m in moves]).mean(0).log()
             found = torch.stack([getattr(s[item.name], side).log() for s in sums])
             # The logarithm of a mean of SLIM squares is off by sqrt(2 / SLIM), and a bit low; where a
             # move has rank one, all rows of a draw are off by the same.
@@ -141,12 +141,12 @@ def test_energies_of_entries_are_exact(world):
     assert found.keys() == chosen.keys()
     for name, rows in chosen.items():
         moves = _moves(world, solved, name)
-        exact = torch.stack([m[rows].square().clamp_min(1e-30).log() for m in moves]).mean(0).exp()
+        exact = torch.stack([m[rows].square() for m in moves]).mean(0)
         large = exact > 1e-3 * exact.max()
         torch.testing.assert_close(found[name][large], exact[large], rtol=0.02, atol=0)
 
 
-def test_the_highest_rows_are_in_the_planted_matrix(monkeypatch):
+def test_the_planted_matrix_is_among_the_highest_rows(monkeypatch):
     """Not the planted row: general code needs what it writes, so that another is cheaper."""
     monkeypatch.setattr(joint, "PRICED", 8)
     monkeypatch.setattr(joint, "load_anchor", lambda _: worlds.anchor())
@@ -155,8 +155,8 @@ def test_the_highest_rows_are_in_the_planted_matrix(monkeypatch):
     found = locate_with(model, prompts, LocateConfig())
     assert found.blocks == [0, 1, 2, 3]
     assert found.prices is not None
-    highest = {projection.name for projection, _, _ in found.ranking.top_rows(3)}
-    assert highest == {item.name}
+    highest = [projection.name for projection, _, _ in found.ranking.top_rows(4)]
+    assert item.name in highest
     again = locate_with(model, prompts, LocateConfig())
     other = locate_with(model, prompts, LocateConfig(seed=1))
     assert torch.equal(again.ranking.flat_rows()[0], found.ranking.flat_rows()[0])

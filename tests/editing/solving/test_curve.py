@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from hfbiasedit.editing.solving import curve
+from hfbiasedit.editing.solving.candidates import State
 from hfbiasedit.editing.solving.curve import budget_curve, coordinates_of
-from hfbiasedit.editing.solving.gauss_newton import State
+from hfbiasedit.editing.solving.leftout import LeftOut
 from hfbiasedit.editing.solving.solver import Frugal, solver_of
 from hfbiasedit.editing.solving.task import Score
 from hfbiasedit.editing.weights.deltas import Deltas
@@ -99,16 +100,20 @@ def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expecte
     ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
     found = iter(zip(scores, kls, strict=True))
 
-    def candidates(bench, linear, predicted, columns, tries):
+    def candidates(bench, linear, columns):
         fb, kl = next(found)
         score = Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0)
-        yield State(torch.zeros(1), 0.01, 1.0, score)
+        # What is foretold and what is measured count alike.
+        return LeftOut(1.0, 20.0, 2 * fb), iter([State(torch.zeros(1), 0.01, 1.0, score)])
 
     monkeypatch.setattr(curve, "candidates", candidates)
+    before = Score(10.0, torch.zeros(1, dtype=torch.float64), 1.0)
+    monkeypatch.setattr(curve, "scored", lambda task, dev: before)
     with Deltas(loaded.model, ladder[0]) as deltas:
         chosen, points, _ = budget_curve(task, deltas, ladder)
     assert chosen is ladder[expected]
     assert [point["dev_fb"] for point in points] == list(scores)
+    assert [point["left_out_fb"] for point in points] == [2 * score for score in scores]
     assert [point["chosen"] for point in points] == [n == expected for n in range(3)]
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hfbiasedit.editing.solving import gauss_newton
-from hfbiasedit.editing.solving.gauss_newton import State, best_of, solve
+from hfbiasedit.editing.solving import bench, gauss_newton
+from hfbiasedit.editing.solving.candidates import State, best_of
+from hfbiasedit.editing.solving.gauss_newton import solve
 from hfbiasedit.editing.solving.solver import require_fit, solver_of
 from hfbiasedit.editing.solving.task import Score, scored
 from hfbiasedit.editing.weights.deltas import Deltas
@@ -105,9 +106,9 @@ def test_a_linear_model_made_before_is_used(planted, monkeypatch):
     with Deltas(loaded.model, chosen) as deltas:
         plain = solve(task, deltas)
     with Deltas(loaded.model, chosen) as deltas:
-        first = gauss_newton.bench_of(task, deltas).linear(None)
-        calls, real = [], gauss_newton.linearised
-        monkeypatch.setattr(gauss_newton, "linearised", lambda *a: calls.append(a[-1]) or real(*a))
+        first = bench.bench_of(task, deltas).linear(None)
+        calls, real = [], bench.linearised
+        monkeypatch.setattr(bench, "linearised", lambda *a: calls.append(a[-1]) or real(*a))
         again = solve(task, deltas, first)
         assert all(now is not None for now in calls)
         assert again.history == plain.history
@@ -166,16 +167,29 @@ def test_steps_that_help_nothing_are_not_kept(planted, monkeypatch):
     assert outcome.stopped == "dev got no better"
 
 
+def test_the_step_that_prompts_left_out_speak_for_is_the_last_one(planted, monkeypatch):
+    """Where dev likes the first candidate best; else the search goes on."""
+    loaded, chosen = planted
+    stops = []
+    for place in (0, -1):
+        monkeypatch.setattr(gauss_newton, "best_of", lambda found, limit, n=place: found[n])
+        with Deltas(loaded.model, chosen) as deltas:
+            outcome = solve(worlds.task(loaded, max_kl=0.01), deltas)
+        stops.append((outcome.stopped, outcome.history[-1]["step"]))
+    assert stops[0] == ("prompts left out speak against more", 1)
+    assert stops[1][1] > 1
+
+
 def test_gradients_that_are_not_finite_end_the_search(planted, monkeypatch):
     loaded, chosen = planted
-    real = gauss_newton.linearised
+    real = bench.linearised
 
     def broken(*arguments):
         linear = real(*arguments)
         linear.rows[0, 0] = float("nan")
         return linear
 
-    monkeypatch.setattr(gauss_newton, "linearised", broken)
+    monkeypatch.setattr(bench, "linearised", broken)
     with Deltas(loaded.model, chosen) as deltas:
         outcome = solve(worlds.task(loaded), deltas)
         assert _zero(deltas)
@@ -205,7 +219,7 @@ def test_wide_selections_move_within_few_directions(most, monkeypatch):
     """So cut down that nothing else fits, the edit still helps, and moves are of that rank."""
     loaded = worlds.loaded("llama")
     items = projections(loaded.model)[-3:]
-    monkeypatch.setattr(gauss_newton, "WIDEST", most)
+    monkeypatch.setattr(bench, "WIDEST", most)
     rank = 16 if most > 10 else 8
     with Deltas(loaded.model, worlds.whole_selection(loaded.model, items, "module")) as deltas:
         outcome = solve(worlds.task(loaded, granularity="module", max_kl=0.05), deltas)

@@ -52,10 +52,13 @@ def test_targets_are_those_of_the_prompts():
         linear = bench.linear(None)
         records = bench.task.prompts.records
     count = len(records)
-    held = linear.index[count:].tolist()
-    assert sorted(linear.index[:count].tolist()) == list(range(count))
-    assert len(held) == len(bench.task.train[::8])
-    facts = torch.tensor([records[number].share_female for number in linear.index[:count]])
+    held = linear.records[count:]
+    assert sorted(r.id for r in linear.records[:count]) == sorted(r.id for r in records)
+    assert {r.id for r in held} == {records[number].id for number in bench.task.train[::8]}
+    mass = dict(zip((r.id for r in records), bench.task.prompts.log_mass, strict=True))
+    wanted = torch.tensor([mass[r.id] for r in linear.records]).exp()
+    torch.testing.assert_close(linear.mass, wanted, rtol=1e-3, atol=1e-6)
+    facts = torch.tensor([record.share_female for record in linear.records[:count]])
     torch.testing.assert_close(linear.targets.goal[:count].sigmoid().float(), facts)
     assert torch.equal(linear.targets.share, torch.arange(count + len(held)) < count)
     # Nothing has moved yet; half squares count twice.
@@ -87,7 +90,11 @@ def test_blocks_skipped_below_change_nothing(monkeypatch):
     loaded = worlds.loaded("llama")
     chosen = worlds.selection(loaded.model, "rows")
     material = attempts.Material(
-        worlds.prompts(loaded), [0, 1, 2, 3], [4, 5], worlds.anchor(), worlds.task(loaded).keep
+        worlds.prompts(loaded),
+        [0, 1, 2, 3],
+        [4, 5],
+        worlds.anchor(),
+        worlds.task(loaded).keep,
     )
     trunk = attempts.trunk_for(loaded, chosen, material)
     assert trunk is not None
@@ -108,7 +115,7 @@ def _random(width=37):
     targets = Targets.of(
         torch.randn(6, generator=generator), torch.rand(6, generator=generator), torch.ones(6)
     )
-    return Linear(rows, targets, torch.arange(6)), generator
+    return Linear(rows, targets, worlds.records()[:6], torch.ones(6)), generator
 
 
 @pytest.mark.parametrize("block", [8, 1 << 16])

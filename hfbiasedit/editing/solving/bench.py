@@ -1,0 +1,145 @@
+"""What every step of the default solver needs: coordinates, batches, the way back to weights."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.editing.material.batches import PromptBatch
+from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.material.price import PRICED, prices
+from hfbiasedit.editing.material.prompts import learning_weights, weights_of
+from hfbiasedit.editing.material.windows import choose
+from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
+from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised, storage
+from hfbiasedit.editing.solving.task import Task, prepared
+from hfbiasedit.editing.weights.deltas import Deltas
+from hfbiasedit.editing.weights.slices import ROWS, Slice
+
+HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
+WIDEST = 1 << 21  # coordinates; wider selections move in leading directions only
+_DIRECTIONS = 1024  # vectors per side of a matrix that leading directions are taken from
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every step of an edit needs."""
+
+    task: Task
+    deltas: Deltas
+    coordinates: Coordinates
+    sample: Sample
+    dev: list[PromptBatch]
+
+    def write(self, move: Tensor, scale: float = 1.0) -> None:
+        """Set the deltas to a move [D], and with them the model's weights."""
+        values = self.coordinates.to_weights(scale * move)
+        self.deltas.set_({n: v.to(self.deltas.values[n]) for n, v in values.items()})
+
+    def linear(self, now: Tensor | None) -> Linear:
+        """Differentiate the prompts where the model is."""
+        return linearised(self.task.loaded, self.coordinates, self.sample, self.task.trunk, now)
+
+
+def bench_of(task: Task, deltas: Deltas) -> Bench:
+    """Set up the coordinates and batches of an edit; the model is unchanged."""
+    order = task.prompts.batches(task.train)
+    held = task.prompts.batches(task.train[::HELD])
+    sample = Sample(
+        task.prompts.records,
+        prepared(task, order),
+        prepared(task, held),
+        _weights(task, order),
+        task.config.mass * _weights(task, held),
+    )
+    known = task.prices or {}
+    if any(name not in known for name in deltas.slices):
+        windows = choose(task.keep, range(min(PRICED, len(task.keep))))
+        known = prices(task.loaded, deltas.slices, windows, task.config.seed, task.trunk)
+    coordinates = Coordinates.of(task.loaded.model, deltas.slices, known)
+    rank = rank_for(coordinates, deltas.slices, WIDEST)
+    if rank is not None:
+        _narrow(task, coordinates, sample, deltas.slices, rank)
+    dev = prepared(task, task.prompts.batches(task.dev))
+    return Bench(task, deltas, coordinates, sample, dev)
+
+
+def _weights(task: Task, batches: Sequence[PromptBatch]) -> Tensor:
+    index = torch.cat([batch.index for batch in batches]).tolist()
+    return torch.tensor(learning_weights(task.prompts, index))
+
+
+def widened(bench: Bench, first: Linear) -> Linear:
+    """A linear model of the original with the task's further prompts besides.
+
+    Weights follow once the original's gender mass is known at all of them.
+    """
+    task = bench.task
+    if not task.more:
+        return first
+    numbers = range(len(task.more))
+    count, held = len(numbers), len(numbers[::HELD])
+    known = len(first.records)
+    rows = storage(known + count + held, bench.coordinates.total)
+    rows[:known] = first.rows
+    sample = Sample(
+        task.more.records,
+        task.more.batches(numbers),
+        task.more.batches(numbers[::HELD]),
+        torch.ones(count),
+        torch.ones(held),
+        fresh=True,
+    )
+    other = linearised(task.loaded, bench.coordinates, sample, task.trunk, rows=rows[known:])
+    records, mass = first.records + other.records, torch.cat([first.mass, other.mass])
+    targets = first.targets.joined(other.targets)
+    for kind, scale in ((targets.share, 1.0), (~targets.share, 2 * task.config.mass)):
+        chosen = kind.nonzero()[:, 0].tolist()
+        found = weights_of([records[n] for n in chosen], mass[kind].tolist())
+        targets.weight[kind] = scale * torch.tensor(found, dtype=torch.float64)
+    return Linear(rows, targets, records, mass)
+
+
+def _narrow(
+    task: Task,
+    coordinates: Coordinates,
+    sample: Sample,
+    slices: Mapping[str, Slice],
+    rank: int,
+) -> None:
+    """Cut wide tensors to the leading directions of the held prompts' inputs and gradients."""
+    vectors: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+    rng = random.Random(task.config.seed)
+    generator = torch.Generator().manual_seed(rng.getrandbits(62))
+
+    def receive(name: str, x: Tensor, g: Tensor) -> None:
+        if name in coordinates.scales:
+            return
+        pair = coordinates.factors(name, x, g)
+        sides = [
+            side.reduce(factor).flatten(0, 1)
+            for side, factor in zip(coordinates.sides[name], pair, strict=True)
+        ]
+        lengths = [side.norm(dim=1, keepdim=True) for side in sides]
+        # A token counts by the length of its product, which either side shares.
+        weighted = [sides[0] * lengths[1], sides[1] * lengths[0]]
+        kept = torch.randperm(len(sides[0]), generator=generator)[:per_batch]
+        store = vectors.setdefault(name, ([], []))
+        for own, side in zip(store, weighted, strict=True):
+            own.append(side[kept].cpu())
+
+    per_batch = max(1, -(-_DIRECTIONS // max(1, len(sample.held))))
+    with recorded(task.loaded.model, coordinates.names, receive):
+        for batch in sample.held:
+            bias_terms(batch, run(task.loaded, batch, task.trunk)).logit.sum().backward()
+    directions = {}
+    for name, (first, second) in vectors.items():
+        whole = slices[name].kind != ROWS
+        directions[name] = (leading(first, rank) if whole else None, leading(second, rank))
+    coordinates.narrowed(directions)

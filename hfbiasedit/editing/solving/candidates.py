@@ -1,0 +1,80 @@
+"""Moves that one linear model speaks for, measured: the price is what is searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hfbiasedit.editing.material.dual import Solution, dual, predicted_kl, solution_at
+from hfbiasedit.editing.solving.bench import Bench
+from hfbiasedit.editing.solving.descent import BENDS
+from hfbiasedit.editing.solving.leftout import LeftOut, left_out
+from hfbiasedit.editing.solving.linearisation import Linear
+from hfbiasedit.editing.solving.task import Score, scored
+
+TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
+TARGET = 0.95  # of the allowed divergence
+_CLOSE = 0.8  # of the allowed divergence: near enough not to try again
+_LITTLE = 1.1  # growth of the predicted divergence that is not worth a try
+_LARGEST = 10.0  # change of the predicted divergence from try to try
+
+
+@dataclass(frozen=True)
+class State:
+    """A move [D], the divergence that was predicted for it, its price and its score.
+
+    `bend` is what made the last run of steps steady (see `descent`).
+    """
+
+    move: Tensor
+    predicted: float
+    price: float
+    score: Score
+    bend: float = BENDS[0]
+
+
+def candidates(
+    bench: Bench, linear: Linear, columns: Tensor | None = None
+) -> tuple[LeftOut, Iterator[State]]:
+    """The best moves of a linear model at a few prices, measured; of some coordinates only.
+
+    The first is the one that prompts left out speak for (which is handed on too). Others approach
+    the allowed divergence, whose prediction is off by a factor that hardly changes.
+    """
+    gram = linear.gram(columns)
+    choice = left_out(linear, gram)
+    return choice, _tried(bench, linear, gram, choice.price, columns)
+
+
+def _tried(
+    bench: Bench,
+    linear: Linear,
+    gram: Tensor,
+    price: float,
+    columns: Tensor | None,
+) -> Iterator[State]:
+    limit = bench.task.config.allowed_kl
+    y, values = dual(gram, linear.targets, price)
+    found = Solution(y, values, price, predicted_kl(gram, y))
+    for _ in range(TRIES):
+        move = linear.pulled(found.y, columns)
+        bench.write(move)
+        state = State(move, found.predicted, found.price, scored(bench.task, bench.dev))
+        yield state
+        if _CLOSE * limit <= state.score.mean_kl <= limit:
+            return
+        ratio = TARGET * limit / max(state.score.mean_kl, 1e-3 * limit, 1e-30)
+        wanted = state.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)
+        before, found = found, solution_at(gram, linear.targets, wanted, found)
+        if ratio > 1 and found.predicted < _LITTLE * before.predicted:  # nothing is left to gain
+            return
+
+
+def best_of(found: list[State], limit: float) -> State:
+    """The lowest dev score within the allowed divergence; else the smallest divergence."""
+    allowed = [state for state in found if state.score.mean_kl <= limit]
+    if allowed:
+        return min(allowed, key=lambda state: state.score.fb)
+    return min(found, key=lambda state: state.score.mean_kl)

@@ -1,0 +1,77 @@
+"""How strongly to edit: the price under which prompts of kinds left out of the edit come out best.
+
+A linear model foretells what an edit that learns from some of its prompts does to the others, so
+that every price can be tried on prompts left out, at no pass through the model. What is left out
+together is everything with the same vocabulary of values in the same language: what carries over to
+it has to carry over to new templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.codegenbias.vocabulary import vocabulary_of
+from hfbiasedit.editing.material.dual import Targets, dual, folds_of
+from hfbiasedit.editing.solving.linearisation import Linear
+
+FOLDS = 4
+# Prices, of the weighted mean of squared lengths of gradients; tried from the dearest on.
+PRICES = tuple(10.0 ** (-exponent / 2) for exponent in range(5, 15))
+_WORSE = 2  # prices in a row that are worse than the best one end the search
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The best price, and the FB-Score of prompts left out: before, and foretold for that price."""
+
+    price: float
+    before: float
+    after: float
+
+
+def left_out(linear: Linear, gram: Tensor) -> LeftOut:
+    """Try prices; `gram` [N, N] holds the inner products of the linear model's rows."""
+    targets = linear.targets
+    folds = folds_of(_kinds(linear.records), FOLDS)
+    scale = float((targets.weight * gram.diagonal())[targets.share].sum())
+    before = _score(targets, targets.start)
+    best = LeftOut(PRICES[0] * scale, before, before)
+    near: list[Tensor | None] = [None] * FOLDS
+    worse = 0
+    for price in PRICES:
+        values = targets.start.clone()
+        for fold in range(int(folds.max()) + 1):
+            out = targets.share & (folds == fold)
+            if out.all() or not out.any():
+                continue
+            rest = ~out
+            y, near[fold] = dual(gram[rest][:, rest], targets.part(rest), price * scale, near[fold])
+            values[out] += gram[out][:, rest] @ y
+        found = LeftOut(price * scale, before, _score(targets, values))
+        if found.after < best.after or price == PRICES[0]:
+            best, worse = found, 0
+        else:
+            worse += 1
+        if worse == _WORSE:
+            break
+    return best
+
+
+def _kinds(records: Sequence[Record]) -> list[str]:
+    """What is left out together; where that is all alike templates, and else professions."""
+    kinds = [f"{record.language}/{vocabulary_of(record)}" for record in records]
+    for finer in ("template", "profession"):
+        if len(set(kinds)) == 1:
+            kinds = [getattr(record, finer) for record in records]
+    return kinds
+
+
+def _score(targets: Targets, values: Tensor) -> float:
+    """Weighted mean distance of shares from the factual ones, times 100."""
+    share = targets.share
+    distance = (values.sigmoid() - targets.goal.sigmoid()).abs()[share]
+    return 100 * float((targets.weight[share] * distance).sum() / targets.weight[share].sum())
