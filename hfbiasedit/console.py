@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hfbiasedit.phases import EVERY, Board
@@ -55,7 +55,7 @@ def progress(description: str, total: float | None) -> Iterator[Progress]:
 
 def tracked(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:
     """The items, one step of a phase each; `total` for those that have no length."""
-    count = len(items) if total is None and hasattr(items, "__len__") else total
+    count = len(items) if total is None and isinstance(items, Sized) else total
     with progress(description, count) as bar:
         for item in items:
             yield item
