@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.scoring.batches import OnBatch
 from hfbiasedit.scoring.continuations import encode
-from hfbiasedit.scoring.engine import OnBatch, Scores, score
+from hfbiasedit.scoring.engine import Scores, score
 from hfbiasedit.scoring.noise import NoiseFloor, noise_floor
 
 if TYPE_CHECKING:

@@ -141,6 +141,58 @@ def cut(lengths: Sequence[int], budget: Budget) -> Iterator[slice]:
             start = end
 
 
+def by_tokens(encoded: Sequence[EncodedPrompt]) -> list[int]:
+    """Indices of prompts in the order of their tokens, so that neighbours share most of them."""
+    return sorted(range(len(encoded)), key=lambda index: (encoded[index].context, index))
+
+
+def first_tree(encoded: Sequence[EncodedPrompt], members: Sequence[int], budget: Budget) -> int:
+    """How many of the members, in the order of their tokens, to run as the next tree.
+
+    Where the budget ends, the tree is cut in its second half between those two neighbours that
+    share the fewest tokens, as those are computed again in the next one.
+    """
+    total, best, least = 0, 0, 0
+    last: Tokens = ()
+    for number, index in enumerate(members):
+        context = encoded[index].context
+        shared = common_prefix(last, context)
+        if number and 2 * total >= budget.tokens and (not best or shared <= least):
+            best, least = number, shared
+        grown = total + len(context) - shared + _behind(encoded[index])
+        if number and number >= budget.rows:
+            return number
+        if number and grown > budget.tokens:
+            return best or number
+        total, last = grown, context
+    return len(members)
+
+
+def trees(
+    encoded: Sequence[EncodedPrompt], members: Sequence[int], budget: Budget
+) -> Iterator[Sequence[int]]:
+    """Cut prompts, in the order of their tokens, into trees within a budget."""
+    while members:
+        size = first_tree(encoded, members, budget)
+        yield members[:size]
+        members = members[size:]
+
+
+def tree_tokens(encoded: Sequence[EncodedPrompt], members: Sequence[int]) -> int:
+    """How many tokens a tree of prompts, in the order of their tokens, holds at most."""
+    total, last = 0, ()  # type: tuple[int, Tokens]
+    for index in members:
+        context = encoded[index].context
+        total += len(context) - common_prefix(last, context) + _behind(encoded[index])
+        last = context
+    return total
+
+
+def _behind(prompt: EncodedPrompt) -> int:
+    """Tokens that must be fed behind a context."""
+    return len({tail[:size] for tail in prompt.tails for size in range(1, len(tail))})
+
+
 def inner_paths(tails: Sequence[Tokens]) -> tuple[Tokens, ...]:
     """Token paths to feed after a context, so that every token of every tail gets a probability.
 

@@ -18,11 +18,12 @@ from hfbiasedit.scoring.logits import (
     selected_logits,
     token_log_probs,
 )
+from hfbiasedit.scoring.packing import can_pack, packed
+from hfbiasedit.scoring.trees import Node, grow
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
 
-Node = tuple[int, Tokens]  # a prompt's number and a path after its context
 Table = dict[Node, dict[int, float]]  # what follows a node: token -> log-probability
 
 
@@ -31,12 +32,14 @@ class Passes:
 
     Attributes:
         can_share: Whether keys and values can be reused; the caller may switch it off.
+        can_pack: Whether prompts can run as one tree of tokens; likewise.
         overhead: Fixed cost of one more forward pass, in tokens.
     """
 
     def __init__(self, model: PreTrainedModel, device: torch.device, overhead: int) -> None:
         self.model, self.device, self.overhead = model, device, overhead
         self.can_share = can_share_prefix(model)
+        self.can_pack = self.can_share and can_pack(model)
         self._last_prefix: tuple[Tokens, Cache | None] = ((), None)
 
     def check_fit(self, encoded: Sequence[EncodedPrompt]) -> None:
@@ -84,13 +87,30 @@ class Passes:
         """
         table: Table = {}
         self._fill(prompts, prefix, table)
-        return [
-            (
-                _mass(prompt.male, prompt.male_minus, number, table),
-                _mass(prompt.female, prompt.female_minus, number, table),
-            )
-            for number, prompt in enumerate(prompts)
-        ]
+        return _masses(prompts, table)
+
+    @torch.inference_mode()
+    def run_tree(self, prompts: Sequence[EncodedPrompt]) -> list[tuple[float, float]]:
+        """The same as `run`, every token that prompts share computed once and none of padding."""
+        tree = grow(prompts)
+        places = sorted(set(tree.places.values()))
+        keep = torch.zeros((1, len(tree.tokens)), dtype=torch.bool)
+        keep[0, places] = True
+        with packed(self.model, tree, self.device) as inputs:
+            logits = selected_logits(self.model, keep, **inputs)
+        row_of = {place: row for row, place in enumerate(places)}
+        table: Table = {}
+        rows = [row_of[place] for place in tree.places.values()]
+        _enter(prompts, list(tree.places), rows, logits, table)
+        return _masses(prompts, table)
+
+    def run_plain(self, prompt: EncodedPrompt) -> tuple[float, float]:
+        """The same for one prompt, without anything that a model may not bear."""
+        sharing, self.can_share = self.can_share, False
+        try:
+            return self.run([prompt], None)[0]
+        finally:
+            self.can_share = sharing
 
     def free_memory(self) -> None:
         """Give memory that is no longer used back to the device."""
@@ -172,7 +192,8 @@ class Passes:
         if cache is not None:
             inputs["past_key_values"] = cache
         logits = selected_logits(self.model, keep, **inputs)
-        _enter(prompts, [node for nodes in wanted for node in nodes], logits, table)
+        nodes = [node for row in wanted for node in row]
+        _enter(prompts, nodes, range(len(nodes)), logits, table)
 
 
 def _nodes(number: int, path: Tokens, begin: int) -> list[Node]:
@@ -183,12 +204,13 @@ def _nodes(number: int, path: Tokens, begin: int) -> list[Node]:
 def _enter(
     prompts: Sequence[EncodedPrompt],
     nodes: Sequence[Node],
+    rows_of: Sequence[int],
     logits: torch.Tensor,
     table: Table,
 ) -> None:
     """Enter the log-probabilities of the tokens that tails need after each node."""
     keys, rows, tokens = [], [], []
-    for row, (number, path) in enumerate(nodes):
+    for row, (number, path) in zip(rows_of, nodes, strict=True):
         size = len(path)
         for tail in prompts[number].tails:
             if len(tail) > size and tail[:size] == path:
@@ -198,6 +220,16 @@ def _enter(
     values = token_log_probs(logits, rows, tokens)
     for key, token, value in zip(keys, tokens, values, strict=True):
         table.setdefault(key, {})[token] = value
+
+
+def _masses(prompts: Sequence[EncodedPrompt], table: Table) -> list[tuple[float, float]]:
+    return [
+        (
+            _mass(prompt.male, prompt.male_minus, number, table),
+            _mass(prompt.female, prompt.female_minus, number, table),
+        )
+        for number, prompt in enumerate(prompts)
+    ]
 
 
 def _mass(plus: Sequence[Tokens], minus: Sequence[Tokens], number: int, table: Table) -> float:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.scoring.engine import OnBatch, Scores
+from hfbiasedit.scoring.batches import OnBatch
+from hfbiasedit.scoring.engine import Scores
 from hfbiasedit.scoring.extensions import SCORERS
 from hfbiasedit.scoring.noise import NoiseFloor
 

@@ -9,11 +9,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.scoring import engine
+from hfbiasedit.scoring import batches
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import score
 from hfbiasedit.scoring.logits import can_share_prefix
 from hfbiasedit.scoring.noise import noise_floor
+from hfbiasedit.scoring.packing import can_pack
 from tests.scoring.worlds import brute_force, loaded, records, tiny
 from tests.tiny import FAMILIES, tiny_tokenizer
 
@@ -54,6 +55,10 @@ def other(family: str):
     return loaded(AutoModelForCausalLM.from_config(config).eval())
 
 
+# Attention that cannot be exchanged; a tree of tokens it cannot run.
+WITHOUT_TREES = "stablelm"
+
+
 def differences(scores, expected):
     found = np.stack([scores.log_male, scores.log_female], axis=1)
     return np.abs(found - expected).max()
@@ -69,6 +74,82 @@ def test_agrees_with_brute_force(family):
     assert differences(score(model, chosen), expected) < 1e-5
     assert differences(score(model, chosen, share_prefixes=False, batch_size=3), expected) < 1e-5
     assert score(model, chosen).plan["prefix_sharing"] == (family != "mamba")
+
+
+@pytest.mark.parametrize(
+    "family", ["gpt2", "qwen2", "gemma3_text", "mistral", "opt", "deepseek_v3"]
+)
+def test_trees_are_run_where_the_attention_can_be_exchanged(family):
+    model = tiny(family) if family in FAMILIES and family != "mistral" else other(family)
+    encoded = encode(model.tokenizer, records())
+    before = model.model.config._attn_implementation
+    assert score(model, encoded).plan["packed"]
+    assert model.model.config._attn_implementation == before == "sdpa"
+    assert not score(model, encoded, share_prefixes=False).plan["packed"]
+
+
+@pytest.mark.parametrize("family", [WITHOUT_TREES, "gemma2", "falcon", "mamba"])
+def test_other_models_run_without_trees(family):
+    model = tiny(family) if family in FAMILIES else other(family)
+    assert not can_pack(model.model)
+    assert not score(model, encode(model.tokenizer, records())[:4]).plan["packed"]
+
+
+def test_a_model_that_puts_tokens_where_it_likes_is_scored_without_trees():
+    model = tiny("llama")
+    encoded = encode(model.tokenizer, records())
+    expected = score(model, encoded, share_prefixes=False)
+    inner = model.model.model
+    plain = inner.forward
+
+    def counting(*args, position_ids=None, **kwargs):
+        return plain(*args, position_ids=None, **kwargs)  # by place in the row
+
+    inner.forward = counting
+    assert can_pack(model.model)
+    found = score(model, encoded)
+    assert not found.plan["packed"]
+    assert found.plan["prefix_sharing"]
+    assert model.model.config._attn_implementation == "sdpa"
+    assert differences(found, np.stack([expected.log_male, expected.log_female], 1)) < 1e-5
+
+
+def test_a_model_that_fails_on_a_tree_is_scored_without(monkeypatch):
+    model = tiny("llama")
+    encoded = encode(model.tokenizer, records())
+    expected = score(model, encoded, share_prefixes=False)
+    forward = model.model.forward
+
+    def narrow(input_ids, position_ids=None, **kwargs):
+        if position_ids is not None:
+            raise ValueError("positions are mine")
+        return forward(input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(model.model, "forward", narrow)
+    monkeypatch.setattr("hfbiasedit.scoring.passes.can_pack", lambda _model: True)
+    found = score(model, encoded)
+    assert not found.plan["packed"]
+    assert model.model.config._attn_implementation == "sdpa"
+    assert differences(found, np.stack([expected.log_male, expected.log_female], 1)) < 1e-5
+
+
+def test_trees_are_cut_where_the_budget_ends_and_stay_the_same(monkeypatch):
+    monkeypatch.setattr("hfbiasedit.scoring.engine._TOKENS", {"cpu": 100})
+    model = tiny("mistral", sliding_window=8)
+    encoded = encode(model.tokenizer, records())
+    expected = np.array([brute_force(model.model, prompt) for prompt in encoded])
+    sizes: list[int] = []
+
+    def note(_module, _args, kwargs, _output):
+        if kwargs["position_ids"] is not None:  # not so in the pass that checks the first tree
+            sizes.append(kwargs["input_ids"].numel())
+
+    model.model.model.register_forward_hook(note, with_kwargs=True)
+    found = score(model, encoded)
+    assert found.plan["packed"]
+    assert len(sizes) > 3
+    assert max(sizes) <= 100
+    assert differences(found, expected) < 1e-5
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox"])
@@ -131,7 +212,7 @@ def test_one_token_candidates_cost_one_pass_and_only_needed_logits():
 
 
 def test_a_model_whose_cache_cannot_be_trusted_is_scored_without():
-    model = tiny("llama")
+    model = tiny(WITHOUT_TREES)
     encoded = encode(model.tokenizer, records())
     expected = score(model, encoded, share_prefixes=False)
     inner = model.model.model
@@ -149,16 +230,17 @@ def test_a_model_whose_cache_cannot_be_trusted_is_scored_without():
     assert differences(found, np.stack([expected.log_male, expected.log_female], 1)) < 1e-5
 
 
-def test_running_out_of_memory_halves_the_batch(monkeypatch):
-    model = tiny("llama")
+@pytest.mark.parametrize("family", ["llama", WITHOUT_TREES])
+def test_running_out_of_memory_halves_the_batch(monkeypatch, family):
+    model = tiny(family)
     encoded = encode(model.tokenizer, records())
     expected = score(model, encoded)
     forward = model.model.forward
     sizes = []
 
     def limited(input_ids, **kwargs):
-        sizes.append(input_ids.shape[0])
-        if input_ids.shape[0] > 4:
+        sizes.append(max(input_ids.shape[0], input_ids.shape[1] // 25))
+        if sizes[-1] > 4:  # rows, or a row that holds more than one prompt should
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(input_ids=input_ids, **kwargs)
 
@@ -260,14 +342,14 @@ def test_noise_floor_is_nothing_in_float32_and_something_in_bfloat16():
 
 
 def test_out_of_memory_is_told_by_type_or_words():
-    assert engine._out_of_memory(torch.OutOfMemoryError("x"))
-    assert engine._out_of_memory(RuntimeError("MPS backend out of memory"))
-    assert engine._out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    assert not engine._out_of_memory(RuntimeError("size mismatch"))
+    assert batches._out_of_memory(torch.OutOfMemoryError("x"))
+    assert batches._out_of_memory(RuntimeError("MPS backend out of memory"))
+    assert batches._out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not batches._out_of_memory(RuntimeError("size mismatch"))
 
 
 def test_a_model_that_fails_with_a_cache_is_scored_without(monkeypatch):
-    model = tiny("llama")
+    model = tiny(WITHOUT_TREES)
     encoded = encode(model.tokenizer, records())
     expected = score(model, encoded, share_prefixes=False)
     forward = model.model.forward
@@ -283,8 +365,10 @@ def test_a_model_that_fails_with_a_cache_is_scored_without(monkeypatch):
     assert differences(found, np.stack([expected.log_male, expected.log_female], 1)) < 1e-5
 
 
-def test_resumed_prefixes_grow_as_in_one_run():
-    model = tiny("llama", dtype="bfloat16")
+@pytest.mark.parametrize("family", ["llama", WITHOUT_TREES])
+def test_resumed_prefixes_grow_as_in_one_run(monkeypatch, family):
+    monkeypatch.setattr("hfbiasedit.scoring.engine._TOKENS", {"cpu": 100})
+    model = tiny(family, dtype="bfloat16")
     heads = [(1,) * 50 + (2,) * size + (3,) * 20 for size in (2, 5, 9, 12)]
     encoded = [
         EncodedPrompt((*head, n), ((10,),), ((11,),)) for head in heads for n in range(20, 50)

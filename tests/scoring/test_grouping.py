@@ -5,7 +5,17 @@ import random
 import pytest
 
 from hfbiasedit.scoring.continuations import EncodedPrompt, common_prefix
-from hfbiasedit.scoring.grouping import Budget, Group, cut, inner_paths, plan_groups
+from hfbiasedit.scoring.grouping import (
+    Budget,
+    Group,
+    by_tokens,
+    cut,
+    inner_paths,
+    plan_groups,
+    tree_tokens,
+    trees,
+)
+from hfbiasedit.scoring.trees import grow
 
 
 def prompts(*contexts: tuple[int, ...]) -> list[EncodedPrompt]:
@@ -112,3 +122,31 @@ def test_cut_keeps_within_the_budget_but_never_stops():
 def test_inner_paths_are_the_longest_ones_needed():
     assert inner_paths([(1,), (2,)]) == ()
     assert inner_paths([(1,), (2, 3), (2, 4), (5, 6, 7), (5, 8)]) == ((2,), (5, 6))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("budget", [1, 30, 100, 1 << 40])
+def test_trees_cover_every_prompt_once_within_the_budget(seed, budget):
+    encoded = random_prompts(seed)
+    parts = list(trees(encoded, by_tokens(encoded), Budget(tokens=budget, rows=1000)))
+    assert sorted(i for part in parts for i in part) == list(range(len(encoded)))
+    for part in parts:
+        size = len(grow([encoded[i] for i in part]).tokens)
+        assert size == tree_tokens(encoded, part)
+        assert size <= budget or len(part) == 1
+    if budget == 1 << 40:
+        assert len(parts) == 1
+
+
+def test_trees_are_cut_between_prompts_that_share_least():
+    first = [(1,) * 20 + (number,) for number in range(10, 20)]  # 30 tokens
+    second = [(2,) * 20 + (number,) for number in range(10, 30)]  # 40 tokens
+    encoded = prompts(*first, *second)
+    parts = list(trees(encoded, by_tokens(encoded), Budget(tokens=45, rows=1000)))
+    assert [len(part) for part in parts] == [10, 20]
+    assert [len(part) for part in trees(encoded, by_tokens(encoded), Budget(1 << 40, 8))] == [
+        8,
+        8,
+        8,
+        6,
+    ]

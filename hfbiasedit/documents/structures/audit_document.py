@@ -182,6 +182,7 @@ class BatchPlan(TypedDict):
     tokens: int | None
     halvings: Count
     prefix_sharing: bool
+    packed: NotRequired[Annotated[bool, Mark("Whether many prompts ran as one row of tokens.")]]
     scorer: NotRequired[Annotated[str, Mark("Where it is not the engine of this package.")]]
 
 
