@@ -69,6 +69,7 @@ def measure_perplexity(
     sequences, sizes = encode_documents(loaded.tokenizer, corpus.texts)
     for text, ids in zip(corpus.texts, sequences, strict=True):
         refuse_lost(loaded, corpus.name, text, ids)
+    _warn_of_unknown(loaded, corpus.name, sequences)
     # Windows are cut to the context; a tokenizer of another model is still to be found out.
     check_fit(loaded.model, ((corpus.name, set(ids), 0) for ids in sequences))
     stride = min(config.stride or length // 2, length - 1)
@@ -94,6 +95,18 @@ def measure_perplexity(
         result["after"] = _summary(positions.nll_after, size, positions, config)
         result |= _comparison(positions, config)
     return result
+
+
+def _warn_of_unknown(loaded: LoadedModel, name: str, sequences: Sequence[Sequence[int]]) -> None:
+    """Say when a tokenizer does not know all of a text: what is lost is foretold easily."""
+    unknown = loaded.tokenizer.unk_token_id
+    lost = sum(token == unknown for ids in sequences for token in ids[1:])
+    if lost:
+        share = lost / sum(map(len, sequences))
+        console.warn(
+            f"{share:.1%} of the tokens of {name} are unknown to the tokenizer of "
+            f"{loaded.source.id}: perplexity per byte looks better than it is"
+        )
 
 
 def score_windows(

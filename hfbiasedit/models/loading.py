@@ -20,6 +20,7 @@ from hfbiasedit.models.configuration import check_causal, first_line, load_confi
 from hfbiasedit.models.options import ModelOptions, ModelOverrides
 from hfbiasedit.models.placement import parse_device, parse_dtype
 from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.models.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -112,36 +113,6 @@ def load_model(
         dtype=str(loaded.dtype).removeprefix("torch."),
         quantization=quantization_name(quantization),
     )
-
-
-def load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model.
-
-    Raises:
-        BiasEditError: there is none, or it cannot be used.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.path, trust_remote_code=trust_remote_code)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
-        if not any(_tokenizer_files(source.path)):
-            raise BiasEditError(
-                f"{source.id} has no tokenizer files; copy those of its base model into it"
-            ) from error
-        raise BiasEditError(
-            f"cannot load the tokenizer of {source.id}: {first_line(error)}"
-        ) from error
-    if len(tokenizer) == 0:
-        raise BiasEditError(
-            f"{source.id} has no usable tokenizer; copy the files of its base model's into it"
-        )
-    return tokenizer
-
-
-def _tokenizer_files(path: Path) -> Iterator[Path]:
-    for pattern in ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt", "tekken.json"):
-        yield from path.glob(pattern)
 
 
 def _load_weights(

@@ -9,9 +9,10 @@ import torch
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.configuration import check_causal, first_line, load_config
-from hfbiasedit.models.loading import LoadedModel, load_tokenizer
+from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.models.placement import parse_dtype
 from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.models.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
