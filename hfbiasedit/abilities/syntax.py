@@ -53,7 +53,7 @@ def load_stubs(path: Path | None, limit: int | None = None) -> list[Stub]:
     path = path or data_path("ability", "stubs.jsonl")
     stubs = []
     for number, row in read_objects(path):
-        where = f"{path} line {number}"
+        where = f"{path}: line {number}"
         stub = Stub(text_field(row, "name", where), text_field(row, "prompt", where))
         if _last_function(stub.prompt + "    pass\n") is None:
             raise BiasEditError(f"{where}: the prompt is not the head of a Python function")

@@ -42,7 +42,7 @@ def load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTo
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.path, trust_remote_code=trust_remote_code)
+        loaded = AutoTokenizer.from_pretrained(source.path, trust_remote_code=trust_remote_code)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
         if not any(_tokenizer_files(source.path)):
             raise BiasEditError(
@@ -51,7 +51,7 @@ def load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTo
         raise BiasEditError(
             f"cannot load the tokenizer of {source.id}: {first_line(error)}"
         ) from error
-    tokenizer = _as_in_file(source, tokenizer)
+    tokenizer = _as_in_file(source, loaded)
     _check_code(source, tokenizer)
     return tokenizer
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.resources import data_path
+from hfbiasedit.texts.files import read_documents
 from hfbiasedit.texts.sources import MOST_DOCUMENTS, first_rows, read_texts, text_of, texts_digest
 
 _FIELDS = ("text", "content", "code")
@@ -26,7 +27,7 @@ class Anchor:
 
 
 def load_anchor(source: str | Path | None = None) -> Anchor:
-    """The default anchor, a file (JSONL with `text`, or any text file), or a Hub dataset id.
+    """The default anchor, a file of code or JSONL, a folder of code, or a Hub dataset id.
 
     Raises:
         BiasEditError: the source does not exist, cannot be read, or holds no text.
@@ -35,11 +36,8 @@ def load_anchor(source: str | Path | None = None) -> Anchor:
         path = data_path("anchor", "code.jsonl")
         return Anchor("hfbiasedit/anchor", tuple(read_texts(path, _FIELDS)))
     path = Path(source)
-    if path.is_file():
-        texts = read_texts(path, _FIELDS) if path.suffix == ".jsonl" else [_read(path)]
-    elif path.is_dir():
-        files = sorted(item for item in path.rglob("*") if item.is_file())
-        texts = [_read(item) for item in files[:MOST_DOCUMENTS]]
+    if path.exists():
+        _, texts = read_documents(path, _FIELDS)
     elif path.is_absolute() or path.suffix or len(path.parts) > 2:
         raise BiasEditError(
             f"anchor {source} does not exist; give a file, a folder or a dataset id"
@@ -75,13 +73,6 @@ def check_anchor(source: str | Path | None) -> None:
             f"anchor {source} is no file or folder here, and not to be had as a data set of the "
             f"Hub: {reason}"
         ) from error
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise BiasEditError(f"cannot read the anchor {path}: {error.strerror or error}") from error
 
 
 def _from_hub(name: str) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.resources import data_path
-from hfbiasedit.texts.sources import MOST_DOCUMENTS, first_rows, read_texts, text_of, texts_digest
+from hfbiasedit.texts.files import read_documents
+from hfbiasedit.texts.sources import first_rows, text_of, texts_digest
 
 _RUN = 3  # lines that must agree in a row to count as the same code
 _SHORTEST_LINE = 8  # characters; shorter lines (`else:`, `}`) say nothing
@@ -61,7 +62,7 @@ def load_corpus(
         corpus = _from_disk(Path(text))
     else:
         folder = data_path("ability", "corpus")
-        corpus = Corpus("hfbiasedit/corpus", *_read_files(folder, sorted(folder.iterdir())))
+        corpus = _corpus("hfbiasedit/corpus", folder)
     kept = [(n, t) for n, t in zip(corpus.names, corpus.texts, strict=True) if t.strip()]
     kept = kept[:limit]
     if not kept:
@@ -103,30 +104,17 @@ def _runs(text: str) -> set[int]:
 
 
 def _from_disk(path: Path) -> Corpus:
-    if path.is_dir():
-        files = sorted(item for item in path.rglob("*") if item.is_file())
-        if not files:
-            raise BiasEditError(f"{path} holds no files")
-        return Corpus(str(path), *_read_files(path, files[:MOST_DOCUMENTS]))
-    if not path.is_file():
+    if not path.exists():
         raise BiasEditError(f"text {path} does not exist; give a file or a folder of code")
-    if path.suffix == ".jsonl":
-        rows = read_texts(path, _FIELDS)
-        return Corpus(str(path), tuple(f"line {n}" for n in range(1, len(rows) + 1)), tuple(rows))
-    return Corpus(str(path), *_read_files(path.parent, [path]))
+    corpus = _corpus(str(path), path)
+    if not corpus.texts:
+        raise BiasEditError(f"{path} holds no files of code")
+    return corpus
 
 
-def _read_files(root: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    names, texts = [], []
-    for path in files:
-        try:
-            texts.append(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError:
-            continue  # a folder of code may hold images
-        except OSError as error:
-            raise BiasEditError(f"cannot read {path}: {error.strerror or error}") from error
-        names.append(str(path.relative_to(root)))
-    return tuple(names), tuple(texts)
+def _corpus(name: str, path: Path) -> Corpus:
+    names, texts = read_documents(path, _FIELDS)
+    return Corpus(name, tuple(names), tuple(texts))
 
 
 def _from_hub(

@@ -12,6 +12,11 @@ from typing import Any
 from hfbiasedit.errors import BiasEditError
 
 
+def is_jsonl(path: Path) -> bool:
+    """Whether a file holds JSON lines, by its name."""
+    return path.name.endswith((".jsonl", ".jsonl.gz"))
+
+
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a `.jsonl` or `.jsonl.gz` file; empty lines are skipped.
 
@@ -24,7 +29,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with opened as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield number, _parse(line, f"{path} line {number}")
+                    yield number, _parse(line, f"{path}: line {number}")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise BiasEditError(f"cannot read {path}: {reason}") from error
@@ -33,10 +38,12 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise BiasEditError(f"{where}: not in UTF-8") from error
     except (ValueError, RecursionError) as error:
-        raise BiasEditError(f"{where} is not JSON: {error}") from error
+        raise BiasEditError(f"{where}: not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise BiasEditError(f"{where} is no JSON object")
+        raise BiasEditError(f"{where}: not a JSON object")
     return value
 
 
@@ -47,7 +54,7 @@ def text_field(value: dict[str, Any], name: str, where: str) -> str:
         BiasEditError: it is missing or something else.
     """
     if name not in value:
-        raise BiasEditError(f"{where} has no field {name!r}")
+        raise BiasEditError(f"{where}: no field {name!r}")
     if not isinstance(value[name], str):
         raise BiasEditError(f"{where}: {name!r} is {type(value[name]).__name__}, not text")
     text: str = value[name]

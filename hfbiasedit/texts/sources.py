@@ -33,7 +33,7 @@ def text_of(row: object, where: str, fields: Sequence[str]) -> str:
             if isinstance(row.get(name), str):
                 text: str = row[name]
                 return text
-    raise BiasEditError(f"{where} has no text in the field {' or '.join(fields)}")
+    raise BiasEditError(f"{where}: no text in the field {' or '.join(fields)}")
 
 
 def read_texts(path: Path, fields: Sequence[str]) -> list[str]:
@@ -42,7 +42,7 @@ def read_texts(path: Path, fields: Sequence[str]) -> list[str]:
     Raises:
         BiasEditError: it cannot be read, or a line holds no text.
     """
-    return [text_of(row, f"{path} line {number}", fields) for number, row in read_objects(path)]
+    return [text_of(row, f"{path}: line {number}", fields) for number, row in read_objects(path)]
 
 
 def first_rows(name: str, config: str | None, split: str, most: int) -> list[Any]:

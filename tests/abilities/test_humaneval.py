@@ -142,9 +142,9 @@ def test_problems_are_read_compressed_and_limited(tmp_path):
 
 ROW = {"task_id": "a", "prompt": "def f():\n", "entry_point": "f", "test": "assert f()"}
 MALFORMED = {
-    "not JSON": ("{\n", "line 2 is not JSON"),
-    "no object": ("[1]\n", "line 2 is no JSON object"),
-    "a field missing": ({"task_id": "b"}, "line 2 has no field 'prompt'"),
+    "not JSON": ("{\n", "line 2: not JSON"),
+    "no object": ("[1]\n", "line 2: not a JSON object"),
+    "a field missing": ({"task_id": "b"}, "line 2: no field 'prompt'"),
     "a field of another type": ({**ROW, "test": 1}, "line 2: 'test' is int, not text"),
     "no function name": ({**ROW, "task_id": "b", "entry_point": "f()"}, "no name of a function"),
     "a test with a syntax error": ({**ROW, "task_id": "b", "test": "def"}, "line 2: the test is not Python"),
@@ -163,9 +163,9 @@ def test_malformed_problems_are_named_with_line_and_reason(tmp_path, name):
     ("rows", "message"),
     [
         ([], "holds no completions"),
-        (["nonsense\n"], "line 1 is not JSON"),
+        (["nonsense\n"], "line 1: not JSON"),
         ([{"task_id": "zzz", "completion": ""}], "line 1: task_id 'zzz' is not among the problems"),
-        ([{"task_id": "Own/0"}], "line 1 has no field 'completion'"),
+        ([{"task_id": "Own/0"}], "line 1: no field 'completion'"),
         ([{"task_id": "Own/0", "completion": ["x"]}], "'completion' is list, not text"),
     ],
 )

@@ -50,7 +50,7 @@ def test_the_stubs_that_ship():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"name": "x"}, "line 1 has no field 'prompt'"),
+        ({"name": "x"}, "line 1: no field 'prompt'"),
         ({"name": "x", "prompt": "x = 1\n"}, "line 1: the prompt is not the head"),
         ({"name": "x", "prompt": "def f(:\n"}, "line 1: the prompt is not the head"),
     ],

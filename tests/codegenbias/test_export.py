@@ -147,3 +147,28 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path):
     assert not (out / "mine.txt").exists()
     with pytest.raises(BiasEditError, match="no format 'xml'; use parquet, jsonl, csv"):
         export_dataset(tmp_path / "other", format="xml")
+
+
+def test_the_card_of_own_prompts_claims_neither_licence_nor_source(tmp_path):
+    row = {"prompt": "x = '", "profession": "welder", "male": ["he"], "female": ["she"]}
+    rows = [row | {"share_female": 0.3}, row | {"profession": "nurse"}]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = export_dataset(tmp_path / "out", prompts=path, format="jsonl", name="me/mine")
+    text = (out / "README.md").read_text()
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    assert metadata["pretty_name"] == "me/mine"
+    assert not {"license", "source_datasets", "annotations_creators", "language"} & set(metadata)
+    assert metadata["configs"][0]["config_name"] == "custom"
+    assert "CC BY" not in text
+    assert "- 1 prompt: given with the prompts" in text
+    assert "- 1 prompt: U.S. Bureau of Labor Statistics" in text
+    (tmp_path / "mine.csv").write_text("profession,share_female\nwelder,0.1\nnurse,0.2\n")
+    out = export_dataset(tmp_path / "own", prompts=path, reference=str(tmp_path / "mine.csv"))
+    text = (out / "README.md").read_text()
+    assert "Labor" not in text
+    assert "- 2 prompts: `mine.csv`" in text
+    ours = export_dataset(tmp_path / "ours", configs=["quick"])
+    assert (
+        yaml.safe_load((ours / "README.md").read_text().split("---\n")[1])["license"] == "cc-by-4.0"
+    )

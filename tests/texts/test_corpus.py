@@ -52,14 +52,14 @@ def test_files_folders_and_lines_of_json(tmp_path):
     assert load_corpus(text=lines).texts == ("x", "y")
     assert load_corpus(text=lines, limit=1).texts == ("x",)
     lines.write_text('{"content": "x"}\n{"body": "y"}\n')
-    with pytest.raises(BiasEditError, match="line 2 has no text"):
+    with pytest.raises(BiasEditError, match="line 2: no text"):
         load_corpus(text=lines)
 
 
 def test_what_cannot_be_measured_on_is_named(tmp_path):
     with pytest.raises(BiasEditError, match="does not exist"):
         load_corpus(text=tmp_path / "nowhere")
-    with pytest.raises(BiasEditError, match="holds no files"):
+    with pytest.raises(BiasEditError, match="holds no files of code"):
         load_corpus(text=tmp_path)
     (tmp_path / "a.py").write_text(" \n")
     with pytest.raises(BiasEditError, match="holds no text"):

@@ -14,7 +14,7 @@ def test_the_first_field_that_holds_text_counts():
     assert text_of(row, "row 1", ("content", "text", "code")) == "t"
     assert text_of(row, "row 1", ("code", "text")) == "c"
     for nothing in ({"content": 3}, ["text"], None):
-        with pytest.raises(BiasEditError, match="^row 1 has no text in the field content or x$"):
+        with pytest.raises(BiasEditError, match="^row 1: no text in the field content or x$"):
             text_of(nothing, "row 1", ("content", "x"))
 
 
@@ -29,7 +29,7 @@ def test_lines_are_named_when_they_are_wrong(tmp_path):
     path.write_text('{"text": "a\u2028b"}\n\n{"text": "c"}\n', encoding="utf-8")
     assert read_texts(path, ("text",)) == ["a\u2028b", "c"]
     path.write_text('{"text": "a"}\n{"text": \n')
-    with pytest.raises(BiasEditError, match="line 2 is not JSON"):
+    with pytest.raises(BiasEditError, match="line 2: not JSON"):
         read_texts(path, ("text",))
 
 
@@ -40,5 +40,5 @@ def test_anchor_and_corpus_prefer_fields_of_their_own(tmp_path):
     assert load_corpus(path).texts == ("code",)
     path.write_text(json.dumps({"body": "?"}))
     for load in (load_anchor, load_corpus):
-        with pytest.raises(BiasEditError, match="line 1 has no text in the field"):
+        with pytest.raises(BiasEditError, match="line 1: no text in the field"):
             load(path)

@@ -66,7 +66,7 @@ def load_problems(path: Path | None = None, limit: int | None = None) -> Problem
         rows: Iterable[tuple[str, Mapping[str, Any]]] = _from_hub()
         name = HUMANEVAL
     else:
-        rows = ((f"{path} line {number}", row) for number, row in read_objects(path))
+        rows = ((f"{path}: line {number}", row) for number, row in read_objects(path))
         name = path.name
     problems: dict[str, Problem] = {}
     for where, row in rows:
@@ -124,7 +124,7 @@ def load_samples(path: Path, problems: ProblemSet) -> list[Sample]:
     known = {problem.task_id: place for place, problem in enumerate(problems.problems)}
     samples = []
     for number, row in read_objects(path):
-        where = f"{path} line {number}"
+        where = f"{path}: line {number}"
         task_id = text_field(row, "task_id", where)
         if task_id not in known:
             raise BiasEditError(

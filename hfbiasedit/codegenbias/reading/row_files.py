@@ -10,6 +10,7 @@ from typing import Any
 from hfbiasedit.codegenbias.csv_rows import read_csv
 from hfbiasedit.codegenbias.records import RECORD_SPLITS
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.texts.jsonl import read_objects
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
@@ -51,21 +52,11 @@ def read_rows(path: Path) -> Rows:
 
 
 def _reader(path: Path) -> Callable[[Path], Rows]:
-    return _READERS.get(path.suffix, _jsonl)
+    return _READERS.get(path.suffix, _jsonl)  # .jsonl.gz too
 
 
 def _jsonl(path: Path) -> Rows:
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
-        where = f"{path}: line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise BiasEditError(f"{where}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise BiasEditError(f"{where}: not a JSON object")
-        yield where, row
+    return ((f"{path}: line {number}", row) for number, row in read_objects(path))
 
 
 def _csv(path: Path) -> Rows:

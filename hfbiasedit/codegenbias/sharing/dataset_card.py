@@ -37,47 +37,89 @@ def render_dataset_card(
         reference: the name of the reference that the shares come from.
         version: of CodeGenBias; whose templates the card lists.
     """
+    templates = load_templates(version)
+    return _render(
+        "dataset_card.md.jinja",
+        _metadata(counts, format),
+        counts,
+        seed=splits.SEED,
+        format=format,
+        reference=reference,
+        builtin_references=BUILTIN_REFERENCES,
+        year=BLS_YEARS.get(reference),
+        name=name,
+        held_out=[split for split in next(iter(counts.values())) if split in TEST_SPLITS],
+        data_version=version,
+        roles=Counter(row.role for row in templates),
+        templates=templates,
+        variants=sum(len(row.variants) for row in templates),
+        vocabulary=_vocabulary,
+        core_template=CORE_TEMPLATE,
+        surfaces=list(dict.fromkeys(row.surface for row in templates)),
+        polarities=_polarities(),
+        groups=_groups(),
+        professions=len(load_professions()),
+        titles=len({row.occupation for row in load_professions()}),
+        held_professions=len(splits.held_out_professions()),
+        held_modifiers=splits.held_out_modifiers(),
+    )
+
+
+def render_own_card(
+    counts: Mapping[str, Mapping[str, int]],
+    references: Mapping[str, int],
+    *,
+    name: str,
+    format: str = "parquet",
+) -> str:
+    """The text of `README.md` for prompts of one's own: it claims neither licence nor source.
+
+    Args:
+        counts: prompts by configuration and split.
+        references: prompts by the reference that their shares come from.
+        name: the directory or repository. format: the suffix of the data files.
+    """
+    return _render(
+        "own_prompts_card.md.jinja",
+        {"pretty_name": name, "tags": ["code", "bias", "hfbiasedit"]} | _structure(counts, format),
+        counts,
+        format=format,
+        name=name,
+        references=references,
+        sources={reference: _source(reference) for reference in references},
+    )
+
+
+def _source(reference: str) -> str:
+    """Where the shares of a reference come from, as far as is known here."""
+    if reference in BLS_YEARS:
+        return (
+            "U.S. Bureau of Labor Statistics, Current Population Survey, table 11, "
+            f"{BLS_YEARS[reference]} (`{reference}`)"
+        )
+    if reference in BUILTIN_REFERENCES:
+        return f"an even split (`{reference}`)"
+    return "given with the prompts" if reference == "custom" else f"`{reference}`"
+
+
+def _render(
+    template: str, metadata: dict[str, Any], counts: Mapping[str, Mapping[str, int]], **values: Any
+) -> str:
     import jinja2
     import yaml
 
     environment = jinja2.Environment(  # noqa: S701 (Markdown: nothing to escape)
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates = load_templates(version)
-    template = environment.from_string(
-        template_path("dataset_card.md.jinja").read_text(encoding="utf-8")
+    text = environment.from_string(template_path(template).read_text(encoding="utf-8")).render(
+        metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
+        version=__version__,
+        counts=counts,
+        first=next(iter(counts)),
+        split_names=list(dict.fromkeys(name for row in counts.values() for name in row)),
+        **values,
     )
-    return (
-        template.render(
-            metadata=yaml.safe_dump(_metadata(counts, format), sort_keys=False, allow_unicode=True),
-            version=__version__,
-            seed=splits.SEED,
-            format=format,
-            reference=reference,
-            builtin_references=BUILTIN_REFERENCES,
-            year=BLS_YEARS.get(reference),
-            name=name,
-            counts=counts,
-            first=next(iter(counts)),
-            held_out=[split for split in next(iter(counts.values())) if split in TEST_SPLITS],
-            split_names=list(dict.fromkeys(name for row in counts.values() for name in row)),
-            data_version=version,
-            roles=Counter(row.role for row in templates),
-            templates=templates,
-            variants=sum(len(row.variants) for row in templates),
-            vocabulary=_vocabulary,
-            core_template=CORE_TEMPLATE,
-            surfaces=list(dict.fromkeys(row.surface for row in templates)),
-            polarities=_polarities(),
-            groups=_groups(),
-            professions=len(load_professions()),
-            titles=len({row.occupation for row in load_professions()}),
-            held_professions=len(splits.held_out_professions()),
-            held_modifiers=splits.held_out_modifiers(),
-            custom="custom" in counts,
-        ).strip()
-        + "\n"
-    )
+    return text.strip() + "\n"
 
 
 def _vocabulary(template: Template) -> str:
@@ -101,17 +143,24 @@ def _groups() -> dict[str, int]:
 
 
 def _metadata(counts: Mapping[str, Mapping[str, int]], format: str) -> dict[str, Any]:
-    """The card's YAML block; `datasets` takes files, splits and column types from it."""
-    largest = sum(max(counts.values(), key=lambda row: sum(row.values())).values())
+    """The YAML block of the card of CodeGenBias."""
     return {
         "pretty_name": "CodeGenBias",
         "language": ["en"],
         "license": LICENSE,
         "task_categories": ["text-generation"],
-        "size_categories": [_size_category(largest)],
         "annotations_creators": ["machine-generated"],
         "source_datasets": ["original"],
         "tags": ["code", "bias", "gender-bias", "fairness", "evaluation", "hfbiasedit"],
+        **_structure(counts, format),
+    }
+
+
+def _structure(counts: Mapping[str, Mapping[str, int]], format: str) -> dict[str, Any]:
+    """What `datasets` takes files, splits and column types from."""
+    largest = sum(max(counts.values(), key=lambda row: sum(row.values())).values())
+    return {
+        "size_categories": [_size_category(largest)],
         "configs": [_config(name, row, format) for name, row in counts.items()],
         "dataset_info": [
             {"config_name": name, "features": [_feature(column, format) for column in COLUMNS]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from hfbiasedit.codegenbias.configs import CONFIGS, VERSION, parse_config
 from hfbiasedit.codegenbias.prompts import PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import COLUMNS, RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
-from hfbiasedit.codegenbias.sharing.dataset_card import render_dataset_card
+from hfbiasedit.codegenbias.sharing.dataset_card import render_dataset_card, render_own_card
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_bytes, write_text
 from hfbiasedit.outputs import output_directory
@@ -89,21 +90,22 @@ def export_dataset(
     version = VERSION if prompts is not None else _version(configs)
     with output_directory(out, replace=replace) as folder:
         counts: dict[str, dict[str, int]] = {}
-        used = None
+        used, sources = None, Counter[str]()
         for config in [""] if prompts is not None else configs:
             chosen = _load(config, reference, prompts)
             used = used or chosen.reference
+            sources.update(record.reference for record in chosen.records)
             counts[chosen.config] = {}
             for split, records in by_split(chosen.records).items():
                 counts[chosen.config][split] = len(records)
                 _write(folder / "data" / chosen.config / f"{split}.{format}", records, format)
-        card = render_dataset_card(
-            counts,
-            name=name or Path(out).name,
-            format=format,
-            reference=used or reference,
-            version=version,
-        )
+        name = name or Path(out).name
+        if prompts is not None:
+            card = render_own_card(counts, sources, name=name, format=format)
+        else:
+            card = render_dataset_card(
+                counts, name=name, format=format, reference=used or reference, version=version
+            )
         write_text(folder / "README.md", card)
     return out
 
