@@ -188,7 +188,7 @@ def _task(
         material.prompts,
         material.train,
         material.dev,
-        remember_original(loaded, keep, trunk),
+        keep,
         remember_original(loaded, watch, trunk),
         config,
         None if location is None else location.prices,

@@ -11,7 +11,7 @@ from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.forecasting.passes import FURTHER, Pass, Sizes
 from hfbiasedit.editing.locating.joint import SKETCH, SLIM
-from hfbiasedit.editing.solving import candidates, descent
+from hfbiasedit.editing.solving import candidates, curve, descent
 from hfbiasedit.models.architecture import Projection
 
 # What a pass takes beside its matrix products (attention, norms, activations, bookkeeping), in
@@ -67,7 +67,7 @@ def algebra(sizes: Sizes, ladder: Sequence[Selected]) -> tuple[float, float]:
     grams = sum(tried) + runs * widest
     # A try pulls a move out of the rows and a recorded state pushes it back; a step of a run does
     # both; a linear model is filled and checked.
-    through = candidates.TRIES * len(tried) + runs * (2 * descent.RUN + 3) + 2 * (1 + runs)
+    through = curve.TRIES * len(tried) + runs * (2 * descent.RUN + 3) + 2 * (1 + runs)
     wide = (2 + 2 * candidates.TRIES) * (values + more)
     inner = 2.0 * (values**2 * grams + (values + more) ** 2 * widest)
     return inner, float((through * values + wide) * widest)

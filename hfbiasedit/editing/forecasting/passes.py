@@ -29,7 +29,7 @@ from hfbiasedit.editing.material.windows import (
     prepare_windows,
     split_windows,
 )
-from hfbiasedit.editing.solving import bench, candidates, descent
+from hfbiasedit.editing.solving import bench, candidates, curve, descent
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import tokens_of
@@ -86,6 +86,7 @@ class Sizes:
     windows: Size
     priced: Size
     watched: Size
+    kept: Size
     descended: Size
 
 
@@ -122,6 +123,7 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
         windows=_windows(windows),
         priced=_windows(choose(windows, range(min(PRICED, len(windows))))),
         watched=_windows(watch),
+        kept=_windows(keep),
         descended=_windows(some),
     )
 
@@ -140,17 +142,18 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
         # Nested budgets look in the same rows, but each looks for itself.
         times = len(ladder)
         found.append(Pass("locating", "prompts", sizes.folds, times, backward=True, beside="move"))
-    found.append(Pass("original", "windows", sizes.windows))
+    found.append(Pass("original", "windows", sizes.watched))
     linear = sizes.train + sizes.held
     found += _narrowing(sizes, ladder[0])
     found.append(Pass("linear model", "prompts", linear, backward=True, beside="rows"))
     if len(ladder) > 1:
-        tried = 1 + len(ladder) * candidates.TRIES
+        tried = 1 + len(ladder) * curve.TRIES
         found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
         found += _narrowing(sizes, ladder[0])
     found += [
         Pass("steps", "prompts", sizes.more, backward=True, beside="rows"),
         Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + 1 + FURTHER),
+        Pass("original", "windows", sizes.kept, min(1, FURTHER)),
         Pass("steps", "prompts", linear, FURTHER, backward=True, beside="rows"),
         Pass(
             "steps",

@@ -51,6 +51,7 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
     before = scored(task, dev)
     outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
     interval = max(1, config.steps // _EVALUATIONS)
+    task.remember()
     keep, waited = config.keep, 0
     with progress("editing", config.steps) as bar, deltas.attached():
         for step in range(1, config.steps + 1):

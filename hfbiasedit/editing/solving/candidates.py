@@ -36,7 +36,7 @@ class State:
 
 
 def candidates(
-    bench: Bench, linear: Linear, columns: Tensor | None = None
+    bench: Bench, linear: Linear, columns: Tensor | None = None, tries: int = TRIES
 ) -> tuple[LeftOut, Iterator[State]]:
     """The best moves of a linear model at a few prices, measured; of some coordinates only.
 
@@ -45,7 +45,7 @@ def candidates(
     """
     gram = linear.gram(columns)
     choice = left_out(linear, gram)
-    return choice, _tried(bench, linear, gram, choice.price, columns)
+    return choice, _tried(bench, linear, gram, choice.price, columns, tries)
 
 
 def _tried(
@@ -54,11 +54,12 @@ def _tried(
     gram: Tensor,
     price: float,
     columns: Tensor | None,
+    tries: int,
 ) -> Iterator[State]:
     limit = bench.task.config.allowed_kl
     y, values = dual(gram, linear.targets, price)
     found = Solution(y, values, price, predicted_kl(gram, y))
-    for _ in range(TRIES):
+    for _ in range(tries):
         move = linear.pulled(found.y, columns)
         bench.write(move)
         state = State(move, found.predicted, found.price, scored(bench.task, bench.dev))

@@ -23,6 +23,7 @@ from hfbiasedit.editing.solving.task import Task, scored
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
+TRIES = 2  # prices of a budget
 SLACK = 0.05  # of the best one's score
 
 
@@ -48,7 +49,7 @@ def budget_curve(
         scores: list[float] = []
         masks = [coordinates_of(bench, selection) for selection in ladder]
         for selection, columns in zip(ladder, masks, strict=True):
-            choice, found = candidates(bench, linear, columns)
+            choice, found = candidates(bench, linear, columns, TRIES)
             best = best_of(list(found), limit)
             scores.append(best.score.fb / before + choice.after / choice.before)
             points.append(

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.running.gradients import checkpointing
@@ -65,6 +67,8 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
                 outcome.stopped = "prompts left out speak against more"
                 bar.advance(STEPS)
                 break
+            bench.write(torch.zeros_like(best.move))
+            task.remember()
             state = _next(state, best, config.allowed_kl)
             bench.write(state.move)
             bar.advance()

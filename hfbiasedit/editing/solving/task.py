@@ -14,7 +14,7 @@ from hfbiasedit.console import tracked
 from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.batches import PromptBatch
-from hfbiasedit.editing.material.forward import run, with_hidden
+from hfbiasedit.editing.material.forward import remember_original, run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms, divergences
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import SEEN, Prompts
@@ -40,6 +40,11 @@ class Task:
     config: EditConfig
     prices: Mapping[str, Price] | None = None  # of projections, where they are known already
     more: Prompts | None = None  # to learn from besides, not measured yet
+
+    def remember(self) -> None:
+        """Measure the original on `keep`, unless that has been done; the model must be it now."""
+        if self.keep.original is None:
+            self.keep = remember_original(self.loaded, self.keep, self.trunk)
 
 
 @dataclass

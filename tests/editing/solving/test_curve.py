@@ -100,7 +100,7 @@ def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expecte
     ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
     found = iter(zip(scores, kls, strict=True))
 
-    def candidates(bench, linear, columns):
+    def candidates(bench, linear, columns, tries):
         fb, kl = next(found)
         score = Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0)
         # What is foretold and what is measured count alike.
