@@ -86,7 +86,7 @@ class EditConfig(LocateConfig):
         note="Mean KL(original || edited), in nats per token.",
         least=0,
     )
-    mass: float = option(1.0, "Weight of keeping the probability of gender words.", least=0)
+    mass: float = option(4.0, "Weight of keeping the probability of gender words.", least=0)
     steps: int = option(120, "Steps of the optimiser.", least=1)
     batch_size: int = option(32, "Prompts per step.", note="Over all processes.", least=1)
     learning_rate: float | None = option(

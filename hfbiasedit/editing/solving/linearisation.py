@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 IN_MEMORY = 1 << 30  # bytes of rows that are kept in memory
-_COLUMNS = 1 << 16  # of one block
+_COLUMNS = 1 << 14  # of one block
 
 
 @dataclass(frozen=True)
