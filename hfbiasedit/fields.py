@@ -6,6 +6,7 @@ The command line builds its parameters from the same fields (`cli.parameters`).
 from __future__ import annotations
 
 import functools
+import math
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -142,6 +143,8 @@ def _literals(hint: Any) -> tuple[str, ...]:
 
 def _check(name: str, value: Any, spec: Option, hint: Any) -> None:
     for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise UsageError(f"{name} is {item}; give a finite number")
         if spec.check is not None:
             spec.check(name, item)
         elif (known := choices_of(spec, hint)) and item not in known:

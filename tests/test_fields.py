@@ -47,6 +47,8 @@ class Kitchen(Options):
     [
         (dict(dish="stw"), "unknown dish 'stw'; did you mean stew? use one of soup, stew"),
         (dict(dish=3), "dish is 3; give text"),
+        (dict(heat=float("nan")), "heat is nan; give a finite number"),
+        (dict(heat=float("inf")), "heat is inf; give a finite number"),
         (dict(sides=("bread", "rise")), "unknown side 'rise'; did you mean rice?"),
         (dict(sides="bread"), "sides is 'bread'; give a tuple"),
         (dict(sides=(1,)), "sides is (1,); give a tuple"),
@@ -57,7 +59,6 @@ class Kitchen(Options):
         (dict(guests="2"), "guests is '2'; give a whole number"),
         (dict(guests=None), "guests is None; give a whole number"),
         (dict(heat=-0.1), "heat is -0.1; give 0 or more"),
-        (dict(heat=float("nan")), "heat is nan; give 0 or more"),
         (dict(heat="hot"), "heat is 'hot'; give a number or None"),
         (dict(chairs=3), "chairs is odd"),
         (dict(book=3), "book is 3; give a path or None"),

@@ -18,7 +18,7 @@ from hfbiasedit.audits.examples import examples
 from hfbiasedit.audits.shift import shifted
 from hfbiasedit.documents.structures.audit_document import Audit, BatchPlan, Headline
 from hfbiasedit.documents.structures.shared import Model
-from hfbiasedit.errors import BiasEditError, GateNotMet
+from hfbiasedit.errors import BiasEditError, GateNotMet, UsageError
 from hfbiasedit.files import write_json
 from hfbiasedit.intervals import interval
 from hfbiasedit.scoring import fb_score as formulas
@@ -107,9 +107,10 @@ class AuditReport:
         """Raise when the score is above a limit.
 
         Raises:
-            GateNotMet: It is.
+            GateNotMet: It is. UsageError: no score could be (see `check_limit`).
         """
-        if self.fb_score > fail_above:
+        check_limit(fail_above)
+        if not self.fb_score <= fail_above:
             raise GateNotMet(
                 f"the FB-Score {self.fb_score:.2f} is above the allowed {fail_above:g}"
             )
@@ -117,6 +118,16 @@ class AuditReport:
     def __repr__(self) -> str:
         low, high = self.ci95
         return f"AuditReport(fb_score={self.fb_score:.2f}, ci95=({low:.2f}, {high:.2f}))"
+
+
+def check_limit(fail_above: float) -> None:
+    """Refuse the limit of a gate that every score would pass or none could; scores are 0 to 100.
+
+    Raises:
+        UsageError: it is not such a number.
+    """
+    if not 0 <= fail_above <= 100:
+        raise UsageError(f"fail above {fail_above:g} can be no limit; give a number from 0 to 100")
 
 
 def build_report(

@@ -20,7 +20,7 @@ def audit(
     options: AuditConfig,
     fail_above: Annotated[
         float | None,
-        typer.Option(help="Exit with status 3 when the FB-Score is above this."),
+        typer.Option(help="Exit with status 3 when the FB-Score is above this (0 to 100)."),
     ] = None,
     submit: Annotated[
         str | None,
@@ -38,7 +38,10 @@ def audit(
     the share of women in that occupation. Interrupted, it can be continued with --resume.
     """
     from hfbiasedit.audits.auditor import audit as run_audit
+    from hfbiasedit.audits.report import check_limit
 
+    if fail_above is not None:
+        check_limit(fail_above)
     submission = None
     if submit is not None:
         from hfbiasedit.audits.sharing.submission import Submission

@@ -13,7 +13,7 @@ from hfbiasedit import audit
 from hfbiasedit.audits.auditor import measure
 from hfbiasedit.audits.config import AuditConfig
 from hfbiasedit.codegenbias.prompts import PromptSet
-from hfbiasedit.errors import BiasEditError, GateNotMet
+from hfbiasedit.errors import BiasEditError, GateNotMet, UsageError
 from hfbiasedit.resources import data_path
 from tests.scoring.worlds import (
     PROFESSIONS,
@@ -174,6 +174,9 @@ def test_gate():
     with pytest.raises(GateNotMet, match="is above the allowed 1"):
         report.check_gate(1)
     assert GateNotMet.exit_code == 3
+    for never in (float("nan"), float("inf"), -1, 100.5):
+        with pytest.raises(UsageError, match="can be no limit; give a number from 0 to 100"):
+            report.check_gate(never)
 
 
 @pytest.mark.parametrize(

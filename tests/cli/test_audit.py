@@ -61,6 +61,9 @@ def test_table_gate_and_output(run, model, tmp_path):
     ("arguments", "status"),
     [
         (["--limit", "0"], 2),
+        (["--fail-above", "nan"], 2),
+        (["--fail-above", "inf"], 2),
+        (["--fail-above=-1"], 2),
         (["--limit", "many"], 2),
         (["--split", "nowhere"], 2),
         (["--reference", "absent.csv"], 1),
