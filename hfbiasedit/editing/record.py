@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+import torch
+
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.attempt import Attempt, Material
@@ -57,6 +59,7 @@ def edit_document(
         "saliency": selection.origin.get("saliency", config.saliency),
         "options": outcome.options(config),
         "seed": config.seed,
+        "threads": torch.get_num_threads(),
         "selection": selection.summary(loaded.model),
         "edited": selection.summary(loaded.model, found.changed()),
         "splits": splits,

@@ -85,8 +85,15 @@ def edit_facts(edit: Edit) -> list[Fact]:
         ("general code kept as it was", edit["anchor"]["name"]),
         ("peak memory", text.file_size(edit["peak_memory_bytes"])),
         ("time in all", text.duration(edit["seconds"]["total"])),
-        ("seed", str(edit["seed"])),
+        ("seed", _seed(edit)),
     ]
+
+
+def _seed(edit: Edit) -> str:
+    """The seed and what else decides the draws and sums of an edit."""
+    threads = edit.get("threads")
+    said = "" if threads is None else f", {threads} {'thread' if threads == 1 else 'threads'}"
+    return f"{edit['seed']}{said}"
 
 
 def _budget(budget: Budget) -> str:

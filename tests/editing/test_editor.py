@@ -89,6 +89,7 @@ def test_a_run_is_complete_and_says_what_happened(checkpoint, prompts, anchor, t
     assert "20 draws, seed 0" in (run.path / runs.CARD).read_text()
     patch = Patch.load(run.patch_path)
     assert patch.digest == document["patch"]["digest"]
+    assert document["threads"] == torch.get_num_threads()
     assert document["kl"]["mean"] <= 0.5
     loaded = load_model(checkpoint)
     chosen = Selection.load(run.path / runs.SELECTION, loaded.model)

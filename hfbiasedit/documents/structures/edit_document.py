@@ -186,6 +186,12 @@ class Edit(TypedDict):
     saliency: str
     options: dict[str, Any]
     seed: int
+    threads: NotRequired[
+        Annotated[
+            int,
+            Mark("Of the processor; sums depend on their number, and with them the edit."),
+        ]
+    ]
     selection: Annotated[Weights, Mark("Weights that the edit was allowed to change.")]
     edited: NotRequired[
         Annotated[Weights, Mark("Weights whose stored bits changed; what pages call edited.")]
