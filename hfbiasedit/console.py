@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hfbiasedit.phases import EVERY, Board
+from hfbiasedit.stacking import fitting
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -73,8 +74,9 @@ def transfer(description: str) -> Iterator[None]:
 
 
 def table(renderable: RenderableType) -> None:
-    """Print a rich table (or any renderable) to standard output."""
-    _output().print(renderable)
+    """Print a rich table (or any renderable) to standard output; no column of it is cut."""
+    console = _output()
+    console.print(fitting(renderable, console))
 
 
 def print_json(value: Any) -> None:

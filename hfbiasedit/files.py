@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hfbiasedit import strays
 from hfbiasedit.errors import BiasEditError
 
 
@@ -34,17 +35,22 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    strays.clear(path)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=strays.prefix_of(path), suffix=strays.NEW
+    )
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file, strays.held(Path(name)):
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~umask())
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is this one
         raise
     sync_directory(path.parent)
 
@@ -61,8 +67,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON (keys in the order given) atomically. NaN raises ValueError."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write indented ASCII JSON (keys in the order given) atomically. NaN raises ValueError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

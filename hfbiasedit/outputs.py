@@ -12,31 +12,32 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hfbiasedit import strays
+from hfbiasedit.console import message
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import sync_directory, umask
-
-_NEW, _OLD = ".tmp", ".old"
 
 
 def contents_of(path: Path) -> set[str]:
     """Names in a directory, but for what a file system puts there and what a killed run left."""
-    ours = f".{path.absolute().name}."
     names = {entry.name for entry in path.iterdir()} - {"lost+found"}
-    return {n for n in names if not (n.startswith(ours) and n.endswith((_NEW, _OLD)))}
+    return {name for name in names if not strays.is_temporary(name, path)}
 
 
 def probe_directory(path: str | Path) -> None:
     """Refuse, before any work is done, a directory that could not be written in the end.
 
-    Nothing is left behind. What the directory holds is for the caller to judge.
+    Nothing is left behind, nor what a killed run has left there. What the directory holds is for
+    the caller to judge.
 
     Raises:
         BiasEditError: `path` is a file, or nothing can be written there.
     """
     path = _resolved(path)
+    clear_strays(path)
     try:
         for folder in _stages(path):
             if _writable(_existing(folder)) is None:
@@ -71,6 +72,26 @@ def probe_file(path: str | Path, *, replace: bool = True) -> None:
         raise BiasEditError(f"cannot write to {folder}: {reason}")
 
 
+def probe_room(folder: Path, files: Sequence[Path], what: str) -> None:
+    """Refuse a folder without room for copies of files, before the work that ends with them.
+
+    On the disk of the files themselves all but one of them can be shared.
+
+    Raises:
+        BiasEditError: there is less room than they need.
+    """
+    sizes = [file.stat().st_size for file in files]
+    place = _existing(folder.absolute())
+    shared = bool(files) and place.stat().st_dev == files[0].stat().st_dev
+    needed = max(sizes, default=0) if shared else sum(sizes)
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise BiasEditError(
+            f"{place} has room for {free / 1e9:.1f} GB, and {what} needs {needed / 1e9:.1f} GB; "
+            "free some space or choose another directory"
+        )
+
+
 @contextlib.contextmanager
 def output_directory(path: Path, *, replace: bool = False, keep: bool = False) -> Iterator[Path]:
     """Yield a temporary directory that becomes `path` when the block ends without an error.
@@ -90,13 +111,29 @@ def output_directory(path: Path, *, replace: bool = False, keep: bool = False) -
             the result is somewhere else.
     """
     path = _resolved(path)
+    clear_strays(path)
     if path.is_dir() and contents_of(path) and not replace:
         raise BiasEditError(f"{path} exists and is not empty; choose another directory")
     temporary, reason = _staged(path, keep)
+    with strays.held(temporary):
+        yield from _filled(temporary, path, reason)
+    sync_directory(path.parent)
+
+
+def clear_strays(path: Path) -> None:
+    """Finish or remove what killed runs left of a target, and say so."""
+    for sentence in strays.clear(path):
+        message(sentence)
+
+
+def _filled(temporary: Path, path: Path, reason: str | None) -> Iterator[Path]:
+    """Give out the temporary directory and put it in place, or where the message says."""
     try:
         yield temporary
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is this one
         raise
     if reason is None:
         try:
@@ -109,7 +146,6 @@ def output_directory(path: Path, *, replace: bool = False, keep: bool = False) -
     if reason is not None:
         kept = _kept(temporary, path)
         raise BiasEditError(f"cannot write {path}: {reason}; the complete result is in {kept}")
-    sync_directory(path.parent)
 
 
 def _resolved(path: str | Path) -> Path:
@@ -144,7 +180,7 @@ def _existing(folder: Path) -> Path:
 def _writable(folder: Path) -> str | None:
     """Why nothing can be made in a folder, found by trying; None when it can."""
     try:
-        os.rmdir(tempfile.mkdtemp(dir=folder, prefix=".hfbiasedit.", suffix=_NEW))
+        os.rmdir(tempfile.mkdtemp(dir=folder, prefix=".hfbiasedit.", suffix=strays.NEW))
     except OSError as error:
         return error.strerror or str(error)
     return None
@@ -157,7 +193,7 @@ def _staged(path: Path, keep: bool) -> tuple[Path, str | None]:
     for folder in _stages(path):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            made = tempfile.mkdtemp(dir=folder, prefix=f".{path.name}.", suffix=_NEW)
+            made = tempfile.mkdtemp(dir=folder, prefix=strays.prefix_of(path), suffix=strays.NEW)
             os.chmod(made, mode)
             return Path(made), None
         except OSError as error:
@@ -167,6 +203,11 @@ def _staged(path: Path, keep: bool) -> tuple[Path, str | None]:
     if not keep:
         raise BiasEditError(f"cannot write to {path.parent}: {reason}") from failure
     return Path(tempfile.mkdtemp(prefix=f"{path.name}.")), reason
+
+
+def _aside(folder: Path, path: Path) -> Path:
+    """A directory for what is in the way of a result until that is in its place."""
+    return Path(tempfile.mkdtemp(dir=folder, prefix=strays.prefix_of(path), suffix=strays.OLD))
 
 
 def _finish(temporary: Path, path: Path) -> None:
@@ -188,7 +229,7 @@ def _swap(temporary: Path, path: Path) -> None:
         return
     if not path.is_dir():  # it came while the new one was filled
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_OLD))
+    aside = _aside(path.parent, path)
     try:
         os.rename(path, aside / "old")
         try:
@@ -205,7 +246,7 @@ def _swap(temporary: Path, path: Path) -> None:
 
 def _fill(temporary: Path, path: Path) -> None:
     """Move what is in `temporary` into `path`, and what was there away; all of it or nothing."""
-    aside = Path(tempfile.mkdtemp(dir=path, prefix=f".{path.name}.", suffix=_OLD))
+    aside = _aside(path, path)
     moves = [(path / name, aside / name) for name in sorted(contents_of(path))]
     moves += [(entry, path / entry.name) for entry in sorted(temporary.iterdir())]
     done: list[tuple[Path, Path]] = []

@@ -59,10 +59,11 @@ class Phase:
 
     @property
     def words(self) -> str:
-        """What it is and how far: `scoring prompts, 12 of 30`."""
+        """What it is and how far: `scoring prompts, 12 of 30 (about 41 s left)`."""
         if self.total is None:
             return self.description
-        return f"{self.description}, {self.done:,.0f} of {self.total:,.0f}"
+        rest = "" if not self.left else f" (about {duration(self.left)} left)"
+        return f"{self.description}, {self.done:,.0f} of {self.total:,.0f}{rest}"
 
 
 def duration(seconds: float) -> str:
@@ -128,11 +129,9 @@ class Board:
                 self.say(self.line())
 
     def line(self) -> str:
-        """All phases in a line, and the time left of the innermost one that knows it."""
+        """All phases in a line, the outermost first, and the time since that began."""
         words = ": ".join(phase.words for phase in self.phases)
-        left = next((p.left for p in reversed(self.phases) if p.left is not None), None)
-        rest = "" if left is None else f", about {duration(left)} left"
-        return f"{words}; {duration(self.phases[0].seconds)} so far{rest}"
+        return f"{words}; {duration(self.phases[0].seconds)} so far"
 
     def say(self, text: str) -> None:
         """Print a line, above the bars where there are any."""

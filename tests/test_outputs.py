@@ -171,3 +171,16 @@ def test_an_existing_directory_in_a_folder_that_cannot_be_written(tmp_path, monk
     assert whole(out)
     with pytest.raises(BiasEditError, match="Permission denied"):
         outputs.probe_new_directory(tmp_path / "other")
+
+
+def test_a_disk_without_room_is_refused_before_the_work(tmp_path, monkeypatch):
+    shards = [tmp_path / "a", tmp_path / "b"]
+    for shard in shards:
+        shard.write_bytes(b"x" * 600)
+    usage = outputs.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(outputs.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    outputs.probe_room(tmp_path / "new" / "run", shards, "the copy")  # one disk: one is copied
+    monkeypatch.setattr(outputs.shutil, "disk_usage", lambda path: usage._replace(free=500))
+    with pytest.raises(BiasEditError, match="has room for 0.0 GB, and the copy needs"):
+        outputs.probe_room(tmp_path / "new" / "run", shards, "the copy")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]

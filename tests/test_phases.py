@@ -38,7 +38,7 @@ def test_without_a_terminal_a_line_comes_when_the_last_one_is_long_ago(clock, li
             phase.advance()
         board.show()
         board.show()
-        assert lines == ["edit: scoring, 50 of 200; 30 s so far, about 1 min 30 s left"]
+        assert lines == ["edit: scoring, 50 of 200 (about 1 min 30 s left); 30 s so far"]
         clock.now = 61.0
         board.show()
     assert len(lines) == 2

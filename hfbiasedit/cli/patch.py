@@ -211,17 +211,23 @@ def diff(
 def recover(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="Checkpoint whose change in place was interrupted."),
+        typer.Argument(metavar="DIR", help="Checkpoint or output whose change was killed."),
     ],
     undo: Annotated[
         bool, typer.Option("--undo", help="Go back to the weights as they were before.")
     ] = False,
 ) -> None:
-    """Finish or undo a killed change in place."""
+    """Finish or undo a killed change in place, and clear what killed runs left of DIR."""
+    from hfbiasedit.checkpoints.marks import pending
     from hfbiasedit.console import message
+    from hfbiasedit.outputs import clear_strays
     from hfbiasedit.patches.journal import recover as recover_directory
+    from hfbiasedit.strays import left_behind
 
-    message(f"{directory}: the change is {recover_directory(directory, undo=undo)}")
+    found = left_behind(directory)
+    clear_strays(directory)
+    if pending(directory) or not found:
+        message(f"{directory}: the change is {recover_directory(directory, undo=undo)}")
 
 
 def _apply(

@@ -30,6 +30,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     from hfbiasedit.console import table
 
     facts = Table(show_header=False, box=None)
+    facts.add_column("fact", no_wrap=True)
+    facts.add_column("value", overflow="fold")  # a digest is worth nothing when it is cut
     for key in ("file", "file_bytes", "digest", "tensors", "weights", "changed", "rows", "entries"):
         value = summary[key]
         facts.add_row(

@@ -72,6 +72,10 @@ def _local(error: BaseException) -> str | None:
         return f"not logged in to {constants.ENDPOINT}; {LOG_IN}"
     if isinstance(error, errors.HFValidationError):
         return f"not a name of a Hub repository: {error}"
+    token = get_token() or ""
+    unprintable = not (token.isascii() and token.isprintable())
+    if unprintable and isinstance(error, (UnicodeError, httpx2.LocalProtocolError)):
+        return f"the Hub token holds characters that no token has; correct HF_TOKEN, or {LOG_IN}"
     if isinstance(error, ValueError) and "Invalid metadata in README.md" in str(error):
         return f"the Hub does not accept the metadata of the card: {error}; correct README.md"
     return None
@@ -80,6 +84,10 @@ def _local(error: BaseException) -> str | None:
 def _network(error: BaseException) -> str | None:
     """Failures between this machine and the Hub."""
     where = constants.ENDPOINT
+    if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL)):
+        return (
+            f"{where!r} is no address of a Hub; set HF_ENDPOINT to one, with https://, or unset it"
+        )
     if isinstance(error, httpx2.ProxyError):
         return f"the proxy does not let requests to {where} through; check HTTPS_PROXY"
     if isinstance(error, httpx2.ConnectError):

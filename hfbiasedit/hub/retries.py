@@ -14,16 +14,15 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from hfbiasedit.console import message
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.failures import chain
-from hfbiasedit.hub.session import patience
+from hfbiasedit.hub.session import PASSING, patience
 
 T = TypeVar("T")
 
-ATTEMPTS = 5  # with the waits below, about a quarter of a minute of trouble
+ATTEMPTS = 6  # with the waits below, half a minute of trouble
+PATIENCE = 60.0  # seconds of trouble, those that a rate limit asks for not counted
 FIRST_WAIT = 1.0  # seconds; doubles from try to try
 LONGEST_WAIT = 30.0  # seconds
 LONGEST_LIMIT = 600.0  # seconds; a rate limit that lasts longer is reported instead of waited out
-# Statuses that pass by themselves: time-out, rate limit, trouble of the server's own.
-_PASSING = (408, 429, 500, 502, 503, 504)
 
 
 def with_retries(
@@ -39,6 +38,7 @@ def with_retries(
         after: Asked after every failure, before anything is tried again; what it returns
             (other than None) stands for the answer that did not arrive.
     """
+    trouble, begun = 0.0, time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with patience():
@@ -47,13 +47,17 @@ def with_retries(
             if after is not None and (found := after(error)) is not None:
                 return found
             wait = waiting_time(error, attempt)
-            if wait is None:
+            trouble += time.monotonic() - begun if attempt > 1 else 0.0
+            if wait is None or (trouble + wait > PATIENCE and not is_rate_limit(error)):
                 refuse_nonsense(error)
                 raise
             message(
                 f"{failure(error)}; {what} again in {wait:.0f} s (try {attempt + 1} of {ATTEMPTS})"
             )
+            begun = time.monotonic()
             time.sleep(wait)
+            if is_rate_limit(error):
+                begun = time.monotonic()
     raise AssertionError("unreachable")
 
 
@@ -64,7 +68,7 @@ def waiting_time(error: BaseException, attempt: int) -> float | None:
     wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
     for link in chain(error):
         if isinstance(link, errors.HfHubHTTPError):
-            if link.response.status_code not in _PASSING:
+            if link.response.status_code not in PASSING:
                 return None
             limit = _rate_limit(link)
             if limit is not None and limit > LONGEST_LIMIT:
@@ -75,6 +79,14 @@ def waiting_time(error: BaseException, attempt: int) -> float | None:
         if is_broken_connection(link):
             return wait
     return None
+
+
+def is_rate_limit(error: BaseException) -> bool:
+    """Whether the Hub said how long to wait."""
+    return any(
+        isinstance(link, errors.HfHubHTTPError) and _rate_limit(link) is not None
+        for link in chain(error)
+    )
 
 
 def is_broken_connection(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from huggingface_hub import (
     errors,
 )
 
-from hfbiasedit.console import warn
+from hfbiasedit.console import transfer, warn
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.failures import chain, status_of
 from hfbiasedit.hub.remote import RemoteFile, files_at
@@ -102,7 +102,11 @@ def missing_files(api: HfApi, plan: Plan, outcome: Outcome) -> list[str]:
 
 
 def _send(api: HfApi, plan: Plan) -> Outcome:
-    with warnings.catch_warnings(record=True) as caught:
+    size = sum(file.size for file in plan.changes if file.action == "upload")
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        transfer(f"sending {size / 1e6:,.1f} MB to {plan.repo_id}"),
+    ):
         warnings.simplefilter("always", UserWarning)
         info = api.create_commit(
             plan.repo_id,
@@ -169,6 +173,11 @@ def _find_commit(api: HfApi, plan: Plan, author: str, error: Exception) -> Outco
         return with_retries(lambda: _on_branch(api, plan), f"looking at {plan.repo_id}")
     except Exception:  # the first failure says more than the second
         raise error from None
+
+
+def commit_made(api: HfApi, plan: Plan, author: str) -> Outcome | None:
+    """The commit (or pull request) of a plan, where it is on the Hub already."""
+    return find_pull_request(api, plan, author) if plan.create_pr else _on_branch(api, plan)
 
 
 def _on_branch(api: HfApi, plan: Plan) -> Outcome | None:

@@ -31,6 +31,7 @@ from hfbiasedit.publishing.commit import (
     missing_files,
     repository_url,
 )
+from hfbiasedit.publishing.footprint import Footprint
 from hfbiasedit.publishing.plan import (
     CopySource,
     LocalFile,
@@ -161,10 +162,20 @@ class Publisher:
             if plan.create_pr and (known := find_pull_request(self.api, plan, self.user)):
                 say("this pull request is open already")
                 return PushResult(plan, url, known)
-            plan = self._prepare(plan)
-            outcome = commit_plan(self.api, plan, self.user)
+            plan, outcome = self._commit(plan)
         self._check(plan, outcome)
         return PushResult(plan, url, outcome)
+
+    def _commit(self, plan: Plan) -> tuple[Plan, Outcome]:
+        """Create what is missing and commit; after a failure say what is on the Hub."""
+        footprint = Footprint(self.api, plan, self.user)
+        try:
+            plan = self._prepare(plan, footprint)
+            footprint.plan, footprint.sending = plan, True
+            return plan, commit_plan(self.api, plan, self.user)
+        except BaseException as error:
+            footprint.account(error)
+            raise
 
     def _check(self, plan: Plan, outcome: Outcome) -> None:
         """Look whether everything arrived; the commit stands, so a failure here is a warning."""
@@ -241,15 +252,10 @@ class Publisher:
         )
         return Path(file).read_text(encoding="utf-8", errors="replace")
 
-    def _prepare(self, plan: Plan) -> Plan:
+    def _prepare(self, plan: Plan, footprint: Footprint) -> Plan:
         """Create the repository and the branch; the plan then knows the commit to build on."""
         if plan.remote.head is None:
-            with_retries(
-                lambda: self.api.create_repo(
-                    plan.repo_id, repo_type=plan.kind, private=plan.private or None, exist_ok=True
-                ),
-                f"creating {plan.repo_id}",
-            )
+            footprint.create()
             self.remote = self.look()
             self._refuse_foreign(self._manifest(), [])
         if plan.revision and not self.remote.has_branch:

@@ -42,9 +42,25 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
         raise BiasEditError(f"{where}: not in UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise BiasEditError(f"{where}: not JSON ({error})") from error
+    if b"\\u" in line:
+        refuse_half_characters(value, where)
     if not isinstance(value, dict):
         raise BiasEditError(f"{where}: not a JSON object")
     return value
+
+
+def refuse_half_characters(value: Any, where: str) -> None:
+    """Refuse what JSON can escape and nothing else can hold.
+
+    Raises:
+        BiasEditError: some text of the value has a lone surrogate in it.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BiasEditError(
+            f"{where} holds half of a character (a lone surrogate, \\ud800); correct it there"
+        ) from error
 
 
 def text_field(value: dict[str, Any], name: str, where: str) -> str:
