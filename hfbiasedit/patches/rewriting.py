@@ -41,8 +41,9 @@ class _Window(NamedTuple):
 def state(handle: int, info: TensorInfo, edit: TensorEdit) -> State:
     """Compare a stored tensor with both sides of its edit, bit for bit."""
     old = new = True
+    reader = _Reader(handle, edit)
     for window in _windows(info, edit):
-        found = _read(handle, window, edit)[window.inside]
+        found = reader.window(window)[window.inside]
         old = old and np.array_equal(found, window.old)
         new = new and np.array_equal(found, window.new)
         if not (old or new):
@@ -53,12 +54,13 @@ def state(handle: int, info: TensorInfo, edit: TensorEdit) -> State:
 def write(handle: int, info: TensorInfo, edit: TensorEdit, *, new: bool) -> int:
     """Write one side of an edit into a file; returns the bytes written."""
     written = 0
+    reader = _Reader(handle, edit)
     for window in _windows(info, edit):
         values = window.new if new else window.old
         if len(values) == window.length:
             content = np.ascontiguousarray(values)
         else:
-            content = _read(handle, window, edit)
+            content = reader.window(window)
             content[window.inside] = values
         _write_all(handle, content.view(np.uint8).data, window.offset)
         written += content.nbytes
@@ -70,30 +72,28 @@ def is_between(handle: int, info: TensorInfo, edit: TensorEdit) -> bool:
 
     True for whatever an interrupted write can leave behind.
     """
+    reader = _Reader(handle, edit)
     for window in _windows(info, edit):
-        found = _bytes(_read(handle, window, edit)[window.inside])
+        found = _bytes(reader.window(window)[window.inside])
         if ((found != _bytes(window.old)) & (found != _bytes(window.new))).any():
             return False
     return True
 
 
 def restored_pieces(handle: int, info: TensorInfo, edit: TensorEdit) -> Iterator[memoryview]:
-    """The bytes of a stored tensor with the old values in place of the edited weights."""
+    """The bytes of a stored tensor with the old values in place of the edited weights.
+
+    A piece is gone when the next one is asked for.
+    """
     offset = info.begin
+    reader = _Reader(handle, edit)
     for window in _windows(info, edit):
-        yield from _plain_pieces(handle, edit.name, offset, window.offset)
-        content = _read(handle, window, edit)
+        yield from reader.pieces(offset, window.offset)
+        content = reader.window(window)
         content[window.inside] = window.old
         yield content.view(np.uint8).data
         offset = window.offset + content.nbytes
-    yield from _plain_pieces(handle, edit.name, offset, info.end)
-
-
-def _plain_pieces(handle: int, name: str, start: int, stop: int) -> Iterator[memoryview]:
-    while start < stop:
-        piece = _pread(handle, min(_WINDOW, stop - start), start, name)
-        start += len(piece)
-        yield memoryview(piece)
+    yield from reader.pieces(offset, info.end)
 
 
 def _windows(info: TensorInfo, edit: TensorEdit) -> Iterator[_Window]:
@@ -120,22 +120,42 @@ def _stretches(block: Block, size: int) -> Iterator[slice]:
         yield slice(start, stop)
 
 
-def _read(handle: int, window: _Window, edit: TensorEdit) -> np.ndarray:
-    kind = FLOATS[edit.dtype].bits
-    content = _pread(handle, window.length * kind.itemsize, window.offset, edit.name)
-    return np.frombuffer(content, kind)
+class _Reader:
+    """Reads from a file into the same few megabytes again and again.
 
+    What it returned last is overwritten by the next call: memory that is fresh each time costs
+    several times as much as the reading itself.
+    """
 
-def _pread(handle: int, length: int, offset: int, name: str) -> bytearray:
-    content = bytearray(length)
-    view, done = memoryview(content), 0
-    while done < length:
-        piece = _read_at(handle, length - done, offset + done)
-        if not piece:
-            raise BiasEditError(f"the file with {name} was cut short while it was read")
-        view[done : done + len(piece)] = piece
-        done += len(piece)
-    return content
+    def __init__(self, handle: int, edit: TensorEdit) -> None:
+        self._handle, self._edit = handle, edit
+        self._memory = np.empty(0, np.uint8)
+
+    def window(self, window: _Window) -> np.ndarray:
+        """The elements of a window."""
+        kind = FLOATS[self._edit.dtype].bits
+        return self._read(window.length * kind.itemsize, window.offset).view(kind)
+
+    def pieces(self, start: int, stop: int) -> Iterator[memoryview]:
+        """The bytes between two offsets, a few megabytes at a time."""
+        while start < stop:
+            piece = self._read(min(_WINDOW, stop - start), start)
+            start += len(piece)
+            yield piece.data
+
+    def _read(self, length: int, offset: int) -> np.ndarray:
+        if len(self._memory) < length:
+            self._memory = np.empty(length, np.uint8)
+        content = self._memory[:length]
+        view, done = content.data, 0
+        while done < length:
+            count = _read_into(self._handle, view[done:], offset + done)
+            if not count:
+                raise BiasEditError(
+                    f"the file with {self._edit.name} was cut short while it was read"
+                )
+            done += count
+        return content
 
 
 def _write_all(handle: int, content: memoryview, offset: int) -> None:
@@ -144,11 +164,16 @@ def _write_all(handle: int, content: memoryview, offset: int) -> None:
         done += _write_at(handle, content[done:], offset + done)
 
 
-def _read_at(handle: int, length: int, offset: int) -> bytes:
+def _read_into(handle: int, target: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [target], offset)
     if hasattr(os, "pread"):
-        return os.pread(handle, length, offset)
-    os.lseek(handle, offset, os.SEEK_SET)  # Windows; every handle has one user
-    return os.read(handle, length)
+        piece = os.pread(handle, len(target), offset)
+    else:  # Windows; every handle has one user
+        os.lseek(handle, offset, os.SEEK_SET)
+        piece = os.read(handle, len(target))
+    target[: len(piece)] = piece
+    return len(piece)
 
 
 def _write_at(handle: int, content: memoryview, offset: int) -> int:

@@ -40,7 +40,8 @@ def test_windows_of_any_size(case, gap, window, block):
             assert content == FRONT + edited.tobytes() + BACK
             assert rewriting.state(handle, info, edit) == (False, True)
             assert rewriting.is_between(handle, info, edit)
-            restored = b"".join(rewriting.restored_pieces(handle, info, edit))
+            pieces = rewriting.restored_pieces(handle, info, edit)
+            restored = b"".join(bytes(piece) for piece in pieces)
             assert restored == old.tobytes()
             rewriting.write(handle, info, edit, new=False)
             assert os.pread(handle, 1 << 20, 0) == FRONT + old.tobytes() + BACK
