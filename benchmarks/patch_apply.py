@@ -3,7 +3,7 @@
     python benchmarks/patch_apply.py [--layers 28] [--shards 8] [--dir /tmp/bench]
 
 A random Llama of about 4 GB in bfloat16; the patch edits 0.1 % of the rows of the tensors in a
-quarter of the shards. Every contender runs in a process of its own, best of --repeat.
+quarter of the shards. Every contender runs in a process of its own, in rounds that take turns.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,8 +82,11 @@ def write_checkpoint(path: Path, layers: int, shards: int) -> None:
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-def make_patch(checkpoint: Path, file: Path, share: float) -> list[str]:
-    """Edit a share of the rows of every matrix in a quarter of the shards; returns the shards."""
+def make_patch(checkpoint: Path, file: Path, share: float, scattered: bool = False) -> list[str]:
+    """Edit a share of the rows, or of the weights, of every matrix in a quarter of the shards.
+
+    Returns the shards.
+    """
     from hfbiasedit.checkpoints.storage import Checkpoint
     from hfbiasedit.patches.edits import TensorEdit
     from hfbiasedit.patches.patch import Patch
@@ -101,6 +107,15 @@ def make_patch(checkpoint: Path, file: Path, share: float) -> list[str]:
                 name, "whole", None, place.info.shape, "BF16", None, mapped, mapped ^ 1
             )
             continue
+        if scattered:
+            size = int(np.prod(place.info.shape))
+            flat = np.unique(random.integers(0, size, max(1, round(share * size))))
+            content = np.memmap(checkpoint / place.file, "<u2", "r", place.info.begin, (size,))
+            old = np.array(content[flat])
+            edits[name] = TensorEdit(
+                name, "entries", None, place.info.shape, "BF16", flat, old, old ^ 1
+            )
+            continue
         rows = np.sort(random.choice(height, max(1, round(share * height)), replace=False))
         content = np.memmap(checkpoint / place.file, "<u2", "r", place.info.begin, place.info.shape)
         old = np.array(content[rows])
@@ -111,26 +126,18 @@ def make_patch(checkpoint: Path, file: Path, share: float) -> list[str]:
     return list(touched)
 
 
-APPLY = """
+COMMAND = """
 import re, sys
 def peak():  # of this process alone; getrusage would count what its parent had
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 baseline = peak()
-sys.argv = ["hfbiasedit", "patch", "apply", *sys.argv[1:]]
+sys.argv = ["hfbiasedit", "patch", *sys.argv[1:]]
 from hfbiasedit.cli.app import main
 try:
     main()
 except SystemExit as stop:
     assert not stop.code, stop.code
 print(f"peak memory {(peak() - baseline) / 1024:.1f} MB above an idle interpreter")
-"""
-RUNNING = """
-import sys, time
-from hfbiasedit.patches.checkpoint import apply_patch
-from hfbiasedit.patches.patch import Patch
-started = time.perf_counter()
-apply_patch(*sys.argv[1:])
-print(time.perf_counter() - started)
 """
 RESAVE = """
 import sys, torch
@@ -142,17 +149,79 @@ model.save_pretrained(sys.argv[3])
 """
 
 
-def timed(command: list[str], out: Path, repeat: int) -> tuple[float, str]:
-    """Best wall time of a command that writes `out`, and what it printed."""
-    best, printed = float("inf"), ""
-    for _ in range(repeat):
-        shutil.rmtree(out, ignore_errors=True)
-        os.sync()  # nobody pays for the writes of the one before
-        started = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        best, printed = min(best, time.perf_counter() - started), done.stdout
+class Cost(NamedTuple):
+    """Seconds of a process: of the processors, and of the clock."""
+
+    processor: float
+    clock: float
+
+
+def run(command: list[str]) -> tuple[Cost, str]:
+    """What a process costs, and what it prints."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    clock, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(used, clock), done.stdout
+
+
+def prepare(base: Path, out: Path, cold: bool) -> None:
+    """An empty place for the result, no writes of others to wait for, files in memory or not."""
     shutil.rmtree(out, ignore_errors=True)
-    return best, printed
+    os.sync()
+    for file in base.glob("*.safetensors"):
+        handle = os.open(file, os.O_RDONLY)
+        try:
+            if cold:
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            else:
+                while os.read(handle, 1 << 24):
+                    pass
+        finally:
+            os.close(handle)
+
+
+def contenders(base: Path, patch: Path, out: Path, touched: list[str]) -> dict[str, list[str]]:
+    """What is compared, in an order in which each finds what it needs."""
+    files = " ".join(f"'{base / file}'" for file in touched)
+    ours = [sys.executable, "-c", COMMAND]
+    return {
+        "start-up: patch show": [*ours, "show", str(patch)],
+        "cp of the touched shards": ["sh", "-c", f"mkdir '{out}' && cp {files} '{out}'"],
+        "apply": [*ours, "apply", str(base), str(patch), "--out", str(out)],
+        "revert in place": [*ours, "revert", str(out), str(patch), "--in-place"],
+        "apply in place": [*ours, "apply", str(out), str(patch), "--in-place"],
+    }
+
+
+def compare(base: Path, patch: Path, out: Path, touched: list[str], rounds: int) -> None:
+    """Run all contenders in turns and print medians; processor seconds bear a busy machine."""
+    commands = contenders(base, patch, out, touched)
+    for cold in (False, True):
+        costs: dict[str, list[Cost]] = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name, command in commands.items():
+                if "in place" not in name:
+                    prepare(base, out, cold)
+                cost, printed = run(command)
+                costs[name].append(cost)
+                if name == "apply":
+                    memory = printed.strip().splitlines()[-1]
+        middle = {
+            name: Cost(*(statistics.median(column) for column in zip(*rows, strict=True)))
+            for name, rows in costs.items()
+        }
+        print(f"{'cold' if cold else 'warm'} cache, medians of {rounds} (apply: {memory})")
+        copy, start = middle["cp of the touched shards"], middle["start-up: patch show"]
+        for name, cost in middle.items():
+            ratios = [
+                (one - (begun if "apply" in name or "revert" in name else 0)) / copied
+                for one, begun, copied in zip(cost, start, copy, strict=True)
+            ]
+            print(
+                f"  {name:25} {cost.processor:6.2f} s of processors {cost.clock:6.2f} s of the "
+                f"clock; less start-up {ratios[0]:.2f}x and {ratios[1]:.2f}x cp"
+            )
 
 
 def main() -> None:
@@ -161,6 +230,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=28)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--share", type=float, default=0.001, help="of the rows; 1: whole tensors")
+    parser.add_argument("--scattered", action="store_true", help="single weights instead of rows")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--dir", type=Path, default=None)
     parser.add_argument("--skip-resave", action="store_true")
@@ -168,26 +238,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         base, patch, out = Path(folder, "base"), Path(folder, "p.safetensors"), Path(folder, "out")
         write_checkpoint(base, options.layers, options.shards)
-        touched = make_patch(base, patch, options.share)
+        touched = make_patch(base, patch, options.share, options.scattered)
         size = sum(file.stat().st_size for file in base.glob("*.safetensors"))
         part = sum((base / file).stat().st_size for file in touched)
         print(f"checkpoint {size / 1e9:.2f} GB, touched shards {part / 1e9:.2f} GB")
         held = patch_bytes(patch)
         print(f"patch {patch.stat().st_size / 1e6:.2f} MB = {patch.stat().st_size / held:.4f}x")
-        files = " ".join(f"'{base / file}'" for file in touched)
-        copy, _ = timed(["sh", "-c", f"mkdir '{out}' && cp {files} '{out}'"], out, options.repeat)
-        command = [sys.executable, "-c", APPLY, str(base), str(patch), "--out", str(out)]
-        ours, printed = timed(command, out, options.repeat)
-        print(printed.strip())
-        inner = [sys.executable, "-c", RUNNING, str(base), str(patch), str(out)]
-        function = min(float(timed(inner, out, 1)[1]) for _ in range(options.repeat))
-        print(f"cp of the touched shards {copy:.2f} s")
-        print(f"apply_patch in a running interpreter {function:.2f} s: {function / copy:.2f}x cp")
-        print(f"hfbiasedit patch apply, process and all {ours:.2f} s: {ours / copy:.2f}x cp")
+        compare(base, patch, out, touched, options.repeat)
         if not options.skip_resave:
-            resave = [sys.executable, "-c", RESAVE, str(base), str(patch), str(out)]
-            slow, _ = timed(resave, out, 1)
-            print(f"load, change, save_pretrained {slow:.2f} s: apply is {slow / ours:.1f}x faster")
+            slow, fast = [], []
+            for script, found in ((RESAVE, slow), (COMMAND, fast)):
+                prepare(base, out, cold=False)
+                arguments = [str(base), str(patch), str(out)]
+                if script is not RESAVE:
+                    arguments = ["apply", str(base), str(patch), "--out", str(out)]
+                found.append(run([sys.executable, "-c", script, *arguments])[0].clock)
+            print(
+                f"load, change, save_pretrained {slow[0]:.2f} s of the clock: apply, right after "
+                f"it, is {slow[0] / fast[0]:.1f}x faster"
+            )
 
 
 def patch_bytes(patch: Path) -> int:
