@@ -1,11 +1,16 @@
-"""Audit against lm-evaluation-harness and against a bare forward loop, on the same machine.
+"""Audit against lm-evaluation-harness, a bare forward loop and the limit of the processor.
 
-All three score the same CodeGenBias prompts on the same random Llama of about 100M parameters with
-a vocabulary of 32k, built on the spot, in rounds that take turns; printed are medians, ratios and
-the largest difference of log-probabilities. lm-eval and the bare loop get the fastest of several
-batch sizes, each measured once before the rounds.
+All score the same CodeGenBias prompts on the same model, by default a random Llama of about 100M
+parameters with a vocabulary of 32k that is built on the spot, in rounds that take turns; printed
+are medians, ratios and the largest difference of log-probabilities. lm-eval and the bare loop get
+the fastest of several batch sizes, each measured once before the rounds.
+
+The limit is the matrix products alone: tokens of the prompts' tree x weights of the blocks, and
+places that are read x weights of the head, x 2, at the rate at which products of 1,024 rows with
+the model's own matrices run, measured in every round.
 
     python benchmarks/audit_speed.py --prompts 120 --rounds 3 --dtype float32 --config core
+    python benchmarks/audit_speed.py --model DIR --dtype bfloat16 --config quick --prompts 0
     python benchmarks/audit_speed.py --no-lm-eval     # where lm_eval is not installed
 """
 
@@ -25,13 +30,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.pytorch_utils import Conv1D
 
 from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.hub.source import ModelSource
-from hfbiasedit.models.loading import LoadedModel
+from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
-from hfbiasedit.scoring.engine import Scores, score
+from hfbiasedit.scoring.engine import Scores, score, tokens_of
 
 VOCABULARY = 32_000
 
@@ -42,8 +48,11 @@ def main() -> None:
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
-    loaded = _model(options.dtype, options.tokenizer)
-    records = load_prompts(options.config, "all", limit=options.prompts).records
+    if options.model is None:
+        loaded = _model(options.dtype, options.tokenizer)
+    else:
+        loaded = load_model(options.model, dtype=options.dtype, device="cpu")
+    records = load_prompts(options.config, "all", limit=options.prompts or None).records
     encoded = encode(loaded.tokenizer, records)
     tokens = [len(prompt.context) for prompt in encoded]
     candidates = statistics.mean(len(record.male + record.female) for record in records)
@@ -55,22 +64,65 @@ def main() -> None:
     )
     score(loaded, encoded[:4])  # warms up the library
     runs: dict[str, Callable[[], Any]] = {"audit": lambda: score(loaded, encoded)}
-    runs["bare loop"] = _fastest(
-        "bare loop", lambda size: _bare(loaded, encoded, size), options.batch_sizes
-    )
+    limit = Limit(loaded, encoded)
+    print(f"{limit.tokens:,} tokens, {limit.operations / 1e12:.2f} TFLOP of products")
+    runs["limit"] = limit.seconds
+    if options.bare:
+        runs["bare loop"] = _fastest(
+            "bare loop", lambda size: _bare(loaded, encoded, size), options.batch_sizes
+        )
     if options.lm_eval:
         runs["lm-eval"] = _fastest("lm-eval", _lm_eval(loaded, records), options.batch_sizes)
     seconds, results = _rounds(runs, options.rounds)
+    seconds["limit"] = statistics.median(results["limit"])
     audit = seconds["audit"]
     for name, value in seconds.items():
         print(f"{name:10} {value:8.2f} s   {value / audit:5.2f} x the audit")
     if options.lm_eval:
-        _compare(records, results["audit"], results["lm-eval"])
+        _compare(records, results["audit"][-1], results["lm-eval"][-1])
+
+
+class Limit:
+    """The matrix products that the prompts need at least, and how long they take here."""
+
+    def __init__(self, loaded: LoadedModel, encoded: Sequence[EncodedPrompt]) -> None:
+        head = loaded.model.get_output_embeddings()
+        self.weights = [
+            module.weight.T if isinstance(module, Conv1D) else module.weight
+            for module in loaded.model.modules()
+            if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head
+        ]
+        self.tokens = tokens_of(encoded, loaded.device)
+        places = len(
+            {
+                prompt.context + tail[:size]
+                for prompt in encoded
+                for tail in prompt.tails
+                for size in range(len(tail))
+            }
+        )
+        inside = sum(weight.numel() for weight in self.weights)
+        self.operations = 2 * (self.tokens * inside + places * head.weight.numel())
+
+    @torch.inference_mode()
+    def seconds(self) -> float:
+        """All operations at the rate of one pass of 1,024 rows through the blocks' matrices."""
+        rows = {
+            width: torch.randn(1024, width, dtype=self.weights[0].dtype)
+            for width in {weight.shape[1] for weight in self.weights}
+        }
+        torch.nn.functional.linear(rows[self.weights[0].shape[1]], self.weights[0])
+        start = _clock()
+        for weight in self.weights:
+            torch.nn.functional.linear(rows[weight.shape[1]], weight)
+        done = 2 * 1024 * sum(weight.numel() for weight in self.weights)
+        return self.operations * (_clock() - start) / done
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--prompts", type=int, default=120)
+    parser.add_argument("--model", help="a directory or Hub id instead of the random Llama")
+    parser.add_argument("--prompts", type=int, default=120, help="0: all of the configuration")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--config", default="core", choices=("quick", "core", "full"))
@@ -80,6 +132,7 @@ def _options() -> argparse.Namespace:
         "--tokenizer", type=Path, help="directory with GPT-2's vocab.json and merges.txt"
     )
     parser.add_argument("--no-lm-eval", dest="lm_eval", action="store_false")
+    parser.add_argument("--no-bare-loop", dest="bare", action="store_false")
     return parser.parse_args()
 
 
@@ -177,13 +230,14 @@ def _rounded(trials: dict[int, float]) -> dict[int, float]:
 
 def _rounds(
     runs: dict[str, Callable[[], Any]], rounds: int
-) -> tuple[dict[str, float], dict[str, Any]]:
+) -> tuple[dict[str, float], dict[str, list[Any]]]:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    results: dict[str, Any] = {}
+    results: dict[str, list[Any]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            taken, results[name] = _time(run)
+            taken, result = _time(run)
             seconds[name].append(taken)
+            results[name].append(result)
     return {name: statistics.median(values) for name, values in seconds.items()}, results
 
 
