@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hfbiasedit import audit
+from hfbiasedit.audits.identity import check_same, identity
 from hfbiasedit.audits.resumption import PartialFile
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import load_model
@@ -117,6 +118,24 @@ def test_refuses_another_measurement(interrupted, tmp_path):
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
     refuses(interrupted, "the model changed")
+
+
+def test_every_part_of_the_identity_counts(tmp_path):
+    """Also those that one machine cannot change: the device, the versions."""
+    loaded = load_model(_other(tmp_path))
+    first = identity(loaded, "digest", "auto", "engine")
+    check_same(first, dict(first), tmp_path)
+    assert first["device"] == "cpu"
+    words = {
+        "weights": "the model changed", "patch": "the patch changed", "dtype": "the dtype changed",
+        "prompts": "the prompts changed", "batch_size": "the batch size changed",
+        "scorer": "the scorer changed", "device": "the device changed",
+        "versions": "versions of torch or transformers changed",
+    }  # fmt: skip
+    assert words.keys() == first.keys()
+    for key, message in words.items():
+        with pytest.raises(BiasEditError, match=message):
+            check_same(first | {key: "another"}, first, tmp_path)
 
 
 def _other(tmp_path):

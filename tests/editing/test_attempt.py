@@ -1,6 +1,7 @@
 """From prompts to an edit in memory: nested budgets, the lowest block, who solves."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -154,3 +155,53 @@ def test_experts_are_left_to_adam(monkeypatch):
     assert any("experts" in name for name in found.selection.slices)
     assert found.curve == []
     assert [entry["step"] for entry in found.outcome.history] == [1, 2, 3]
+
+
+def _own_prompts(path):
+    """A file with prompts of every split, told apart by their texts."""
+    rows = []
+    for split in ("edit", "dev", "test_modifiers", "test_templates", "test_professions"):
+        for record in worlds.records(split):
+            row = record.to_dict() | {"id": f"{split}/{record.id}"}
+            rows.append(row | {"prompt": f"# {split}\n{record.prompt}"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_an_edit_learns_from_edit_stops_on_dev_and_sees_no_test(tmp_path, monkeypatch):
+    loaded = worlds.loaded("llama")
+    config = EditConfig(
+        granularity="row", budget=4, max_kl=0.05, prompts=_own_prompts(tmp_path / "p.jsonl")
+    )
+    monkeypatch.setattr(attempts, "load_anchor", lambda _: worlds.anchor())
+    material = attempts.gather(loaded, config)
+    split = [record.split for record in material.prompts.records]
+    assert {split[number] for number in material.train} == {"edit"}
+    assert {split[number] for number in material.dev} == {"dev"}
+    assert sorted(material.train + material.dev) == list(range(len(split)))
+
+    seen = {}
+
+    def locating(loaded, prompts, config):
+        seen["located"] = prompts
+        return _location(loaded)
+
+    class Watching:
+        def fits(self, task, slices):
+            return None
+
+        def solve(self, task, deltas):
+            seen["task"] = task
+            raise StopIteration
+
+    monkeypatch.setattr(attempts, "locate_with", locating)
+    monkeypatch.setattr(attempts, "solver_of", lambda name: Watching())
+    with pytest.raises(StopIteration):
+        attempt(loaded, config, material)
+    assert {record.split for record in seen["located"].records} == {"edit"}
+    assert len(seen["located"].share) == len(seen["located"].records)
+    task = seen["task"]
+    assert {task.prompts.records[number].split for number in task.train} == {"edit"}
+    assert {task.prompts.records[number].split for number in task.dev} == {"dev"}
+    keep, watch = ({tuple(row) for row in w.input_ids.tolist()} for w in (task.keep, task.watch))
+    assert not keep & watch

@@ -243,6 +243,24 @@ def test_two_processes_give_the_patch_of_one(prompts, anchor, tmp_path, solver):
         assert (item.new - other.new).abs().max() < 0.02 * moved
 
 
+def test_the_files_of_a_hub_model_are_compared_with_the_hub_before_anything_is_measured(
+    checkpoint, tmp_path, monkeypatch
+):
+    asked = []
+
+    def damaged(source):
+        asked.append(source.commit)
+        raise BiasEditError("model.safetensors is damaged")
+
+    monkeypatch.setattr("hfbiasedit.hub.verification.verify_source", damaged)
+    monkeypatch.setattr(outcome, "measure", lambda *args: pytest.fail("measured"))
+    loaded = load_model(checkpoint)
+    loaded.source = ModelSource("org/name", checkpoint, commit="a" * 40)
+    with pytest.raises(BiasEditError, match="damaged"):
+        edit(loaded, EditConfig(), out=tmp_path / "run")
+    assert asked == ["a" * 40]
+
+
 def test_weights_that_memory_rounds_are_refused_before_anything_is_measured(
     checkpoint, tmp_path, monkeypatch
 ):
