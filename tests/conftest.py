@@ -15,6 +15,26 @@ os.environ.pop("HF_TOKEN", None)
 import pytest
 
 
+def pytest_addoption(parser):
+    """`--real DIR`: the checkpoint that the tests marked `real` are run with."""
+    known = os.environ.get("HFBIASEDIT_REAL")
+    parser.addoption("--real", metavar="DIR", default=known, help="checkpoint for tests/real")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without a checkpoint there is nothing to run the tests marked `real` with."""
+    if config.getoption("--real") is None:
+        left_out = [item for item in items if item.get_closest_marker("real")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def real_checkpoint(request):
+    """The directory that `--real` names."""
+    return request.config.getoption("--real")
+
+
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch, tmp_path_factory):
     """Every test runs with an empty Hub cache, no token and a terminal of 120 columns."""

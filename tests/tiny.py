@@ -58,13 +58,25 @@ FAMILIES: dict[str, dict[str, Any]] = {
         v_head_dim=8,
     ),
 }
+# Known to `tiny_config`, but not what every test goes through.
+OTHERS: dict[str, dict[str, Any]] = {
+    # Experts stored transposed, interleaved and with biases.
+    "gpt_oss": _COMMON
+    | dict(
+        intermediate_size=16,
+        head_dim=8,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        pad_token_id=0,
+    ),
+}
 
 
 def tiny_config(family: str, vocab_size: int = 512, **overrides: Any):
     """The configuration of a two-layer model of a family; `overrides` win."""
     from transformers import AutoConfig
 
-    options = dict(bos_token_id=0, eos_token_id=0) | FAMILIES[family] | overrides
+    options = dict(bos_token_id=0, eos_token_id=0) | (FAMILIES | OTHERS)[family] | overrides
     return AutoConfig.for_model(family, vocab_size=vocab_size, **options)
 
 

@@ -29,6 +29,7 @@ from hfbiasedit.editing.material.prompts import (
 )
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
 from hfbiasedit.editing.running.execution import Trunk
+from hfbiasedit.editing.running.room import in_room, remembered
 from hfbiasedit.editing.selecting.allowance import budget_of, budgets_of
 from hfbiasedit.editing.selecting.choosing import select
 from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solver_of
@@ -121,7 +122,7 @@ def gather(loaded: LoadedModel, config: EditConfig) -> Material:
     )
     dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
     prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
-    measure_original(loaded, prompts)
+    in_room(partial(measure_original, loaded, prompts))
     anchor = load_anchor(config.anchor)
     windows = prepare_windows(loaded, anchor, ANCHOR_WINDOWS, config.seed)
     numbers = list(range(len(prompts)))
@@ -157,20 +158,30 @@ def attempt(
     seed_everything(config.seed)
     solver = solver_of(config.solver)
     start = time.perf_counter()
-    if selection is None:
-        location = location or locate_with(loaded, train_part(material), config)
-        selection, task, curve = _selected(loaded, config, material, location, solver)
-    else:
-        task, curve = _task(loaded, config, material, selection), []
-    located = time.perf_counter()
-    with Deltas(loaded.model, selection, single_dtypes(loaded, selection)) as deltas:
+    with remembered():
+        if selection is None:
+            if location is None:
+                location = in_room(partial(locate_with, loaded, train_part(material), config))
+            selection, task, curve = _selected(loaded, config, material, location, solver)
+        else:
+            task, curve = _task(loaded, config, material, selection), []
+        located = time.perf_counter()
+        outcome, kl, values, base = in_room(partial(_solved, task, selection, solver))
+    processes.wait()
+    seconds = {"locate": located - start, "edit": time.perf_counter() - located}
+    return Attempt(selection, outcome, values, base, kl, location, seconds, curve)
+
+
+def _solved(
+    task: Task, selection: Selection, solver: Solver
+) -> tuple[Outcome, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """What the solver finds, its divergence, and new and old values of the selected weights."""
+    with Deltas(task.loaded.model, selection, single_dtypes(task.loaded, selection)) as deltas:
         require_fit(solver, task, deltas.slices)
         outcome = solver.solve(task, deltas)
         kl = watched_divergence(task)
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
-    processes.wait()
-    seconds = {"locate": located - start, "edit": time.perf_counter() - located}
-    return Attempt(selection, outcome, values, deltas.base, kl, location, seconds, curve)
+        return outcome, kl, values, deltas.base
 
 
 def _task(
@@ -180,7 +191,7 @@ def _task(
     selection: Selection,
     location: Location | None = None,
 ) -> Task:
-    trunk = trunk_for(loaded, selection, material)
+    trunk = in_room(partial(trunk_for, loaded, selection, material))
     keep, watch = split_windows(material.windows)
     return Task(
         loaded,
@@ -189,7 +200,7 @@ def _task(
         material.train,
         material.dev,
         keep,
-        remember_original(loaded, watch, trunk),
+        in_room(partial(remember_original, loaded, watch, trunk)),
         config,
         None if location is None else location.prices,
         material.more,
@@ -210,8 +221,12 @@ def _selected(
         return ladder[0], task, []
     if solver.fits(task, ladder[0].slices) is not None:
         return ladder[0], task, []
-    with Deltas(loaded.model, ladder[0], single_dtypes(loaded, ladder[0])) as deltas:
-        selection, curve = solver.enough(task, deltas, ladder)
+
+    def tried() -> tuple[Selection, list[BudgetPoint]]:
+        with Deltas(loaded.model, ladder[0], single_dtypes(loaded, ladder[0])) as deltas:
+            return solver.enough(task, deltas, ladder)
+
+    selection, curve = in_room(tried)
     return selection, task, curve
 
 

@@ -97,7 +97,7 @@ class EditConfig(LocateConfig):
         "auto",
         "auto, newton or adam.",
         note="newton (see `solving.newton`) ignores keep, steps, batch_size and learning_rate; "
-        "auto is newton wherever the weights are those of plain projections; "
+        "auto is newton wherever what passes through the weights can be recorded; "
         "an installed package may add others.",
         choices=SOLVERS.names,
         check=lambda _, name: SOLVERS.check(name),

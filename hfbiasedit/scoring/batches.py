@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.exhaustion import out_of_memory
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
 from hfbiasedit.scoring.grouping import Budget, Group, by_tokens, cut, first_tree
 
@@ -65,7 +66,7 @@ class Run:
                 try:
                     found = self._passes.run_tree(prompts)
                 except Exception as error:
-                    if _out_of_memory(error):
+                    if out_of_memory(error):
                         self._shrink(error, batch, sum(len(p.context) for p in prompts))
                     elif _TREE in self._checked:
                         raise
@@ -98,7 +99,7 @@ class Run:
                         shared = self._prefix(prefix)
                     found = self._passes.run([self._encoded[i] for i in batch], shared)
                 except Exception as error:
-                    if _out_of_memory(error):
+                    if out_of_memory(error):
                         self._shrink(error, batch, len(batch) * lengths[len(batch) - 1])
                     elif way in self._checked or not self._passes.can_share:
                         raise
@@ -170,14 +171,3 @@ class Run:
     def _advance(self, amount: int) -> None:
         if self._progress is not None and amount:
             self._progress.advance(amount)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an error of the tensor library says that memory ran out, on any kind of device."""
-    import torch
-
-    text = str(error).lower()
-    phrases = ("out of memory", "can't allocate memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)
-    )

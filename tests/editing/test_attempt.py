@@ -147,10 +147,20 @@ def test_a_saved_selection_is_edited_as_it_is(tmp_path):
     assert all(torch.equal(again.values[name], value) for name, value in first.values.items())
 
 
-def test_experts_are_left_to_adam(monkeypatch):
+def test_rows_of_experts_are_edited_with_the_default_solver(monkeypatch):
     loaded = worlds.loaded("mixtral")
     monkeypatch.setitem(LEVELS, "row", _with_ladder("row", ("10% of weights", "3% of weights")))
-    config = EditConfig(granularity="row", steps=3, max_kl=0.05)
+    config = EditConfig(granularity="row", max_kl=0.05)
+    found = attempt(loaded, config, _material(loaded), location=_location(loaded))
+    assert any("experts" in name for name in found.selection.slices)
+    assert len(found.curve) == 2
+    # Several prices in a step: Gauss-Newton's, not Adam's.
+    assert [entry["step"] for entry in found.outcome.history][:2] == [1, 1]
+
+
+def test_whole_stacks_of_experts_are_left_to_adam():
+    loaded = worlds.loaded("mixtral")
+    config = EditConfig(granularity="module", budget=3, steps=3, max_kl=0.05)
     found = attempt(loaded, config, _material(loaded), location=_location(loaded))
     assert any("experts" in name for name in found.selection.slices)
     assert found.curve == []

@@ -123,11 +123,17 @@ def ranking(model: nn.Module) -> Ranking:
 PLANTED = 20  # the row that `planted` writes with
 
 
+def planted_rows(item: Projection, around: int = 0) -> torch.Tensor:
+    """The row that `planted` writes with, of every expert, and those around it."""
+    rows = torch.arange(PLANTED - around, PLANTED + around + 1)
+    return (torch.arange(item.experts)[:, None] * (item.rows // item.experts) + rows).flatten()
+
+
 @functools.cache
-def _planted_row() -> torch.Tensor:
-    model, item = _quiet()
+def _planted_values(family: str) -> torch.Tensor:
+    model, item = _quiet(family)
     own = prompts(model)
-    part = rows_in(item, torch.tensor([PLANTED]))
+    part = rows_in(item, planted_rows(item))
     chosen = Selection("row", {item.name: part}, fingerprint(model.model))
     batch = own.batch(range(len(own)))
     batch = replace(batch, target=torch.where(batch.target > 0.5, 0.97, 0.03))
@@ -142,9 +148,9 @@ def _planted_row() -> torch.Tensor:
         return deltas.rounded(item.name)
 
 
-def _quiet() -> tuple[LoadedModel, Projection]:
-    """A llama whose blocks do little, but that block 2 reads with its attention."""
-    model = loaded("llama", num_hidden_layers=4)
+def _quiet(family: str) -> tuple[LoadedModel, Projection]:
+    """A model whose blocks do little, but that block 2 reads with its attention."""
+    model = loaded(family, num_hidden_layers=4)
     item = next(p for p in projections(model.model) if p.block == 2 and p.role == "down_proj")
     # Elsewhere the residual stream passes by nearly untouched; block 2 reads the profession with its
     # own attention and has no rows that write, but for the planted one.
@@ -154,11 +160,14 @@ def _quiet() -> tuple[LoadedModel, Projection]:
     return model, item
 
 
-def planted() -> tuple[LoadedModel, Projection]:
-    """A llama whose block 2 writes men and women by profession through one row of down_proj."""
-    model, item = _quiet()
-    part = rows_in(item, torch.tensor([PLANTED]))
-    part.put_(model.model.get_parameter(item.name).data, _planted_row())
+def planted(family: str = "llama") -> tuple[LoadedModel, Projection]:
+    """A model whose block 2 writes men and women by profession through one row of down_proj.
+
+    Where that is a stack of experts it is one row of each.
+    """
+    model, item = _quiet(family)
+    part = rows_in(item, planted_rows(item))
+    part.put_(model.model.get_parameter(item.name).data, _planted_values(family))
     return model, item
 
 

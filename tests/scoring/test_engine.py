@@ -9,7 +9,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.scoring import batches
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import score
 from hfbiasedit.scoring.logits import can_share_prefix
@@ -339,13 +338,6 @@ def test_noise_floor_is_nothing_in_float32_and_something_in_bfloat16():
     floor = noise_floor(rough, encoded, score(rough, encoded))
     assert floor.prompts == 16
     assert 0 < floor.mean <= floor.largest < 20
-
-
-def test_out_of_memory_is_told_by_type_or_words():
-    assert batches._out_of_memory(torch.OutOfMemoryError("x"))
-    assert batches._out_of_memory(RuntimeError("MPS backend out of memory"))
-    assert batches._out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    assert not batches._out_of_memory(RuntimeError("size mismatch"))
 
 
 def test_a_model_that_fails_with_a_cache_is_scored_without(monkeypatch):

@@ -10,6 +10,7 @@ from torch import nn
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.forecasting.passes import FURTHER, Pass, Sizes
+from hfbiasedit.editing.forecasting.sides import matrices_per_token, sides_per_token
 from hfbiasedit.editing.locating.joint import SKETCH, SLIM
 from hfbiasedit.editing.solving import candidates, curve, descent
 from hfbiasedit.models.architecture import Projection
@@ -21,7 +22,7 @@ BESIDE = 1.4
 
 @dataclass(frozen=True)
 class Widths:
-    """Of a model: weights and sides of its projections, weights of its head."""
+    """What a token goes through: weights and sides of projections, matrices, the head's weights."""
 
     weights: int
     sides: int
@@ -30,12 +31,17 @@ class Widths:
 
     @classmethod
     def of(cls, model: nn.Module, items: Sequence[Projection]) -> Widths:
-        """Those of a model; experts count with all their matrices."""
+        """Those of a model; of experts those count that a token is given to.
+
+        Raises:
+            BiasEditError: nobody knows how many these are.
+        """
         head = model.get_output_embeddings()  # type: ignore[operator]
+        used = [matrices_per_token(model, item) for item in items]
         return cls(
-            sum(item.weights for item in items),
-            sum(item.rows + item.columns for item in items),
-            len(items),
+            sum(n * (i.weights // i.experts) for n, i in zip(used, items, strict=True)),
+            sum(sides_per_token(model, item) for item in items),
+            sum(used),
             0 if head is None else head.weight.numel(),
         )
 

@@ -17,7 +17,7 @@ from hfbiasedit.editing.forecasting.counts import Selected, selections
 from hfbiasedit.editing.forecasting.memory import lacking, memory_of
 from hfbiasedit.editing.forecasting.outline import outline
 from hfbiasedit.editing.forecasting.passes import Pass, Sizes, passes_of, sizes_of
-from hfbiasedit.editing.running.recording import is_recordable
+from hfbiasedit.editing.running.recording import obstacle
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks, projections
@@ -47,10 +47,13 @@ def forecast(
     _check(config)
     loaded = model if isinstance(model, LoadedModel) else outline(model, config)
     items = projections(loaded.model)
-    if not is_recordable(loaded.model, [item.name for item in items]):
+    reason = obstacle(loaded.model, [item.name for item in items])
+    if reason is not None:
+        raise BiasEditError(f"{reason}: there is no forecast of an edit by --solver adam")
+    if LEVELS[config.granularity].few and any(item.experts > 1 for item in items):
         raise BiasEditError(
-            "not all projections of this model are plain ones (experts): there is no forecast of "
-            "an edit by --solver adam"
+            "whole stacks of experts are edited by --solver adam, of which there is no forecast; "
+            "use --granularity row, unit or neuron"
         )
     ladder = selections(loaded.model, config)
     sizes = sizes_of(loaded, config)

@@ -13,11 +13,12 @@ from hfbiasedit.documents.structures.forecast_document import ForecastMemory
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.forecasting.passes import Sizes
-from hfbiasedit.editing.locating.joint import PROMPTS, SKETCH
+from hfbiasedit.editing.forecasting.sides import sides_per_token
+from hfbiasedit.editing.locating.joint import PROMPTS, SKETCH, SLIM
 from hfbiasedit.editing.material.forward import TOP
 from hfbiasedit.editing.material.prompts import TOKENS
 from hfbiasedit.editing.material.windows import PLACES, WINDOW
-from hfbiasedit.editing.solving.linearisation import IN_MEMORY
+from hfbiasedit.editing.solving.storage import IN_MEMORY
 from hfbiasedit.models.architecture import decoder_blocks, projections
 from hfbiasedit.models.loading import LoadedModel
 
@@ -39,7 +40,7 @@ def memory_of(
     element = next(model.parameters()).element_size()
     embedding = model.get_input_embeddings().get_parameter("weight")
     vocabulary, hidden = embedding.shape
-    sides = sum(item.rows + item.columns for item in items)
+    sides = sum(sides_per_token(model, item) for item in items)
     if config.checkpoint:
         blocks = len(decoder_blocks(model))
         sides = sides // blocks + blocks * hidden // KEPT
@@ -47,7 +48,9 @@ def memory_of(
     activations += _LOGITS * 4 * (TOKENS // WINDOW) * PLACES * vocabulary
     captured = sizes.train + sizes.held + sizes.dev + sizes.windows
     states = captured.tokens * hidden * element + sizes.windows.places * TOP * 12
-    sketches = PROMPTS * len(items) * SKETCH**2 * 2
+    # Random projections of all sides; sums of rows and columns need about as much.
+    projected = sum(item.rows + item.experts * item.columns for item in items)
+    sketches = PROMPTS * len(items) * SKETCH**2 * 2 + 4 * max(SKETCH, SLIM) * projected
     values = sizes.train.sequences + sizes.held.sequences + sizes.more.sequences
     single = 2 * values * ladder[0].coordinates
     rows = 2 * single  # those of a step are made while those of the last one are there

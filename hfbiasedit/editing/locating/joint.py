@@ -39,9 +39,7 @@ from hfbiasedit.editing.material.price import PRICED, Price, prices
 from hfbiasedit.editing.material.prompts import Prompts, learning_weights
 from hfbiasedit.editing.material.windows import prepare_windows
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.running.recording import is_recordable, recorded
-from hfbiasedit.editing.weights.deltas import Deltas
-from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
+from hfbiasedit.editing.running.recording import Passed, obstacle, recorded
 from hfbiasedit.models.architecture import Projection
 from hfbiasedit.texts.anchor import load_anchor
 
@@ -61,15 +59,16 @@ class JointSolution:
     def judge(self, evidence: Evidence) -> Judgement:
         """Solve for all prompts together and see which weights the solution moves.
 
-        A model with other than plain projections (experts) is judged by `contrastive` instead.
+        A model with other projections than can be recorded is judged by `contrastive` instead.
 
         Raises:
             BiasEditError: the gradients are zero everywhere, or not finite.
         """
         loaded, items, config = evidence.loaded, evidence.items, evidence.config
         names = [item.name for item in items]
-        if not is_recordable(loaded.model, names):
-            warn("not all projections of this model are plain ones: ranked by contrastive saliency")
+        reason = obstacle(loaded.model, names)
+        if reason is not None:
+            warn(f"{reason}: ranked by contrastive saliency")
             return replace(CONTRASTIVE.judge(evidence), instead="contrastive")
         windows = prepare_windows(loaded, load_anchor(config.anchor), PRICED, config.seed)
         known = prices(loaded, names, windows, config.seed)
@@ -146,10 +145,11 @@ def _sketched(
     """Sketches [P, matrices, SKETCH^2] of the P prompts in the batches, in the order of their
     numbers, and logits of shares by number.
     """
+    # Experts share the projection of their inputs; those of their outputs keep them apart.
     sides = {
         item.name: tuple(
-            _random(len(side), SKETCH, f"{seed}/{item.name}/{end}") * side.rsqrt()[:, None]
-            for end, side in enumerate((prices[item.name].inputs, prices[item.name].outputs))
+            _random(length, SKETCH, f"{seed}/{item.name}/{end}")
+            for end, length in enumerate((item.columns, item.rows))
         )
         for item in items
     }
@@ -161,12 +161,13 @@ def _sketched(
     logits = torch.zeros(len(prompts))
     batch = batches[0][0]
 
-    def receive(name: str, x: Tensor, g: Tensor) -> None:
-        inputs, outputs = (side.to(x.device) for side in sides[name])
-        left, right = g.float() @ outputs, x.float() @ inputs
-        products = (left.transpose(1, 2) @ right).flatten(1).cpu()
+    def receive(passed: Passed) -> None:
+        x, g = _priced(passed, prices)
+        inputs, outputs = sides[passed.name]
+        left = g @ _expert(outputs, passed.expert, g.shape[-1]).to(g.device)
+        products = (left.transpose(1, 2) @ (x @ inputs.to(x.device))).flatten(1).cpu()
         per_prompt = torch.zeros(len(batch), SKETCH**2).index_add_(0, owners(batch), products)
-        found[place[batch.index], order[name]] += per_prompt.to(found.dtype)
+        found[place[batch.index], order[passed.name]] += per_prompt.to(found.dtype)
 
     todo = processes.share([batch for group in batches for batch in group])
     names = [item.name for item in items]
@@ -191,25 +192,22 @@ def joint_sums(
     slim = {
         item.name: (
             _random(item.columns, SLIM, f"{seed}/{item.name}/rows"),
-            _random(item.rows, SLIM, f"{seed}/{item.name}/columns"),
+            _random(item.rows // item.experts, SLIM, f"{seed}/{item.name}/columns"),
         )
         for item in items
     }
-    totals: dict[str, list[Tensor]] = {}
+    totals: dict[str, tuple[Tensor, Tensor]] = {}
     energies: dict[str, list[Tensor]] = {}
     weights: Tensor = torch.empty(0)
 
-    def receive(name: str, x: Tensor, g: Tensor) -> None:
-        price = joint.prices[name]
-        x = x.float() * price.inputs.rsqrt().to(x.device)
-        g = g.float() * (weights.to(g.device)[:, None, None] * price.outputs.rsqrt().to(g.device))
+    def receive(passed: Passed) -> None:
+        x, g = _priced(passed, joint.prices)
+        g = g * weights.to(g.device)[:, None, None]
         x, g = x.flatten(0, 1), g.flatten(0, 1)
-        across, down = (side.to(x.device) for side in slim[name])
-        found = [(g.T @ (x @ across)).cpu(), (x.T @ (g @ down)).cpu()]
-        known = totals.get(name)
-        totals[name] = (
-            found if known is None else [a + b for a, b in zip(known, found, strict=True)]
-        )
+        across, down = (side.to(x.device) for side in slim[passed.name])
+        rows, columns = totals[passed.name]
+        _expert(rows, passed.expert, g.shape[1]).add_((g.T @ (x @ across)).cpu())
+        _expert(columns, passed.expert, x.shape[1]).add_((x.T @ (g @ down)).cpu())
 
     names = [item.name for item in items]
     with (
@@ -218,16 +216,16 @@ def joint_sums(
         recorded(loaded.model, names, receive),
     ):
         for group, y in zip(joint.batches, joint.duals, strict=True):
-            totals.clear()
+            for item in items:
+                lengths = item.rows, item.experts * item.columns
+                totals[item.name] = (torch.zeros(lengths[0], SLIM), torch.zeros(lengths[1], SLIM))
             for batch in processes.share(group):
                 weights = y[batch.index][owners(batch)]
                 bias_terms(batch, run(loaded, batch)).logit.sum().backward()
                 bar.advance()
             for item in items:
-                sums = totals.get(item.name) or [
-                    torch.zeros(n, SLIM) for n in (item.rows, item.columns)
-                ]
-                processes.add_up_(sums)
+                sums = totals[item.name]
+                processes.add_up_(list(sums))
                 own = [side.double().square().sum(1) for side in sums]
                 known = energies.get(item.name, [torch.zeros(()), torch.zeros(())])
                 energies[item.name] = [a + b for a, b in zip(known, own, strict=True)]
@@ -247,27 +245,48 @@ def joint_entries(
 ) -> dict[str, Tensor]:
     """Energies [rows, columns] of every weight of some rows of some projections."""
     by_name = {item.name: item for item in items}
-    slices = {name: rows_in(by_name[name], rows) for name, rows in pool.items()}
-    selection = Selection("row", slices, fingerprint(loaded.model))
+    inner = {name: by_name[name].rows // by_name[name].experts for name in pool}
     found = {name: torch.zeros(len(rows), by_name[name].columns) for name, rows in pool.items()}
-    with (
-        Deltas(loaded.model, selection) as deltas,
-        deltas.attached(),
-        checkpointing(loaded.model, checkpoint),
-    ):
+    moves: dict[str, Tensor] = {}
+    weights: Tensor = torch.empty(0)
+
+    def receive(passed: Passed) -> None:
+        rows = pool[passed.name]
+        mine = rows // inner[passed.name] == passed.expert
+        g = passed.g[..., (rows[mine] % inner[passed.name]).to(passed.g.device)].float()
+        g = (g * weights.to(g.device)[:, None, None]).flatten(0, 1)
+        moves[passed.name][mine] += (g.T @ passed.x.float().flatten(0, 1)).cpu()
+
+    only = {
+        (name, expert)
+        for name, rows in pool.items()
+        for expert in torch.unique(rows // inner[name]).tolist()
+    }
+    with checkpointing(loaded.model, checkpoint), recorded(loaded.model, pool, receive, only):
         for group, y in zip(joint.batches, joint.duals, strict=True):
-            for delta in deltas.values.values():
-                delta.grad = None
+            moves.update({name: torch.zeros_like(total) for name, total in found.items()})
             for batch in tracked(processes.share(group), "locating: weights"):
-                terms = bias_terms(batch, run(loaded, batch))
-                (terms.logit * y[batch.index].to(terms.logit)).sum().backward()
-            for name, delta in deltas.values.items():
-                grad = torch.zeros_like(delta) if delta.grad is None else delta.grad
-                processes.add_up_([grad])
+                weights = y[batch.index][owners(batch)]
+                bias_terms(batch, run(loaded, batch)).logit.sum().backward()
+            for name, move in moves.items():
+                processes.add_up_([move])
                 price = joint.prices[name]
-                scale = price.outputs[pool[name]][:, None] * price.inputs
-                found[name] += grad.float().cpu().square() / scale
+                inputs = price.inputs.view(price.experts, -1)[pool[name] // inner[name]]
+                scale = price.outputs[pool[name]][:, None] * inputs
+                found[name] += move.square() / scale
     return {name: value / len(joint.duals) for name, value in found.items()}
+
+
+def _priced(passed: Passed, prices: Mapping[str, Price]) -> tuple[Tensor, Tensor]:
+    """x [S, T, in] and g [S, T, out] in units of which all cost the same, float32."""
+    inputs, outputs = prices[passed.name].of(passed.expert)
+    x, g = passed.x, passed.g
+    return x.float() * inputs.rsqrt().to(x.device), g.float() * outputs.rsqrt().to(g.device)
+
+
+def _expert(stacked: Tensor, expert: int, length: int) -> Tensor:
+    """The rows of one expert in what holds `length` of each, one after the other (a view)."""
+    return stacked[expert * length : (expert + 1) * length]
 
 
 def _random(height: int, width: int, seed: str) -> Tensor:

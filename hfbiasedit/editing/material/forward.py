@@ -13,6 +13,7 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.objective import Original
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk, logits_at
+from hfbiasedit.editing.running.room import halved
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -39,9 +40,10 @@ def remember_original(loaded: LoadedModel, windows: Windows, trunk: Trunk | None
     With a trunk the hidden states that enter its first block are kept too.
     """
     tokens, values, hidden = [], [], []
-    for start in tracked(range(0, len(windows), _PIECE), "what the original says of code"):
-        piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
-        ids = windows.input_ids[start : start + _PIECE].to(loaded.device)
+    size = halved(_PIECE)
+    for start in tracked(range(0, len(windows), size), "what the original says of code"):
+        piece = choose(windows, range(start, min(start + size, len(windows))))
+        ids = windows.input_ids[start : start + size].to(loaded.device)
         state = trunk.capture(ids) if trunk else None
         piece = replace(piece, input_ids=ids, hidden=state)
         original = Original.of(run(loaded, piece, trunk), TOP)

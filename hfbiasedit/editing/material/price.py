@@ -4,7 +4,8 @@ For small moves u of the weights, KL(original || edited) is u^T F u / 2 with the
 the next-token distribution. Of F its diagonal is kept, and of a projection's diagonal the two
 factors of its best product: F_ij = outputs_i * inputs_j with inputs_j = E[x_j^2] over tokens and
 outputs_i = the sum over tokens of g_i^2 per predicted place, for targets drawn from the model's own
-distribution (the diagonal of K-FAC, Martens & Grosse 2015, arXiv:1503.05671).
+distribution (the diagonal of K-FAC, Martens & Grosse 2015, arXiv:1503.05671). Of an expert only
+the tokens count that it is given: few tokens make little of a gradient, and a low price.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk
-from hfbiasedit.editing.running.recording import recorded, widths_of
+from hfbiasedit.editing.running.recording import Layout, Passed, layout_of, recorded
+from hfbiasedit.editing.running.room import halved
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.models.architecture import submodule_weight
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -37,10 +38,19 @@ _PIECE = 8  # windows of one pass
 
 @dataclass(frozen=True)
 class Price:
-    """The factors of one projection's prices: inputs [in] and outputs [out], float32."""
+    """The factors of one projection's prices: inputs [in] and outputs [out], float32.
+
+    Those of stacked experts follow one another, [experts * in] and [experts * out].
+    """
 
     inputs: Tensor
     outputs: Tensor
+    experts: int = 1
+
+    def of(self, expert: int) -> tuple[Tensor, Tensor]:
+        """The inputs [in] and outputs [out] of one expert."""
+        inputs, outputs = (side.view(self.experts, -1) for side in (self.inputs, self.outputs))
+        return inputs[expert], outputs[expert]
 
 
 def prices(
@@ -58,22 +68,22 @@ def prices(
         BiasEditError: the model's logits are not finite.
     """
     names = list(names)
-    inputs: dict[str, Tensor] = {}
-    outputs: dict[str, Tensor] = {}
-    for name in names:  # there may be processes, or projections, that no window reaches
-        module, _ = submodule_weight(loaded.model, name)
-        outputs[name], inputs[name] = (torch.zeros(n) for n in widths_of(module))
-    counts = torch.zeros(2, dtype=torch.float64)
+    # There may be processes, projections and experts that no window reaches.
+    totals = {name: _Totals.of(layout_of(loaded.model, name)) for name in names}
+    places = torch.zeros(1)
     inside = torch.empty(0)
 
-    def receive(name: str, x: Tensor, g: Tensor) -> None:
-        for sums, side in ((inputs, x), (outputs, g)):
-            sums[name] += side[inside].float().square().sum(0).cpu()
+    def receive(passed: Passed) -> None:
+        chosen, total = passed.where(inside), totals[passed.name]
+        for sums, side in ((total.inputs, passed.x), (total.outputs, passed.g)):
+            sums[passed.expert] += side[chosen].float().square().sum(0).cpu()
+        total.tokens[passed.expert] += int(chosen.sum())
 
     with recorded(loaded.model, names, receive):
-        todo = processes.share(range(0, len(windows), _PIECE))
+        size = halved(_PIECE)
+        todo = processes.share(range(0, len(windows), size))
         for start in tracked(todo, "what general code uses"):
-            piece = choose(windows, range(start, min(start + _PIECE, len(windows))))
+            piece = choose(windows, range(start, min(start + size, len(windows))))
             inside = torch.arange(piece.input_ids.shape[1]) < piece.lengths[:, None]  # no padding
             logits = run(loaded, piece, trunk).float()
             if not torch.isfinite(logits).all():
@@ -85,14 +95,36 @@ def prices(
             drawn = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)
             likelihood = logits.gather(1, drawn.to(logits.device)).squeeze(1)
             (likelihood - logits.logsumexp(-1)).sum().backward()
-            counts += torch.tensor([float(piece.lengths.sum()), float(len(drawn))])
-    processes.add_up_([counts, *(inputs[n] for n in names), *(outputs[n] for n in names)])
-    tokens, places = counts.clamp_min(1).tolist()
-    return {
-        name: Price(_damped(inputs[name] / tokens), _damped(outputs[name] / places))
-        for name in names
-    }
+            places += len(drawn)
+    sides = [[total.inputs, total.outputs, total.tokens] for total in totals.values()]
+    processes.add_up_([places, *(tensor for three in sides for tensor in three)])
+    return {name: total.price(float(places.clamp_min(1))) for name, total in totals.items()}
 
 
-def _damped(factor: Tensor) -> Tensor:
-    return factor + DAMPING * factor.mean() + torch.finfo(torch.float32).tiny
+@dataclass(frozen=True)
+class _Totals:
+    """Sums of squares, inputs [experts, in] and outputs [experts, out], and tokens [experts]."""
+
+    inputs: Tensor
+    outputs: Tensor
+    tokens: Tensor
+
+    @classmethod
+    def of(cls, layout: Layout) -> _Totals:
+        return cls(
+            torch.zeros(layout.experts, layout.inputs),
+            torch.zeros(layout.experts, layout.outputs),
+            torch.zeros(layout.experts),
+        )
+
+    def price(self, places: float) -> Price:
+        # One more token, like the mean of all, is counted for every expert: some are given none.
+        common = self.inputs.sum(0) / self.tokens.sum().clamp_min(1)
+        inputs = (self.inputs + common) / (self.tokens[:, None] + 1)
+        outputs = self.outputs / places
+        least = torch.finfo(torch.float32).tiny
+        return Price(
+            (inputs + DAMPING * inputs.mean(1, keepdim=True) + least).flatten(),
+            (outputs + DAMPING * outputs.mean() + least).flatten(),
+            len(self.tokens),
+        )

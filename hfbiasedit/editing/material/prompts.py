@@ -19,6 +19,7 @@ from hfbiasedit.editing.config import LocateConfig
 from hfbiasedit.editing.material.batches import PromptBatch, by_length, pack
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.running.room import halved
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Prompts:
         weight = 1 / max(1, len(index))
         return [
             self.batch(chunk, [weight] * len(chunk))
-            for chunk in by_length(self.encoded, index, size, TOKENS)
+            for chunk in by_length(self.encoded, index, halved(size), halved(TOKENS))
         ]
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hfbiasedit.models.architecture import decoder_blocks
+from hfbiasedit.models.exhaustion import out_of_memory
 
 
 class _Stop(Exception):
@@ -109,7 +110,9 @@ class Trunk:
         try:
             with self.skipped(self.capture(input_ids)):
                 short = logits_at(self.model, input_ids, rows, last).float()
-        except (TypeError, AttributeError, KeyError, RuntimeError, ValueError):
+        except (TypeError, AttributeError, KeyError, RuntimeError, ValueError) as error:
+            if out_of_memory(error):
+                raise
             return False
         tolerance = 1e-4 if next(self.model.parameters()).element_size() >= 4 else 0.1
         return bool(torch.allclose(whole, short, atol=tolerance, rtol=tolerance))

@@ -4,32 +4,90 @@ A loss that adds up over sequences reaches a projection's output at place t of s
 through that sequence, so one backward pass over a batch holds all per-sequence gradients: for a
 matrix with input x [S, T, in] and output gradient g [S, T, out] that of sequence s is the sum over
 t of g[s, t] x[s, t]^T. What is made of the two is up to the receiver, which sees every projection
-the moment its gradient is complete, so that no two of them need to be alive at once.
+the moment its gradient is complete, so that no two of them need to be alive at once. Every expert
+is a projection of its own, which is given some of the tokens.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from hfbiasedit.editing.running.execution import replaced_forward
+from hfbiasedit.editing.running.experts import by_sequence, one_by_one, spread, stacked_names
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import submodule_weight
 
-# name of the weight, x [S, T, in], g [S, T, out], both in the model's dtype
-Receiver = Callable[[str, Tensor, Tensor], None]
+Key = tuple[str, int]  # the name of a weight, and which expert's matrix of it (0 of plain ones)
 
 
-def is_recordable(model: nn.Module, names: Iterable[str]) -> bool:
-    """Whether every name is the weight of a plain `Linear` or `Conv1D` that is used as it is.
+@dataclass(frozen=True)
+class Passed:
+    """What passed through one matrix, in the model's dtype.
 
-    A weight that several modules share would be recorded in one of them, and the head sees chosen
-    places of all sequences in a row (`logits_at`).
+    Attributes:
+        name, expert: see `Key`. x: [S, T, in]. g: [S, T, out].
+        token: [S, T], which token of its sequence each is, -1 (with zeros in x and g) for none;
+            None: all tokens, in order.
+    """
+
+    name: str
+    x: Tensor
+    g: Tensor
+    expert: int = 0
+    token: Tensor | None = None
+
+    @property
+    def key(self) -> Key:
+        """Which matrix it is."""
+        return self.name, self.expert
+
+    def where(self, mask: Tensor) -> Tensor:
+        """A mask [S, T] of tokens that are marked in one of the token ids' shape."""
+        mask = mask.to(self.x.device)
+        if self.token is None:
+            return mask
+        return mask.gather(1, self.token.clamp_min(0)) & (self.token >= 0)
+
+
+Receiver = Callable[[Passed], None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a weight holds its matrices: `experts` of them, [out, in] or (transposed) [in, out]."""
+
+    experts: int
+    outputs: int
+    inputs: int
+    transposed: bool
+
+
+def layout_of(model: nn.Module, name: str) -> Layout:
+    """The layout of the weight of a `Linear` or `Conv1D`, or of stacked experts."""
+    module, attribute = submodule_weight(model, name)
+    weight = module.get_parameter(attribute)
+    stacked = weight.dim() == 3
+    transposed = isinstance(module, Conv1D) or (stacked and bool(module.is_transposed))
+    first, second = weight.shape[-2:]
+    outputs, inputs = (second, first) if transposed else (first, second)
+    return Layout(len(weight) if stacked else 1, outputs, inputs, transposed)
+
+
+def obstacle(model: nn.Module, names: Iterable[str]) -> str | None:
+    """Why what passes through the named weights cannot be recorded, in words; None where it can.
+
+    It can for the weights of plain `Linear` and `Conv1D` modules and for the stacked matrices of
+    experts that follow transformers' interface. A weight that several modules share would be
+    recorded in one of them, and the head sees chosen places of all sequences in a row
+    (`logits_at`).
     """
     holders: Counter[int] = Counter(
         id(weight) for module in model.modules() for weight in module._parameters.values()
@@ -38,22 +96,26 @@ def is_recordable(model: nn.Module, names: Iterable[str]) -> bool:
     for name in names:
         module, attribute = submodule_weight(model, name)
         plain = attribute == "weight" and type(module) in (nn.Linear, Conv1D)
-        if not plain or module is head or holders[id(module.weight)] > 1:
-            return False
-    return True
-
-
-def widths_of(module: nn.Module) -> tuple[int, int]:
-    """How many outputs and inputs a `Linear` or `Conv1D` has."""
-    first, second = module.get_parameter("weight").shape
-    return (second, first) if isinstance(module, Conv1D) else (first, second)
+        if module is head:
+            return f"{name} is the output head"
+        if not plain and attribute not in stacked_names(module):
+            return f"{name} is no weight of a Linear, a Conv1D or experts of a known kind"
+        if holders[id(module._parameters[attribute])] > 1:
+            return f"{name} is shared by several modules"
+    return None
 
 
 @contextlib.contextmanager
-def recorded(model: nn.Module, names: Iterable[str], receive: Receiver) -> Iterator[None]:
-    """Inside the block every backward pass hands on what went through the named projections.
+def recorded(
+    model: nn.Module,
+    names: Iterable[str],
+    receive: Receiver,
+    only: Container[Key] | None = None,
+) -> Iterator[None]:
+    """Inside the block every backward pass hands on what went through the named weights.
 
-    The model has to be called with `input_ids` [S, T] by name.
+    The model has to be called with `input_ids` [S, T] by name. Of stacked experts those in `only`
+    are handed on (None: all that are given a token).
 
     Raises:
         BiasEditError: in a forward pass, where a projection is not given every token.
@@ -73,29 +135,71 @@ def recorded(model: nn.Module, names: Iterable[str], receive: Receiver) -> Itera
             if not output.requires_grad:
                 output = output + spark.to(output)
             x, ids = _by_sequence(name, args[0].detach(), shape), shape
-            output.register_hook(lambda g: receive(name, x, _by_sequence(name, g, ids)))
+            output.register_hook(lambda g: receive(Passed(name, x, _by_sequence(name, g, ids))))
+            return output
+
+        return record
+
+    def watch(known: dict[str, str]) -> Any:
+        def record(own: str, expert: int, tokens: Tensor, x: Tensor, output: Tensor) -> Tensor:
+            name = known.get(own)
+            if name is None or not (only is None or (name, expert) in only):
+                return output
+            if not output.requires_grad:
+                output = output + spark.to(output)
+            place, token = by_sequence(tokens, shape[1], shape[0])
+            x = x.detach()
+
+            def hand_on(g: Tensor) -> None:
+                given, asked = (spread(side, place, token.shape) for side in (x, g))
+                receive(Passed(name, given, asked, expert, token))
+
+            output.register_hook(hand_on)
             return output
 
         return record
 
     with contextlib.ExitStack() as stack:
         stack.callback(model.register_forward_pre_hook(note, with_kwargs=True).remove)
+        experts: dict[nn.Module, dict[str, str]] = {}
         for name in names:
-            module, _ = submodule_weight(model, name)
-            stack.callback(module.register_forward_hook(hook(name)).remove)
+            module, attribute = submodule_weight(model, name)
+            if module._parameters[attribute].dim() == 3:  # type: ignore[union-attr]
+                experts.setdefault(module, {})[attribute] = name
+            else:
+                stack.callback(module.register_forward_hook(hook(name)).remove)
+        for module, known in experts.items():
+            check = _every_token(next(iter(known.values())), lambda: shape)
+            stack.callback(module.register_forward_pre_hook(check, with_kwargs=True).remove)
+            stack.enter_context(replaced_forward(module, one_by_one(module, watch(known))))
         yield
+
+
+def _every_token(name: str, shape: Callable[[], tuple[int, int]]) -> Any:
+    """A hook before experts that refuses other than [S * T, n]."""
+
+    def check(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        if hidden.dim() != 2 or len(hidden) != shape()[0] * shape()[1]:
+            raise _some_tokens(name)
+
+    return check
 
 
 def _by_sequence(name: str, side: Tensor, shape: tuple[int, int]) -> Tensor:
     """[S, T, n] of what some models hand on as [S * T, n], or with an axis between.
 
     Raises:
-        BiasEditError: the module was given other than every token once, as an expert is.
+        BiasEditError: the module was given other than every token once.
     """
     sequences, tokens = shape
     if side.numel() != sequences * tokens * side.shape[-1]:
-        raise BiasEditError(
-            f"{name} is used for some tokens only, so that gradients of single prompts cannot be "
-            "told apart; use --saliency contrastive and --solver adam"
-        )
+        raise _some_tokens(name)
     return side.reshape(sequences, tokens, -1)
+
+
+def _some_tokens(name: str) -> BiasEditError:
+    return BiasEditError(
+        f"{name} is used for some tokens only, so that gradients of single prompts cannot be "
+        "told apart; use --saliency contrastive and --solver adam"
+    )

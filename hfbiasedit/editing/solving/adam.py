@@ -16,8 +16,9 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.batches import PromptBatch, by_length
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_loss, divergences
-from hfbiasedit.editing.material.windows import Windows, choose
+from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.gradients import checkpointing
+from hfbiasedit.editing.running.room import halved
 from hfbiasedit.editing.solving.task import Outcome, Score, Task, prepared, scored, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import Slice
@@ -140,7 +141,8 @@ def _plan_steps(task: Task) -> list[list[PromptBatch]]:
     plan = []
     for start in range(0, len(order) - size + 1, size):
         mine = processes.share(order[start : start + size])
-        pieces = by_length(task.prompts.encoded, mine, max(1, math.ceil(len(mine) / _PIECES)))
+        most = halved(max(1, math.ceil(len(mine) / _PIECES)))
+        pieces = by_length(task.prompts.encoded, mine, most)
         batches = [task.prompts.batch(piece, [1 / size] * len(piece)) for piece in pieces]
         plan.append(prepared(task, batches))
     return plan
@@ -160,8 +162,11 @@ def _step(
             loss.backward()
             bias += loss.detach().to(device)
         if keep:
-            windows, share = _keep_batch(task, step)
-            if windows is not None and windows.original is not None:
+            chosen, share = _keep_batch(task, step)
+            size = halved(_KEEP_WINDOWS)
+            for start in range(0, len(chosen), size):
+                windows = choose(task.keep, chosen[start : start + size])
+                assert windows.original is not None
                 kl = divergences(windows.original, run(task.loaded, windows, task.trunk))
                 loss = kl.sum() * share
                 (keep * loss).backward()
@@ -175,13 +180,12 @@ def _step(
     return float(bias), float(kept)
 
 
-def _keep_batch(task: Task, step: int) -> tuple[Windows | None, float]:
-    """This process's windows of a step, and 1 / (places of all processes)."""
+def _keep_batch(task: Task, step: int) -> tuple[list[int], float]:
+    """The numbers of this process's windows of a step, and 1 / (places of all processes)."""
     size = min(_KEEP_WINDOWS, len(task.keep))
     rng = random.Random(task.config.seed * 1_000_003 + step)
     chosen = sorted(rng.sample(range(len(task.keep)), size))
     wanted = torch.zeros(len(task.keep), dtype=torch.bool)
     wanted[chosen] = True
     places = int(wanted[task.keep.sequence].sum())
-    mine = processes.share(chosen)
-    return (choose(task.keep, mine) if mine else None), 1 / max(1, places)
+    return processes.share(chosen), 1 / max(1, places)

@@ -1,4 +1,4 @@
-"""Gauss-Newton where the weights are those of plain projections, Adam elsewhere."""
+"""Gauss-Newton where what passes through the weights can be recorded, Adam elsewhere."""
 
 from __future__ import annotations
 

@@ -15,12 +15,13 @@ from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import PRICED, prices
 from hfbiasedit.editing.material.prompts import learning_weights, weights_of
 from hfbiasedit.editing.material.windows import choose
-from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.running.recording import Key, Passed, recorded
+from hfbiasedit.editing.solving import storage
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
-from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised, storage
+from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised
 from hfbiasedit.editing.solving.task import Task, prepared
 from hfbiasedit.editing.weights.deltas import Deltas
-from hfbiasedit.editing.weights.slices import ROWS, Slice
+from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
 
 HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
 WIDEST = 1 << 21  # coordinates; wider selections move in leading directions only
@@ -86,7 +87,7 @@ def widened(bench: Bench, first: Linear) -> Linear:
     numbers = range(len(task.more))
     count, held = len(numbers), len(numbers[::HELD])
     known = len(first.records)
-    rows = storage(known + count + held, bench.coordinates.total)
+    rows = storage.zeros(known + count + held, bench.coordinates.total)
     rows[:known] = first.rows
     sample = Sample(
         task.more.records,
@@ -114,32 +115,35 @@ def _narrow(
     rank: int,
 ) -> None:
     """Cut wide tensors to the leading directions of the held prompts' inputs and gradients."""
-    vectors: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+    vectors: dict[Key, tuple[list[Tensor], list[Tensor]]] = {}
     rng = random.Random(task.config.seed)
     generator = torch.Generator().manual_seed(rng.getrandbits(62))
 
-    def receive(name: str, x: Tensor, g: Tensor) -> None:
-        if name in coordinates.scales:
-            return
-        pair = coordinates.factors(name, x, g)
+    def receive(passed: Passed) -> None:
+        pair = coordinates.factors(passed)
         sides = [
             side.reduce(factor).flatten(0, 1)
-            for side, factor in zip(coordinates.sides[name], pair, strict=True)
+            for side, factor in zip(coordinates.sides[passed.key], pair, strict=True)
         ]
         lengths = [side.norm(dim=1, keepdim=True) for side in sides]
         # A token counts by the length of its product, which either side shares.
         weighted = [sides[0] * lengths[1], sides[1] * lengths[0]]
-        kept = torch.randperm(len(sides[0]), generator=generator)[:per_batch]
-        store = vectors.setdefault(name, ([], []))
+        used = (lengths[0] * lengths[1]).flatten().cpu().nonzero().flatten()  # padding is not
+        kept = used[torch.randperm(len(used), generator=generator)[:per_batch]]
+        store = vectors.setdefault(passed.key, ([], []))
         for own, side in zip(store, weighted, strict=True):
-            own.append(side[kept].cpu())
+            own.append(side.cpu()[kept])
 
+    names = [name for name in coordinates.names if slices[name].kind != ENTRIES]
     per_batch = max(1, -(-_DIRECTIONS // max(1, len(sample.held))))
-    with recorded(task.loaded.model, coordinates.names, receive):
+    with recorded(task.loaded.model, names, receive, coordinates.sides):
         for batch in sample.held:
             bias_terms(batch, run(task.loaded, batch, task.trunk)).logit.sum().backward()
     directions = {}
-    for name, (first, second) in vectors.items():
-        whole = slices[name].kind != ROWS
-        directions[name] = (leading(first, rank) if whole else None, leading(second, rank))
+    for key, (first, second) in coordinates.sides.items():
+        # An expert that was given none of these prompts' tokens does not move at all.
+        seen = vectors.get(key) or ([torch.zeros(0, side.count)] for side in (first, second))
+        across, along = seen
+        whole = slices[key[0]].kind != ROWS
+        directions[key] = (leading(across, rank) if whole else None, leading(along, rank))
     coordinates.narrowed(directions)

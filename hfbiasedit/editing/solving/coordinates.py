@@ -8,17 +8,16 @@ gradients: the best move is a sum of their products.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from hfbiasedit.editing.material.price import Price
+from hfbiasedit.editing.running.recording import Key, Passed, layout_of
 from hfbiasedit.editing.weights.partial import Plan, plan_of
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
-from hfbiasedit.models.architecture import submodule_weight
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,17 @@ class Side:
 
 @dataclass
 class Coordinates:
-    """Of every selected tensor: how its gradient is formed, and how its moves are written.
+    """Of every matrix with selected weights: how its gradient is formed, how its moves are written.
 
     Attributes:
-        plans: see `partial`. sides: (first, second) in the layout of `Slice.take`.
+        plans: see `partial`; in the order of the coordinates, experts of a tensor ascending.
+        sides: (first, second) in the layout of `Slice.take`.
         scales: [n] for single weights, which have no sides.
     """
 
-    plans: dict[str, Plan] = field(default_factory=dict)
-    sides: dict[str, tuple[Side, Side]] = field(default_factory=dict)
-    scales: dict[str, Tensor] = field(default_factory=dict)
+    plans: dict[Key, Plan] = field(default_factory=dict)
+    sides: dict[Key, tuple[Side, Side]] = field(default_factory=dict)
+    scales: dict[Key, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -62,88 +62,113 @@ class Coordinates:
         """One coordinate for every selected weight."""
         found = cls()
         for name, part in slices.items():
-            module, _ = submodule_weight(model, name)
-            weight = module.get_parameter("weight")
-            plan = plan_of(part, isinstance(module, Conv1D), weight.device)
-            inputs, outputs = prices[name].inputs.rsqrt(), prices[name].outputs.rsqrt()
-            found.plans[name] = plan
-            inputs = inputs if plan.inputs is None else inputs[plan.inputs.cpu()]
-            outputs = outputs if plan.output is None else outputs[plan.output.cpu()]
-            if part.kind == ENTRIES:
-                assert plan.row is not None
-                assert plan.column is not None
-                found.scales[name] = outputs[plan.row.cpu()] * inputs[plan.column.cpu()]
-            else:
-                pair = (inputs, outputs) if plan.input_first else (outputs, inputs)
-                found.sides[name] = (Side(pair[0]), Side(pair[1]))
+            layout, device = layout_of(model, name), model.get_parameter(name).device
+            for expert, own in own_slices(part):
+                plan = plan_of(own, layout.transposed, device)
+                found._add((name, expert), own, plan, prices[name])
         return found
+
+    def _add(self, key: Key, part: Slice, plan: Plan, price: Price) -> None:
+        inputs, outputs = (side.rsqrt() for side in price.of(key[1]))
+        inputs = inputs if plan.inputs is None else inputs[plan.inputs.cpu()]
+        outputs = outputs if plan.output is None else outputs[plan.output.cpu()]
+        self.plans[key] = plan
+        if part.kind == ENTRIES:
+            assert plan.row is not None
+            assert plan.column is not None
+            self.scales[key] = outputs[plan.row.cpu()] * inputs[plan.column.cpu()]
+        else:
+            pair = (inputs, outputs) if plan.input_first else (outputs, inputs)
+            self.sides[key] = (Side(pair[0]), Side(pair[1]))
 
     @property
     def names(self) -> list[str]:
-        """The tensors, in the order of their coordinates."""
+        """The tensors."""
+        return list(dict.fromkeys(name for name, _ in self.plans))
+
+    @property
+    def keys(self) -> list[Key]:
+        """The matrices, in the order of their coordinates."""
         return list(self.plans)
 
-    def count(self, name: str) -> int:
-        """How many coordinates one tensor has."""
-        if name in self.scales:
-            return len(self.scales[name])
-        first, second = self.sides[name]
+    def count(self, key: Key) -> int:
+        """How many coordinates one matrix has."""
+        if key in self.scales:
+            return len(self.scales[key])
+        first, second = self.sides[key]
         return first.count * second.count
 
     @property
     def total(self) -> int:
         """How many coordinates there are."""
-        return sum(self.count(name) for name in self.names)
+        return sum(self.count(key) for key in self.keys)
 
-    def factors(self, name: str, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    def factors(self, passed: Passed) -> tuple[Tensor, Tensor]:
         """Selected inputs [..., in] and output gradients [..., out], float32, first side first."""
-        plan = self.plans[name]
+        plan, x, g = self.plans[passed.key], passed.x, passed.g
         x = x if plan.inputs is None else x[..., plan.inputs]
         g = g if plan.output is None else g[..., plan.output]
         return (x.float(), g.float()) if plan.input_first else (g.float(), x.float())
 
-    def per_sequence(self, name: str, x: Tensor, g: Tensor) -> Tensor:
-        """Gradients [S, count] from inputs x [S, T, in] and output gradients g [S, T, out]."""
-        if name in self.scales:
-            plan, scales = self.plans[name], self.scales[name].to(x.device)
-            pairs = zip(x.float(), g.float(), strict=True)
-            return torch.stack([plan.gradient(*pair) for pair in pairs]) * scales
-        first, second = self.sides[name]
-        left, right = self.factors(name, x, g)
+    def per_sequence(self, passed: Passed) -> Tensor:
+        """Gradients [S, count] of every sequence."""
+        if passed.key in self.scales:
+            x, g = passed.x.float(), passed.g.float()
+            plan, scales = self.plans[passed.key], self.scales[passed.key].to(x.device)
+            return torch.stack([plan.gradient(*pair) for pair in zip(x, g, strict=True)]) * scales
+        first, second = self.sides[passed.key]
+        left, right = self.factors(passed)
         return (first.reduce(left).transpose(-1, -2) @ second.reduce(right)).flatten(1)
 
-    def summed(self, name: str, x: Tensor, g: Tensor) -> Tensor:
+    def summed(self, passed: Passed) -> Tensor:
         """The gradient [count] of all sequences together."""
-        x, g = x.flatten(0, -2), g.flatten(0, -2)
-        if name in self.scales:
-            return self.plans[name].gradient(x.float(), g.float()) * self.scales[name].to(x.device)
-        first, second = self.sides[name]
-        left, right = self.factors(name, x, g)
+        if passed.key in self.scales:
+            x, g = passed.x.float().flatten(0, -2), passed.g.float().flatten(0, -2)
+            return self.plans[passed.key].gradient(x, g) * self.scales[passed.key].to(x.device)
+        first, second = self.sides[passed.key]
+        left, right = (side.flatten(0, -2) for side in self.factors(passed))
         return (first.reduce(left).T @ second.reduce(right)).flatten()
 
     def to_weights(self, move: Tensor) -> dict[str, Tensor]:
         """The change of every selected weight (as `Slice.take` has them) of a move [total]."""
-        found, start = {}, 0
-        for name in self.names:
-            count = self.count(name)
-            piece = move[start : start + count]
-            start += count
-            if name in self.scales:
-                found[name] = piece * self.scales[name]
-                continue
-            first, second = self.sides[name]
-            inside = piece.view(first.count, second.count)
-            found[name] = second.expand(first.expand(inside).T).T
-        return found
+        found: dict[str, list[Tensor]] = {}
+        start = 0
+        for key in self.keys:
+            piece = move[start : (start := start + self.count(key))]
+            if key in self.scales:
+                change = piece * self.scales[key]
+            else:
+                first, second = self.sides[key]
+                change = second.expand(first.expand(piece.view(first.count, second.count)).T).T
+            found.setdefault(key[0], []).append(change)
+        return {
+            name: pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            for name, pieces in found.items()
+        }
 
-    def narrowed(self, directions: Mapping[str, tuple[Tensor | None, Tensor | None]]) -> None:
-        """Keep only some directions [n, r] of the sides of some tensors (None: all of them)."""
-        for name, pair in directions.items():
+    def narrowed(self, directions: Mapping[Key, tuple[Tensor | None, Tensor | None]]) -> None:
+        """Keep only some directions [n, r] of the sides of some matrices (None: all of them)."""
+        for key, pair in directions.items():
             kept = [
                 side if found is None else Side(side.values[:, None] * found)
-                for side, found in zip(self.sides[name], pair, strict=True)
+                for side, found in zip(self.sides[key], pair, strict=True)
             ]
-            self.sides[name] = (kept[0], kept[1])
+            self.sides[key] = (kept[0], kept[1])
+
+
+def own_slices(part: Slice) -> Iterator[tuple[int, Slice]]:
+    """The slice of every single matrix of a tensor, ascending, with the matrix's number.
+
+    A whole stack of experts has none: its matrices are never all given tokens.
+    """
+    if len(part.shape) == 2:
+        yield 0, part
+    elif part.index is not None:
+        shape = part.shape[1:]
+        each = shape[0] * shape[1] if part.kind == ENTRIES else shape[part.axis]
+        for expert in torch.unique(part.index // each).tolist():
+            own = part.index[part.index // each == expert] - expert * each
+            yield expert, Slice(part.name, part.kind, shape, part.axis, own)
 
 
 RANKS = (256, 192, 128, 96, 64, 48, 32, 24, 16, 8)
@@ -158,13 +183,13 @@ def rank_for(coordinates: Coordinates, slices: Mapping[str, Slice], most: int) -
     if coordinates.total <= most:
         return None
 
-    def width(name: str, rank: int) -> int:
-        if name in coordinates.scales:
-            return coordinates.count(name)
-        first, second = (side.count for side in coordinates.sides[name])
-        return (first if slices[name].kind == ROWS else min(first, rank)) * min(second, rank)
+    def width(key: Key, rank: int) -> int:
+        if key in coordinates.scales:
+            return coordinates.count(key)
+        first, second = (side.count for side in coordinates.sides[key])
+        return (first if slices[key[0]].kind == ROWS else min(first, rank)) * min(second, rank)
 
-    fitting = [r for r in RANKS if sum(width(n, r) for n in coordinates.names) <= most]
+    fitting = [r for r in RANKS if sum(width(key, r) for key in coordinates.keys) <= most]
     return fitting[0] if fitting else RANKS[-1]
 
 

@@ -18,6 +18,7 @@ from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.bench import Bench, bench_of
 from hfbiasedit.editing.solving.candidates import best_of, candidates
+from hfbiasedit.editing.solving.coordinates import own_slices
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Task, scored
 from hfbiasedit.editing.weights.deltas import Deltas
@@ -74,14 +75,17 @@ def budget_curve(
 def coordinates_of(bench: Bench, selection: Selection) -> Tensor:
     """A mask [D] of the coordinates that belong to a part of the bench's selection."""
     marks = []
-    for name in bench.coordinates.names:
-        count, whole = bench.coordinates.count(name), bench.deltas.slices[name]
+    for name, whole in bench.deltas.slices.items():
         part = selection.slices.get(name)
-        if part is None:
-            marks.append(torch.zeros(count, dtype=torch.bool))
-        elif part.index is None or whole.index is None:
-            marks.append(torch.ones(count, dtype=torch.bool))
-        else:
-            inside = torch.isin(whole.index, part.index)
-            marks.append(inside.repeat_interleave(count // len(whole.index)))
+        own = {} if part is None else dict(own_slices(part))
+        for expert, piece in own_slices(whole):
+            count = bench.coordinates.count((name, expert))
+            kept = own.get(expert)
+            if kept is None:
+                marks.append(torch.zeros(count, dtype=torch.bool))
+            elif kept.index is None or piece.index is None:
+                marks.append(torch.ones(count, dtype=torch.bool))
+            else:
+                inside = torch.isin(piece.index, kept.index)
+                marks.append(inside.repeat_interleave(count // len(piece.index)))
     return torch.cat(marks)

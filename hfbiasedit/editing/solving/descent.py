@@ -27,7 +27,8 @@ from hfbiasedit.editing.material.dual import Targets, curvature
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import divergences
 from hfbiasedit.editing.material.windows import Windows, choose
-from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.running.recording import Passed, recorded
+from hfbiasedit.editing.running.room import halved
 from hfbiasedit.editing.solving.coordinates import Coordinates
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Task
@@ -130,16 +131,17 @@ def divergence_gradient(
 
     Under several processes each takes its share of the windows and all hold the same result.
     """
-    totals = {name: torch.zeros(coordinates.count(name)) for name in coordinates.names}
+    totals = {key: torch.zeros(coordinates.count(key)) for key in coordinates.keys}
 
-    def receive(name: str, x: Tensor, g: Tensor) -> None:
-        totals[name] += coordinates.summed(name, x, g).cpu()
+    def receive(passed: Passed) -> None:
+        totals[passed.key] += coordinates.summed(passed).cpu()
 
     seen = torch.zeros(2)
     mine = processes.share(range(len(windows)))
-    with recorded(task.loaded.model, coordinates.names, receive):
-        for start in range(0, len(mine), _PIECE):
-            piece = choose(windows, mine[start : start + _PIECE])
+    with recorded(task.loaded.model, coordinates.names, receive, totals):
+        size = halved(_PIECE)
+        for start in range(0, len(mine), size):
+            piece = choose(windows, mine[start : start + size])
             assert piece.original is not None
             found = divergences(piece.original, run(task.loaded, piece, task.trunk))
             found.sum().backward()

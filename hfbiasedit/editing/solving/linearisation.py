@@ -7,10 +7,8 @@ them is inner products and combinations, a block of columns at a time.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,14 +21,16 @@ from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets
 from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms
-from hfbiasedit.editing.running.recording import recorded
+from hfbiasedit.editing.running.recording import Passed, recorded
+from hfbiasedit.editing.solving import storage
 from hfbiasedit.editing.solving.coordinates import Coordinates
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-IN_MEMORY = 1 << 30  # bytes of rows that are kept in memory
-_COLUMNS = 1 << 14  # of one block
+# Operations of one product between rows: Python answers an interrupt between products only.
+_OPERATIONS = 1 << 35
+_FEWEST, _MOST = 1 << 10, 1 << 14  # columns of one block
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ class Linear:
 
     def columns(self, mask: Tensor) -> Linear:
         """The model in some of the coordinates, marked by a mask [D]."""
-        return self if bool(mask.all()) else replace(self, rows=self.rows[:, mask])
+        if bool(mask.all()):
+            return self
+        rows = storage.zeros(len(self.rows), int(mask.sum()))
+        for kept, row in zip(rows, self.rows, strict=True):
+            kept.copy_(row[mask])
+        return replace(self, rows=rows)
 
     def gram(self, columns: Tensor | None = None) -> Tensor:
         """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates."""
@@ -99,8 +104,9 @@ class Linear:
         )
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        for start in range(0, self.rows.shape[1], _COLUMNS):
-            place = slice(start, start + _COLUMNS)
+        columns = min(max(_OPERATIONS // (2 * len(self.rows) ** 2), _FEWEST), _MOST)
+        for start in range(0, self.rows.shape[1], columns):
+            place = slice(start, start + columns)
             yield place, self.rows[:, place].float()
 
 
@@ -117,25 +123,25 @@ def linearised(
     `rows` [N, D] is where to put the derivatives (zeros; None: a storage of their own). Under
     several processes each takes its share of the batches and all hold the same result.
     """
-    rows = storage(sample.rows, coordinates.total) if rows is None else rows
+    rows = storage.zeros(sample.rows, coordinates.total) if rows is None else rows
     values, factual, masses = (torch.zeros(sample.rows) for _ in range(3))
     count = sum(len(batch) for batch in sample.prompts)
     batches = [*sample.prompts, *sample.held]
     starts = [sum(len(batch) for batch in batches[:n]) for n in range(len(batches))]
-    place = dict.fromkeys(coordinates.names, (0, 0))
+    place = dict.fromkeys(coordinates.keys, (0, 0))
     at = 0
-    for name in coordinates.names:
-        place[name] = (at, at := at + coordinates.count(name))
+    for key in coordinates.keys:
+        place[key] = (at, at := at + coordinates.count(key))
     block: Tensor = torch.empty(0)
     owner: Tensor = torch.empty(0)
 
-    def receive(name: str, x: Tensor, g: Tensor) -> None:
-        found = coordinates.per_sequence(name, x, g).cpu()
-        first, last = place[name]
+    def receive(passed: Passed) -> None:
+        found = coordinates.per_sequence(passed).cpu()
+        first, last = place[passed.key]
         per_prompt = torch.zeros(len(block), last - first).index_add_(0, owner, found)
         block[:, first:last] += per_prompt.to(block.dtype)
 
-    with recorded(loaded.model, coordinates.names, receive):
+    with recorded(loaded.model, coordinates.names, receive, place):
         for number in tracked(processes.share(range(len(batches))), "gradients"):
             batch, start = batches[number], starts[number]
             if batch.hidden is None:
@@ -160,15 +166,3 @@ def linearised(
     if now is None:
         return found
     return replace(found, targets=targets.moved(-found.pushed(now).double()))
-
-
-def storage(height: int, width: int) -> Tensor:
-    """Zeros [height, width] in bfloat16: in memory, or in a file that is gone when they are."""
-    if 2 * height * width <= IN_MEMORY:
-        return torch.zeros(height, width, dtype=torch.bfloat16)
-    with tempfile.TemporaryDirectory(prefix="hfbiasedit-") as folder:
-        # The file has no name any more once it is mapped; its space is freed with the tensor.
-        flat = torch.from_file(
-            str(Path(folder) / "rows"), shared=True, size=height * width, dtype=torch.bfloat16
-        )
-    return flat.view(height, width)

@@ -5,30 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
-from hfbiasedit.editing.running.recording import is_recordable
+from hfbiasedit.editing.running.recording import obstacle
 from hfbiasedit.editing.solving.curve import budget_curve
 from hfbiasedit.editing.solving.gauss_newton import solve
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Outcome, Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
-from hfbiasedit.editing.weights.slices import Slice
+from hfbiasedit.editing.weights.slices import WHOLE, Slice
 
 
 class GaussNewton:
-    """The solver of this module: it edits the weights of plain projections."""
+    """The solver of this module: it edits what can be recorded, whole stacks of experts apart."""
 
     def __init__(self) -> None:
         self._first: Linear | None = None  # of the selection that was found to be enough
 
     def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
-        """Whether all of them are."""
-        if is_recordable(task.loaded.model, slices):
-            return None
-        return (
-            "the selection holds other than weights of plain projections for --solver newton; "
-            "use adam"
-        )
+        """The first weight that it cannot edit."""
+        stacks = (n for n, part in slices.items() if part.kind == WHOLE and len(part.shape) > 2)
+        reason = obstacle(task.loaded.model, slices)
+        if reason is None and (stack := next(stacks, None)) is not None:
+            reason = f"{stack} is a whole stack of experts"
+        return reason and f"{reason}, which --solver newton does not edit; use adam"
 
     def enough(
         self, task: Task, deltas: Deltas, ladder: Sequence[Selection]

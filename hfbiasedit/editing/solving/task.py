@@ -20,6 +20,7 @@ from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import SEEN, Prompts
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk
+from hfbiasedit.editing.running.room import halved
 from hfbiasedit.editing.weights.deltas import Deltas
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ def settle(deltas: Deltas, outcome: Outcome) -> None:
 def watched_divergence(task: Task) -> Tensor:
     """KL(original || now) at every place of the watched windows, float64 on the CPU."""
     found = []
-    for start in tracked(range(0, len(task.watch), 16), "measuring the divergence"):
-        piece = choose(task.watch, range(start, min(start + 16, len(task.watch))))
+    size = halved(16)
+    for start in tracked(range(0, len(task.watch), size), "measuring the divergence"):
+        piece = choose(task.watch, range(start, min(start + size, len(task.watch))))
         if piece.original is not None:
             logits = run(task.loaded, piece, task.trunk)
             found.append(divergences(piece.original, logits).double().cpu())

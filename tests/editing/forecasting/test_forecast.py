@@ -15,7 +15,7 @@ from hfbiasedit.cli.app import app
 from hfbiasedit.documents.schemas import schema
 from hfbiasedit.editing import attempt as attempts
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.forecasting import calibration, forecaster, memory, passes
+from hfbiasedit.editing.forecasting import calibration, cost, forecaster, memory, passes
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import selections
 from hfbiasedit.editing.forecasting.forecaster import forecast
@@ -176,8 +176,29 @@ def test_what_is_not_forecast_is_refused():
         forecast(meta("llama"), saliency="grad")
     with pytest.raises(UsageError, match="default saliency"):
         forecast(meta("llama"), solver="adam")
-    with pytest.raises(BiasEditError, match="experts"):
-        forecast(meta("mixtral"))
+    with pytest.raises(BiasEditError, match="whole stacks of experts"):
+        forecast(meta("mixtral"), granularity="module")
+    shared = meta("llama")
+    first, second = (layer.mlp.up_proj for layer in shared.model.model.layers)
+    second.weight = first.weight
+    with pytest.raises(BiasEditError, match="several modules: there is no forecast"):
+        forecast(shared)
+
+
+def test_of_experts_those_count_that_a_token_is_given_to():
+    loaded = meta("qwen2_moe")
+    model, items = loaded.model, projections(loaded.model)
+    widths = cost.Widths.of(model, items)
+    plain = [item for item in items if item.experts == 1]
+    per_expert = 2 * 16 * 32 + 32 * 16  # gate and up, down; a token goes to two of four
+    assert widths.weights == sum(item.weights for item in plain) + 2 * 2 * per_expert
+    assert widths.matrices == len(plain) + 2 * 2 * 2
+    sides = sum(item.rows + item.columns for item in plain)
+    assert widths.sides == sides + 2 * 2 * (2 * 16 + 32 + 32 + 16)
+    assert forecast(loaded, granularity="row")["fits"] in (True, False)
+    model.config.num_experts_per_tok = None
+    with pytest.raises(BiasEditError, match="how many experts"):
+        cost.Widths.of(model, items)
 
 
 def test_a_calibration_measures_all_three_kinds(monkeypatch):

@@ -24,11 +24,8 @@ class World:
     """A small model, its prices, and every prompt's gradient of every matrix, [rows, columns]."""
 
     def __init__(self, family):
-        self.loaded = (
-            worlds.loaded(family, num_hidden_layers=4)
-            if family == "llama"
-            else (worlds.loaded(family, n_layer=4))
-        )
+        layers = "n_layer" if family == "gpt2" else "num_hidden_layers"
+        self.loaded = worlds.loaded(family, **{layers: 4})
         self.items = projections(self.loaded.model)
         self.prompts = worlds.prompts(self.loaded)
         names = [item.name for item in self.items]
@@ -49,7 +46,8 @@ class World:
     def scaled(self, name):
         """Gradients in units in which every weight costs the same, [prompts, rows, columns]."""
         own = self.prices[name]
-        root = (own.outputs[:, None] * own.inputs).sqrt()
+        parts = [own.of(expert) for expert in range(own.experts)]
+        root = torch.cat([outputs[:, None] * inputs for inputs, outputs in parts]).sqrt()
         return torch.stack(self.gradients[name]) / root
 
     def gram(self, index):
@@ -64,7 +62,7 @@ class World:
         return joint_solutions(*options)
 
 
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
+@pytest.fixture(scope="module", params=["llama", "gpt2", "mixtral"])
 def world(request):
     return World(request.param)
 
@@ -122,8 +120,9 @@ def test_energies_of_rows_and_columns_are_those_of_the_exact_moves(world):
     sums = [joint_sums(world.loaded, world.items, solved, seed, False) for seed in range(8)]
     for item in world.items:
         moves = _moves(world, solved, item.name)
-        for side, axis in (("rows", 1), ("columns", 0)):
-            exact = torch.stack([m.square().sum(axis) for m in moves]).mean(0).log()
+        for side, axis in (("rows", 2), ("columns", 1)):  # of [experts, rows, columns]
+            energies = [m.square().view(item.experts, -1, item.columns).sum(axis) for m in moves]
+            exact = torch.stack([e.flatten() for e in energies]).mean(0).clamp_min(1e-30).log()
             found = torch.stack([getattr(s[item.name], side).log() for s in sums])
             # The logarithm of a mean of SLIM squares is off by sqrt(2 / SLIM), and a bit low; where a
             # move has rank one, all rows of a draw are off by the same.
@@ -163,8 +162,9 @@ def test_the_planted_matrix_is_among_the_highest_rows(monkeypatch):
     assert not torch.equal(other.ranking.flat_rows()[0], found.ranking.flat_rows()[0])
 
 
-def test_models_with_experts_are_ranked_by_contrast_and_it_is_said(monkeypatch, capsys):
+def test_models_with_other_experts_are_ranked_by_contrast_and_it_is_said(capsys):
     model = worlds.loaded("mixtral")
+    model.model.model.layers[0].mlp.experts._is_expert_parallel = True
     found = locate_with(model, worlds.prompts(model), LocateConfig())
     assert found.ranking.saliency == found.ranking.origin["saliency"] == "contrastive"
     assert found.prices is None

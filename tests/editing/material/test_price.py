@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torch import nn
 
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.material import price
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.price import prices
 from hfbiasedit.editing.material.windows import choose, prepare_windows
+from hfbiasedit.editing.running.recording import recorded
 from hfbiasedit.editing.solving.task import watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.errors import BiasEditError
@@ -69,6 +71,96 @@ def test_prices_are_mean_squares_over_tokens(family, monkeypatch):
         damped = [side + price.DAMPING * side.mean() for side in (inputs, outputs)]
         torch.testing.assert_close(found[name].inputs, damped[0], rtol=1e-3, atol=1e-7)
         torch.testing.assert_close(found[name].outputs, damped[1], rtol=1e-3, atol=1e-7)
+
+
+class _Separate(nn.Module):
+    """Mixtral's experts as plain projections that are given every token, unchosen ones in vain."""
+
+    def __init__(self, stacked):
+        super().__init__()
+        up, down = stacked.gate_up_proj, stacked.down_proj
+        self.up = nn.ModuleList(nn.Linear(*part.T.shape, bias=False) for part in up)
+        self.down = nn.ModuleList(nn.Linear(*part.T.shape, bias=False) for part in down)
+        for modules, weights in ((self.up, up), (self.down, down)):
+            for module, weight in zip(modules, weights, strict=True):
+                module.weight = nn.Parameter(weight.detach().clone())
+        self.act_fn = stacked.act_fn
+
+    def forward(self, hidden, index, weights):
+        self.chosen = torch.stack([(index == n).any(-1) for n in range(len(self.up))])
+        total = 0
+        for number in range(len(self.up)):
+            gate, up = self.up[number](hidden).chunk(2, -1)
+            weight = (weights * (index == number)).sum(-1, keepdim=True)
+            total = total + weight * self.down[number](self.act_fn(gate) * up)
+        return total
+
+
+def test_prices_of_experts_are_mean_squares_over_the_tokens_they_are_given(monkeypatch):
+    monkeypatch.setattr(price, "_PIECE", 4)
+    loaded = worlds.loaded("mixtral")
+    windows = _windows(loaded, 6)
+    names = [item.name for item in projections(loaded.model) if item.experts > 1]
+    found = prices(loaded, names, windows, SEED)
+    for layer in loaded.model.model.layers:
+        layer.mlp.experts = _Separate(layer.mlp.experts)
+    loaded.model.requires_grad_(False)
+    separate = [f"{name}.weight" for name, m in loaded.model.named_modules() if ".experts." in name]
+    separate = [name for name in separate if name.split(".")[-2].isdigit()]
+    sums, seen, places = {}, {}, 0
+
+    def receive(passed):
+        layer = loaded.model.model.layers[int(passed.name.split(".")[2])]
+        expert = int(passed.name.split(".")[-2])
+        chosen = layer.mlp.experts.chosen[expert].view(inside.shape) & inside
+        for side, values in (("x", passed.x), ("g", passed.g)):
+            total = values[chosen].square().sum(0)
+            sums[passed.name, side] = sums.get((passed.name, side), 0) + total
+        seen[passed.name] = seen.get(passed.name, 0) + int(chosen.sum())
+
+    with recorded(loaded.model, separate, receive):
+        for start in (0, 4):
+            piece = choose(windows, range(start, min(start + 4, 6)))
+            inside = torch.arange(piece.input_ids.shape[1]) < piece.lengths[:, None]
+            logits = run(loaded, piece).float()
+            generator = torch.Generator().manual_seed(SEED * 1_000_003 + start)
+            drawn = torch.multinomial(logits.detach().softmax(-1), 1, generator=generator)
+            logits.log_softmax(-1).gather(1, drawn).sum().backward()
+            places += len(drawn)
+    for name in names:
+        layer, kind = name.split(".")[2], "down" if "down" in name else "up"
+        own = [f"model.layers.{layer}.mlp.experts.{kind}.{n}.weight" for n in range(4)]
+        tokens = sum(seen[other] for other in own)
+        common = sum(sums[other, "x"] for other in own) / tokens
+        outputs = torch.stack([sums[other, "g"] for other in own]) / places
+        for expert, other in enumerate(own):
+            x, g = found[name].of(expert)
+            expected = (sums[other, "x"] + common) / (seen[other] + 1)
+            damped = expected + price.DAMPING * expected.mean()
+            torch.testing.assert_close(x, damped, rtol=1e-3, atol=1e-7)
+            damped = outputs[expert] + price.DAMPING * outputs.mean()
+            torch.testing.assert_close(g, damped, rtol=1e-3, atol=1e-7)
+
+
+def test_an_expert_that_is_given_nothing_has_a_price():
+    """Every token of every window goes to the first two of four."""
+    loaded = worlds.loaded("mixtral")
+    gate = loaded.model.model.layers[0].mlp.gate
+    run_gate = gate.forward
+
+    def first_two(hidden):
+        logits, scores, index = run_gate(hidden)
+        return logits, scores, torch.tensor([0, 1]).expand_as(index)
+
+    gate.forward = first_two
+    name = next(item.name for item in projections(loaded.model) if item.experts > 1)
+    found = prices(loaded, [name], _windows(loaded, 4), SEED)[name]
+    mean = found.outputs.mean() / (1 + price.DAMPING)
+    for expert in (2, 3):
+        x, g = found.of(expert)
+        assert torch.isfinite(x.rsqrt()).all()
+        torch.testing.assert_close(g, torch.full_like(g, price.DAMPING * mean))
+        assert 0.5 < float(x.mean() / found.of(0)[0].mean()) < 2
 
 
 @pytest.mark.parametrize("windows", [3, 6])

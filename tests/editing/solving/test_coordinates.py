@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hfbiasedit.editing.material.price import Price
-from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
+from hfbiasedit.editing.running.recording import Passed
+from hfbiasedit.editing.solving.coordinates import Coordinates, leading, own_slices, rank_for
 from hfbiasedit.editing.weights import partial
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.editing.weights.slices import row_slice
@@ -12,7 +13,13 @@ from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
 from tests.tiny import tiny_model
 
-MODES = ["rows", "columns", "entries", "whole"]
+# Experts are stored upright and transposed, and never selected as whole stacks.
+CASES = [
+    (family, mode)
+    for family in ("llama", "gpt2", "mixtral", "gpt_oss")
+    for mode in ("rows", "columns", "entries", "whole")
+    if mode != "whole" or family in ("llama", "gpt2")
+]
 
 
 def _selection(model, mode):
@@ -25,37 +32,53 @@ def _prices(model, selection, generator):
     items = {item.name: item for item in projections(model)}
     return {
         name: Price(
-            torch.rand(items[name].columns, generator=generator) + 0.1,
+            torch.rand(items[name].experts * items[name].columns, generator=generator) + 0.1,
             torch.rand(items[name].rows, generator=generator) + 0.1,
+            items[name].experts,
         )
         for name in selection.slices
     }
 
 
 def _made(family, mode):
-    """A model, a selection, prices, coordinates and random x, g of three sequences."""
+    """A model, a selection, prices, coordinates, and random x, g of three sequences by matrix."""
     model, generator = tiny_model(family), torch.Generator().manual_seed(1)
     selection = _selection(model, mode)
     known = _prices(model, selection, generator)
     items = {item.name: item for item in projections(model)}
     sides = {
-        name: (
+        (name, expert): Passed(
+            name,
             torch.randn(3, 7, items[name].columns, generator=generator),
-            torch.randn(3, 7, items[name].rows, generator=generator),
+            torch.randn(3, 7, items[name].rows // items[name].experts, generator=generator),
+            expert,
         )
         for name in selection.slices
+        for expert in range(items[name].experts)
     }
     return items, selection, known, Coordinates.of(model, selection.slices, known), sides
 
 
-def _stored(item, matrix):
-    """A [rows, columns] matrix in the layout in which the tensor is stored."""
-    return matrix.T if item.row_axis else matrix
+def _stored(item, matrix, expert):
+    """A tensor as it is stored, zero but for a [rows, columns] matrix of one expert."""
+    found = torch.zeros(item.shape)
+    found.view(item.experts, *item.shape[-2:])[expert] = matrix.T if item.row_axis else matrix
+    return found
+
+
+def _fisher(item, price):
+    parts = [price.of(expert) for expert in range(item.experts)]
+    return sum(_stored(item, g[:, None] * x, expert) for expert, (x, g) in enumerate(parts))
+
+
+def _pieces(coordinates, move):
+    """The part [count] of a move that is of each matrix."""
+    counts = [coordinates.count(key) for key in coordinates.keys]
+    return dict(zip(coordinates.keys, move.split(counts), strict=True))
 
 
 @pytest.mark.parametrize("cost", [0, 1 << 40], ids=["sampled", "dense"])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize(("family", "mode"), CASES)
 def test_gradients_and_moves_are_adjoint_and_every_unit_costs_the_same(
     family, mode, cost, monkeypatch
 ):
@@ -64,59 +87,56 @@ def test_gradients_and_moves_are_adjoint_and_every_unit_costs_the_same(
     assert coordinates.names == list(selection.slices)
     assert coordinates.total == selection.weights
     move = torch.randn(coordinates.total, generator=torch.Generator().manual_seed(2))
-    weights, start = coordinates.to_weights(move), 0
-    for name, part in selection.slices.items():
-        count = coordinates.count(name)
-        piece = move[start : start + count]
-        start += count
-        x, g = sides[name]
-        found = coordinates.per_sequence(name, x, g)
+    weights, pieces = coordinates.to_weights(move), _pieces(coordinates, move)
+    for key, piece in pieces.items():
+        (name, expert), passed = key, sides[key]
+        part, item = selection.slices[name], items[name]
+        found = coordinates.per_sequence(passed)
         for number in range(3):
-            gradient = part.take(_stored(items[name], g[number].T @ x[number]).contiguous())
+            product = passed.g[number].T @ passed.x[number]
+            gradient = part.take(_stored(item, product, expert))
             assert gradient.shape == weights[name].shape
             direct = float((gradient * weights[name]).sum())
             assert float(found[number] @ piece) == pytest.approx(direct, rel=1e-3, abs=1e-3)
-        torch.testing.assert_close(
-            coordinates.summed(name, x, g), found.sum(0), rtol=1e-4, atol=1e-3
-        )
-        fisher = known[name].outputs[:, None] * known[name].inputs
-        cost = (weights[name].square() * part.take(_stored(items[name], fisher).contiguous())).sum()
-        torch.testing.assert_close(cost, piece.square().sum(), rtol=1e-4, atol=1e-4)
-    assert start == len(move)
+        torch.testing.assert_close(coordinates.summed(passed), found.sum(0), rtol=1e-4, atol=1e-3)
+    cost = sum(
+        (weights[name].square() * part.take(_fisher(items[name], known[name]))).sum()
+        for name, part in selection.slices.items()
+    )
+    torch.testing.assert_close(cost, move.square().sum(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["rows", "columns", "whole"])
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize(("family", "mode"), [case for case in CASES if case[1] != "entries"])
 def test_narrowed_moves_are_still_adjoint_and_cost_the_same(family, mode):
     items, selection, known, coordinates, sides = _made(family, mode)
     directions = {}
-    for name in selection.slices:
+    wide = [coordinates.sides[key][0].count for key in coordinates.keys]
+    for key in coordinates.keys:
         pair = [
             leading([torch.randn(9, side.count)], 3) if number or mode == "whole" else None
-            for number, side in enumerate(coordinates.sides[name])
+            for number, side in enumerate(coordinates.sides[key])
         ]
         for found in pair:
             if found is not None:
                 torch.testing.assert_close(found.T @ found, torch.eye(3), rtol=0, atol=1e-5)
-        directions[name] = (pair[0], pair[1])
+        directions[key] = (pair[0], pair[1])
     coordinates.narrowed(directions)
-    assert coordinates.total == len(selection.slices) * 3 * (3 if mode == "whole" else 5)
+    assert coordinates.total == sum(3 * (3 if mode == "whole" else count) for count in wide)
     move = torch.randn(coordinates.total, generator=torch.Generator().manual_seed(2))
-    weights, start = coordinates.to_weights(move), 0
-    for name, part in selection.slices.items():
-        count = coordinates.count(name)
-        piece = move[start : start + count]
-        start += count
-        x, g = sides[name]
-        gradient = part.take(_stored(items[name], g[0].T @ x[0]).contiguous())
+    weights = coordinates.to_weights(move)
+    for key, piece in _pieces(coordinates, move).items():
+        (name, expert), passed = key, sides[key]
+        part = selection.slices[name]
+        gradient = part.take(_stored(items[name], passed.g[0].T @ passed.x[0], expert))
         direct = float((gradient * weights[name]).sum())
-        assert float(coordinates.per_sequence(name, x, g)[0] @ piece) == pytest.approx(
-            direct, rel=1e-3, abs=1e-3
-        )
-        assert torch.linalg.matrix_rank(weights[name], atol=1e-4) <= 3
-        fisher = known[name].outputs[:, None] * known[name].inputs
-        cost = (weights[name].square() * part.take(_stored(items[name], fisher).contiguous())).sum()
-        torch.testing.assert_close(cost, piece.square().sum(), rtol=1e-3, atol=1e-3)
+        found = float(coordinates.per_sequence(passed)[0] @ piece)
+        assert found == pytest.approx(direct, rel=1e-3, abs=1e-3)
+    cost = 0.0
+    for name, part in selection.slices.items():
+        if items[name].experts == 1:
+            assert torch.linalg.matrix_rank(weights[name], atol=1e-4) <= 3
+        cost = cost + (weights[name].square() * part.take(_fisher(items[name], known[name]))).sum()
+    torch.testing.assert_close(cost, move.square().sum(), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("count", [6, 40])
@@ -156,3 +176,26 @@ def test_the_rank_is_the_largest_that_fits():
     assert rank(2367) == 24  # 2 * 24 * 24 + 240 = 1392
     assert rank(1391) == 16
     assert rank(1) == 8
+
+
+def test_slices_of_single_experts_ascend_and_cover_the_whole():
+    model = tiny_model("mixtral")
+    item = next(item for item in projections(model) if item.experts > 1)
+    inner = item.rows // item.experts
+    rows = torch.tensor([0, 5, 2 * inner, 3 * inner + 1])
+    part = row_slice(item.name, item.shape, 0, rows)
+    found = dict(own_slices(part))
+    assert {expert: own.index.tolist() for expert, own in found.items()} == {
+        0: [0, 5],
+        2: [0],
+        3: [1],
+    }
+    assert all(own.shape == item.shape[1:] for own in found.values())
+    assert not list(own_slices(worlds.whole(item.name, item.shape)))
+    plain = row_slice("w", (4, 6), 1, torch.tensor([2]))
+    assert list(own_slices(plain)) == [(0, plain)]
+
+
+def test_directions_of_no_samples_are_none_at_all():
+    found = leading([torch.zeros(0, 12)], 3)
+    assert found.shape == (12, 0)

@@ -26,7 +26,7 @@ def _cut(selection, keep):
 
 
 @pytest.mark.parametrize("mode", ["rows", "columns", "entries"])
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
 def test_masks_mark_the_coordinates_of_the_weights_of_a_part(family, mode):
     loaded = worlds.loaded(family)
     chosen = worlds.selection(loaded.model, mode, 5)

@@ -21,21 +21,25 @@ def _dev(task):
     return task.prompts.batches(task.dev)
 
 
+def _planted(family):
+    """The planted model, and the rows around its planted one."""
+    loaded, item = worlds.planted(family)
+    part = rows_in(item, worlds.planted_rows(item, 2))
+    return loaded, Selection("row", {item.name: part}, fingerprint(loaded.model))
+
+
 @pytest.fixture(scope="module")
 def planted():
-    """The planted model, and the rows around its planted one."""
-    loaded, item = worlds.planted()
-    rows = torch.arange(worlds.PLANTED - 2, worlds.PLANTED + 3)
-    chosen = Selection("row", {item.name: rows_in(item, rows)}, fingerprint(loaded.model))
-    return loaded, chosen
+    return _planted("llama")
 
 
 def _zero(deltas):
     return not any(value.any() for value in deltas.values.values())
 
 
-def test_planted_bias_falls_a_lot_within_the_divergence(planted):
-    loaded, chosen = planted
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_planted_bias_falls_a_lot_within_the_divergence(family):
+    loaded, chosen = _planted(family)
     task = worlds.task(loaded, max_kl=0.05)
     before = {name: p.clone() for name, p in loaded.model.named_parameters()}
     with Deltas(loaded.model, chosen) as deltas:
@@ -54,8 +58,9 @@ def test_planted_bias_falls_a_lot_within_the_divergence(planted):
 
 
 @pytest.mark.parametrize("mode", ["rows", "columns", "entries"])
-def test_all_kinds_of_selections_are_solved(mode):
-    loaded = worlds.loaded("gpt2")
+@pytest.mark.parametrize("family", ["gpt2", "qwen2_moe"])
+def test_all_kinds_of_selections_are_solved(family, mode):
+    loaded = worlds.loaded(family)
     task = worlds.task(loaded, max_kl=0.05)
     with Deltas(loaded.model, worlds.selection(loaded.model, mode, 12)) as deltas:
         outcome = solve(task, deltas)
@@ -230,6 +235,21 @@ def test_wide_selections_move_within_few_directions(most, monkeypatch):
         assert int((singular > 1e-5 * singular[0]).sum()) <= rank
 
 
+def test_rows_of_experts_move_within_few_directions(monkeypatch):
+    """Each within those of what its own expert was given."""
+    loaded = worlds.loaded("mixtral")
+    item = projections(loaded.model)[-1]
+    chosen = Selection("row", {item.name: rows_in(item, torch.arange(0, item.rows, 2))}, "")
+    monkeypatch.setattr(gauss_newton, "WIDEST", item.rows // 2 * 8)
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(worlds.task(loaded, max_kl=0.05), deltas)
+        moved = deltas.values[item.name].detach().view(item.experts, -1, item.columns)
+    assert outcome.dev_after < 0.9 * outcome.dev_before
+    ranks = [int(torch.linalg.matrix_rank(part, rtol=1e-5)) for part in moved]
+    assert max(ranks) == 8
+    assert int(torch.linalg.matrix_rank(moved.flatten(0, 1), rtol=1e-5)) > 8
+
+
 @pytest.mark.parametrize("family", ["llama", "mixtral"])
 def test_solvers_are_refused_where_they_cannot_work(family):
     loaded = worlds.loaded(family)
@@ -238,9 +258,8 @@ def test_solvers_are_refused_where_they_cannot_work(family):
         slices = {name: worlds.whole(name, loaded.model.get_parameter(name).shape)}
         chosen = Selection("full", slices, fingerprint(loaded.model))
     else:
-        experts = next(p for p in projections(loaded.model) if p.experts > 1)
-        slices = {experts.name: rows_in(experts, torch.arange(4))}
-        chosen = Selection("row", slices, fingerprint(loaded.model))
+        experts = [p for p in projections(loaded.model) if p.experts > 1]
+        chosen = worlds.whole_selection(loaded.model, experts, "module")
     task = worlds.task(loaded, granularity=chosen.granularity, steps=2)
     with Deltas(loaded.model, chosen) as deltas:
         with pytest.raises(BiasEditError, match="use adam"):

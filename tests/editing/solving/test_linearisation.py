@@ -8,7 +8,7 @@ import torch
 from hfbiasedit.editing.material.dual import Targets
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
-from hfbiasedit.editing.solving import linearisation
+from hfbiasedit.editing.solving import linearisation, storage
 from hfbiasedit.editing.solving.linearisation import Linear
 from tests.editing import worlds
 
@@ -120,7 +120,8 @@ def _random(width=37):
 
 @pytest.mark.parametrize("block", [8, 1 << 16])
 def test_products_are_those_of_the_dense_matrix(block, monkeypatch):
-    monkeypatch.setattr(linearisation, "_COLUMNS", block)
+    monkeypatch.setattr(linearisation, "_FEWEST", block)
+    monkeypatch.setattr(linearisation, "_MOST", block)
     linear, generator = _random()
     dense = linear.rows.double()
     y, move = torch.randn(6, generator=generator), torch.randn(37, generator=generator)
@@ -149,18 +150,43 @@ def test_what_is_not_finite_is_seen(bad):
     assert not replace(linear, targets=replace(linear.targets, start=start)).finite
 
 
-def test_what_does_not_fit_into_memory_is_on_disk_and_leaves_nothing(monkeypatch, tmp_path):
+@pytest.mark.parametrize("height", [6, 1152])
+def test_no_product_of_rows_keeps_an_interrupt_waiting(height):
+    """Blocks are as wide as a bounded number of operations allows."""
+    rows = torch.zeros(1, dtype=torch.bfloat16).expand(height, 1 << 17)
+    linear = replace(_random()[0], rows=rows)
+    widths = [block.shape[1] for _, block in linear._blocks()]
+    assert sum(widths) == 1 << 17
+    assert max(widths) * 2 * height**2 <= linearisation._OPERATIONS
+    assert min(widths) >= linearisation._FEWEST
+
+
+def test_an_interrupt_in_the_middle_leaves_the_model_as_it_was(monkeypatch):
     loaded = worlds.loaded("llama")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(linearisation.tempfile, "tempdir", None)
+    calls = []
+
+    def interrupt(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with worlds.bench(loaded, worlds.selection(loaded.model, "rows")) as bench:
+        real = type(bench.coordinates).per_sequence
+        monkeypatch.setattr(type(bench.coordinates), "per_sequence", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bench.linear(None)
+    assert len(calls) == 3
+    assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
+def test_rows_on_disk_are_those_in_memory(monkeypatch):
+    loaded = worlds.loaded("llama")
     with worlds.bench(loaded, worlds.selection(loaded.model, "rows")) as bench:
         kept = bench.linear(None)
-        made, real = [], torch.from_file
-        monkeypatch.setattr(torch, "from_file", lambda *a, **o: made.append(a[0]) or real(*a, **o))
-        monkeypatch.setattr(linearisation, "IN_MEMORY", 0)
+        monkeypatch.setattr(storage, "IN_MEMORY", 0)
         stored = bench.linear(None)
-    assert len(made) == 1
-    assert made[0].startswith(str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
     assert torch.equal(stored.rows, kept.rows)
     assert torch.equal(stored.gram(), kept.gram())
+    mask = torch.arange(kept.rows.shape[1]) % 3 == 0
+    assert torch.equal(stored.columns(mask).rows, kept.rows[:, mask])

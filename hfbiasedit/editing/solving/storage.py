@@ -1,0 +1,61 @@
+"""Rows of prompts that are too many for main memory: a temporary file, mapped."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import tempfile
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.errors import BiasEditError
+
+IN_MEMORY = 1 << 30  # bytes of rows that are kept in memory
+_PIECE = 1 << 24  # bytes that are written at once
+_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems that cannot reserve
+
+
+def zeros(height: int, width: int) -> Tensor:
+    """Zeros [height, width] in bfloat16: in memory, or in a file that is gone when they are.
+
+    Raises:
+        BiasEditError: the disk for temporary files has too little room.
+    """
+    size = 2 * height * width
+    if size <= IN_MEMORY:
+        return torch.zeros(height, width, dtype=torch.bfloat16)
+    # The file has no name, or (on Windows) is removed by the system with its last handle, which the
+    # map holds; the tensor holds the map.
+    with tempfile.TemporaryFile(prefix="hfbiasedit-") as file:
+        try:
+            _reserve(file.fileno(), size)
+            mapped = mmap.mmap(file.fileno(), size)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise
+            raise BiasEditError(
+                f"{size / 1e9:.1f} GB of temporary files do not fit into {tempfile.gettempdir()}; "
+                "free some space, set TMPDIR to a larger disk or give a smaller --budget"
+            ) from error
+    return torch.frombuffer(mapped, dtype=torch.bfloat16).view(height, width)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Give an empty file its size, with room on the disk for all of it.
+
+    A file that is only long has no room yet: where the disk is full, writing to its map kills the
+    process.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, size)
+            return
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
+    piece = bytes(min(size, _PIECE))
+    left = size
+    while left:
+        left -= os.write(file, piece[:left])
