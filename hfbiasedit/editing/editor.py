@@ -18,7 +18,7 @@ from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
 from hfbiasedit.editing.judging import examples, outcome
-from hfbiasedit.editing.record import edit_document
+from hfbiasedit.editing.record import edit_document, templates_of
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError, UsageError
@@ -123,6 +123,7 @@ def _write_run(
     document["patch"]["bytes"] = (folder / runs.PATCH).stat().st_size
     document["patch"]["sha256"] = sha256_file(folder / runs.PATCH)
     document["prompts_digest"] = asked.audit.digest
+    document["templates"] = templates_of(asked.audit.records, material)
     document["examples"] = shown
     before.report.save(folder / runs.AUDIT_BEFORE)
     after.report.save(folder / runs.AUDIT_AFTER)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import torch
 
+from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.codegenbias.template_facts import template_facts
 from hfbiasedit.documents import runs
-from hfbiasedit.documents.structures.edit_document import Edit, Split
+from hfbiasedit.documents.structures.edit_document import Edit, Split, TemplateFacts
 from hfbiasedit.editing.attempt import Attempt, Material
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.judging import outcome
@@ -79,3 +82,22 @@ def edit_document(
         "seconds": {"locate": 0, "edit": 0, "audit": 0, "total": 0},
         "peak_memory_bytes": 0,
     }
+
+
+def templates_of(records: Sequence[Record], material: Material) -> list[TemplateFacts]:
+    """The `templates` of `edit.json`: those of `records`, beside the prompts of the edit split."""
+    edited = [material.prompts.records[index] for index in material.train]
+    return [
+        {
+            "template": row.template,
+            "prompts": row.prompts,
+            "vocabularies": list(row.vocabularies),
+            "languages": list(row.languages),
+            "surface": row.surface,
+            "template_seen": row.template_seen,
+            "vocabulary_seen": row.vocabulary_seen,
+            "language_seen": row.language_seen,
+            "surface_seen": row.surface_seen,
+        }
+        for row in template_facts(records, edited)
+    ]

@@ -169,6 +169,23 @@ class Example(TypedDict):
     after: ExampleSide
 
 
+class TemplateFacts(TypedDict):
+    """One template of the audits' prompts, and what of it the edit's prompts had.
+
+    Lists hold the most frequent first.
+    """
+
+    template: str
+    prompts: Some
+    vocabularies: Annotated[list[str], Mark("What the values that it asks for are.")]
+    languages: list[str]
+    surface: Annotated[str, Mark("The kind of place; empty for a template of one's own.")]
+    template_seen: bool
+    vocabulary_seen: bool
+    language_seen: bool
+    surface_seen: bool
+
+
 class Edit(TypedDict):
     """An edit, version 1."""
 
@@ -198,6 +215,7 @@ class Edit(TypedDict):
     ]
     prompts_digest: NotRequired[Annotated[Digest, Mark("Of the prompts of both audits.")]]
     splits: dict[str, Split]
+    templates: NotRequired[list[TemplateFacts]]
     examples: NotRequired[list[Example]]
     kl: Divergence
     history: list[Step]
