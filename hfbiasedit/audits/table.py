@@ -1,4 +1,4 @@
-"""An audit for people: the headline, the breakdowns and the professions farthest from reality."""
+"""An audit for people: the headline, the breakdowns and the farthest professions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,11 @@ def render(document: Mapping[str, Any]) -> RenderableType:
     """Everything `hfbiasedit audit` prints, from the report's JSON document."""
     from rich.console import Group
 
-    from hfbiasedit.documents.names import reference_word
-
     parts: list[RenderableType] = [_headline(document)]
     for key, name in _BREAKDOWNS:
         if len(document[name]) > 1:
             parts.append(_breakdown(key, document[name]))
-    word = reference_word(document["dataset"]["reference"])
-    parts.append(_farthest(document["professions"], word))
+    parts.append(_farthest(document["professions"]))
     return Group(*parts)
 
 
@@ -53,23 +50,22 @@ def _headline(document: Mapping[str, Any]) -> Table:
 
 def _headline_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     from hfbiasedit.documents import formatting as text
-    from hfbiasedit.documents.names import reference_word
 
-    word = reference_word(document["dataset"]["reference"])
     trivial = document["baselines"]
     slope, slope_interval = document["amplification"], document["amplification_ci95"]
     rows = [
         (
             "FB-Score",
             text.score(document["fb_score"], 2),
-            f"95% interval {text.interval(document['ci95'])}; 0 matches {word}, lower is better",
+            f"95% interval {text.interval(document['ci95'])}; 0 matches the reference, "
+            "lower is better",
         ),
         ("", "", _trivial(trivial)),
         (
             "lean",
             text.change(document["lean"]),
             f"95% interval {text.interval(document['lean_ci95'])}; "
-            f"below 0: writes men more often than {word} has them",
+            "below 0: writes men more often than the reference has them",
         ),
         (
             "amplification",
@@ -130,7 +126,7 @@ def _breakdown(key: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _farthest(rows: list[Any], word: str) -> Table:
+def _farthest(rows: list[Any]) -> Table:
     """By the estimate that knows how few prompts are behind an FB, where there is one."""
     from rich.markup import escape
     from rich.table import Table
@@ -138,10 +134,10 @@ def _farthest(rows: list[Any], word: str) -> Table:
     from hfbiasedit.documents import formatting as text
     from hfbiasedit.documents.movements import farthest
 
-    table = Table(title=f"farthest from {word}", title_justify="left")
+    table = Table(title="farthest from the reference", title_justify="left")
     table.add_column("profession", overflow="fold")
     estimated = all("estimate" in row for row in rows)
-    names = ["prompts", f"women: {word}", "women: model", "FB"]
+    names = ["prompts", "women: reference", "women: model", "FB"]
     for name in (*names, "estimate", "95% interval") if estimated else names:
         table.add_column(name, justify="right")
     for row in farthest(rows)[:_FARTHEST]:

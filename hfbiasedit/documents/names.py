@@ -37,13 +37,6 @@ def reference_name(key: str) -> str:
     return _REFERENCES.get(key) or file_name(key)
 
 
-def reference_word(key: str) -> str:
-    """What a sentence calls the reference: statistics are `reality`, all else is not."""
-    if key in ("bls-2022", "bls-2021"):
-        return "reality"
-    return "parity" if key == "parity" else "the reference"
-
-
 def file_name(path: str) -> str:
     """A path without its folders, which are nobody's business on a page."""
     return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
@@ -75,34 +68,43 @@ def is_hub_id(model: str) -> bool:
 # Figure -> title and caption, in the order in which pages show them.
 FIGURES = {
     "shares": (
-        "Share of women: model against reference",
-        "Each point is a profession; on the diagonal the model writes women as often as the "
-        "reference has them. The professions farthest from it are named.",
+        "Share of women: the model against the reference",
+        "Each point is a profession; on the line the model writes women as often as the reference "
+        "has them. The farthest are named, ranked by estimates that know how many prompts they "
+        "rest on.",
     ),
     "arrows": (
-        "How far the edit moved each profession",
-        "Professions from left to right by their share of women in the reference (black line); "
-        "arrows lead from the model's share before the edit to that after it. Their colour says "
-        "whether the profession's FB, the mean distance over its prompts, fell or rose.",
+        "The professions that the edit moved most",
+        "Arrows lead from the model's share of women before the edit to that after it; black "
+        "ticks are the reference. Their colour says whether the profession's FB, the mean "
+        "distance over its prompts, fell or rose. Ranked by estimates that know how many prompts "
+        "they rest on.",
     ),
     "splits": (
-        "FB-Score before and after on each split",
-        "Prompts that the edit saw and prompts with unseen modifiers, templates or professions, "
-        "with 95% intervals.",
+        "What carries over to prompts that the edit never saw",
+        "FB-Scores on prompts that the edit saw and on those with unseen modifiers, templates or "
+        "professions, with 95% intervals.",
+    ),
+    "groups": (
+        "FB-Score by group of occupations",
+        "The highest first, with 95% intervals over professions.",
+    ),
+    "templates": (
+        "FB-Score by template",
+        "The highest first, sixteen at most, with 95% intervals over professions.",
     ),
     "histogram": (
         "Distance of single prompts from the reference",
-        "By the polarity of the adjective before the profession; prompts without an adjective "
-        "count as neutral.",
+        "FB of each prompt in steps of five points; no adjective counts as neutral.",
     ),
     "heatmap": (
-        "FB-Score by template and occupation group",
-        "Each cell is the FB-Score of the prompts of one template about one group of "
-        "occupations; empty cells have no prompts.",
+        "FB-Score by template and group of occupations",
+        "Each cell is the FB-Score of the prompts of one template about one group, with their "
+        "number below it; grey cells rest on fewer than five prompts.",
     ),
     "weights": (
         "Where the edited weights are",
-        "Number of edited weights in each layer (left) and kind of module (right).",
+        "Number of edited weights in each layer (above) and kind of module (below).",
     ),
     "budgets": (
         "What other budgets would have reached",

@@ -1,4 +1,4 @@
-"""Where the edit moved each profession: an arrow from before to after, beside reality."""
+"""The professions that an edit moved most: an arrow from before to after, and the reference."""
 
 from __future__ import annotations
 
@@ -6,87 +6,62 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfbiasedit.documents.movements import VISIBLE
-from hfbiasedit.figures.labels import label_points
-from hfbiasedit.figures.style import BLUE, GREY, INK, VERMILLION, new_figure, share_axis
+from hfbiasedit.figures.style import (
+    BLUE,
+    INK,
+    VERMILLION,
+    axes_or_new,
+    plain,
+    share_axis,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_VISIBLE = 0.006  # of the axis: a shorter arrow would be all head and point nowhere
+
 
 @dataclass(frozen=True)
-class Movement:
-    """A profession with its factual share and the model's share before and after, all 0..1.
+class Arrow:
+    """A profession: the reference's share of women and the model's before and after, all 0..1.
 
-    `fb_change` is the change of its FB in points. FB is the mean distance over prompts, so it may
-    rise although the mean share comes closer.
+    FB is the mean distance over prompts, so it may rise (`farther`) although the mean share comes
+    closer.
     """
 
     name: str
+    prompts: int
     factual: float
     before: float
     after: float
-    fb_change: float
-
-    @property
-    def direction(self) -> int:
-        """1: away from reality, -1: towards it, 0: by less than can be shown."""
-        if abs(self.fb_change) <= VISIBLE:
-            return 0
-        return 1 if self.fb_change > 0 else -1
+    farther: bool
 
 
-def draw_arrows(movements: Sequence[Movement], *, labels: int = 8) -> Figure:
-    """Professions from left to right by their factual share (the black line).
+def draw_arrows(
+    arrows: Sequence[Arrow], counts: tuple[int, int], *, ax: Axes | None = None
+) -> Figure:
+    """One line per profession in the order given; black ticks are the reference.
 
-    Thin blue arrows lead closer to reality; thicker vermillion ones, drawn on top, away
-    from it. The `labels` longest of either kind are named.
+    Blue arrows are professions whose FB fell, thicker vermillion ones those whose FB rose;
+    `counts` are how many there are of either kind in all.
     """
-    order = sorted(movements, key=lambda move: (move.factual, move.name))
-    figure = new_figure(10.4, 5.2)
-    axes = figure.subplots()
-    axes.grid(True, axis="y")
-    places = list(range(len(order)))
-    axes.plot(places, [move.factual for move in order], color=INK, linewidth=1.6, zorder=4)
-    pairs = list(zip(places, order, strict=True))
-    closer, still, farther = (
-        [(x, move) for x, move in pairs if move.direction == way] for way in (-1, 0, 1)
-    )
-    _arrows(axes, closer, BLUE, 0.9)
-    _arrows(axes, still, GREY, 0.9)
-    _arrows(axes, farther, VERMILLION, 1.6)
-    _legend(axes, len(closer), len(still), len(farther))
-    share_axis(axes, "y", "share of women")
-    axes.set_xlim(-2, len(order) + 1)
-    axes.set_xlabel(f"{len(order)} professions, ordered by their share of women in the reference")
-    axes.set_title("From before the edit (tail) to after it (head)")
-    obstacles = [(float(x), move.factual) for x, move in pairs]
-    for x, move in pairs:
-        span = move.after - move.before
-        obstacles += [(x, move.before + span * step / 12) for step in range(13)]
-    # Heads lie near the black line; tails of arrows that lead to it have room around them.
-    named = [(float(x), move.after, move.name) for x, move in _longest(farther, labels)]
-    named += [(float(x), move.before, move.name) for x, move in _longest(closer, labels)]
-    label_points(axes, named, obstacles=obstacles)
-    return figure
-
-
-def _longest(moves: Sequence[tuple[int, Movement]], number: int) -> list[tuple[int, Movement]]:
-    return sorted(moves, key=lambda item: -abs(item[1].after - item[1].before))[:number]
-
-
-def _arrows(axes: Axes, moves: Sequence[tuple[int, Movement]], colour: str, width: float) -> None:
-    for x, move in moves:
-        if abs(move.after - move.before) < 0.002:  # an arrow head alone would point nowhere
-            axes.plot([x], [move.after], ".", color=colour, markersize=3, zorder=3)
+    figure, axes = axes_or_new(ax, 5.8, 1.3 + 0.235 * len(arrows))
+    axes.grid(True, axis="x")
+    for place, arrow in enumerate(arrows):
+        colour, width = (VERMILLION, 2.0) if arrow.farther else (BLUE, 1.2)
+        axes.plot([arrow.factual], [place], "|", color=INK, markersize=10, markeredgewidth=1.6)
+        if abs(arrow.after - arrow.before) < _VISIBLE:
+            axes.plot([arrow.after], [place], ".", color=colour, markersize=5, zorder=3)
             continue
+        axes.plot([arrow.before], [place], "o", color=colour, markersize=3, zorder=3)
         axes.annotate(
             "",
-            (x, move.after),
-            xytext=(x, move.before),
+            (arrow.after, place),
+            xytext=(arrow.before, place),
             arrowprops={
-                "arrowstyle": "-|>,head_length=0.28,head_width=0.13",
+                "arrowstyle": "-|>,head_length=0.3,head_width=0.16",
                 "color": colour,
                 "linewidth": width,
                 "shrinkA": 0,
@@ -94,23 +69,24 @@ def _arrows(axes: Axes, moves: Sequence[tuple[int, Movement]], colour: str, widt
                 "mutation_scale": 10,
             },
             zorder=3,
-        ).set_in_layout(False)
+        )
+    names = [f"{plain(shorten(arrow.name, 34))} ({arrow.prompts})" for arrow in arrows]
+    axes.set_yticks(range(len(arrows)), names, fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(arrows) - 0.4, -0.6)
+    share_axis(axes, "x", "share of women the model writes; in brackets: prompts")
+    _legend(axes, *counts)
+    return figure
 
 
-def _legend(axes: Axes, closer: int, still: int, farther: int) -> None:
+def _legend(axes: Axes, closer: int, farther: int) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=INK, linewidth=1.6, label="reality (reference)"),
-        Line2D([], [], color=BLUE, linewidth=0.9, label=f"closer to reality ({closer})"),
-        Line2D([], [], color=VERMILLION, linewidth=1.8, label=f"farther from it ({farther})"),
+        Line2D([], [], color=INK, marker="|", linestyle="", markersize=10, label="the reference"),
+        Line2D([], [], color=BLUE, linewidth=1.2, label=f"closer to it ({closer} in all)"),
+        Line2D([], [], color=VERMILLION, linewidth=2.0, label=f"farther from it ({farther})"),
     ]
-    if still:
-        handles.append(Line2D([], [], color=GREY, linewidth=0.9, label=f"neither ({still})"))
     axes.legend(
-        handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1, 1.0),
-        ncols=len(handles),
-        borderaxespad=0.2,
+        handles=handles, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=3, borderaxespad=0.2
     )

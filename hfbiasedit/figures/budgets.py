@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import BLUE, GREY, VERMILLION, new_figure
+from hfbiasedit.figures.style import BLUE, GREY, VERMILLION, axes_or_new
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -22,14 +23,13 @@ class Budget:
     chosen: bool
 
 
-def draw_budgets(budgets: Sequence[Budget], allowed: float) -> Figure:
+def draw_budgets(budgets: Sequence[Budget], allowed: float, *, ax: Axes | None = None) -> Figure:
     """FB-Score on dev against the number of weights; `allowed` is the largest mean KL.
 
     Budgets above it are hollow, the chosen one has a ring.
     """
     order = sorted(budgets, key=lambda budget: budget.weights)
-    figure = new_figure(5.6, 3.4)
-    axes = figure.subplots()
+    figure, axes = axes_or_new(ax, 5.6, 3.4)
     axes.grid(True, axis="y")
     axes.plot([b.weights for b in order], [b.dev_fb for b in order], color=GREY, linewidth=1)
     within = [budget for budget in order if budget.kl <= allowed]

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import SEQUENTIAL, new_figure, plain, shorten
+from hfbiasedit.figures.style import PALE, SEQUENTIAL, axes_or_new, new_figure, plain, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-Cells = Mapping[tuple[str, str], float]
+FEW = 5  # prompts below which a cell says next to nothing
 
 
-def draw_heatmap(panels: Sequence[tuple[str, Cells]]) -> Figure:
-    """One panel per audit (`title`, (template, group) -> FB-Score), one colour scale for all.
+@dataclass(frozen=True)
+class Cell:
+    """The FB-Score of the prompts of one template about one group, and their number."""
 
-    Cells without prompts stay white. Groups are rows, templates columns.
+    score: float
+    prompts: int
+
+
+# Not the ink and the ground of figures: pages turn those round for dark screens, not the cells.
+_ON_LIGHT, _ON_DARK = "#010101", "#FEFEFE"
+
+Cells = Mapping[tuple[str, str], Cell]  # (template, group)
+
+
+def is_readable(cells: Cells) -> bool:
+    """Whether at least half of the cells hold enough prompts to say something."""
+    return 2 * sum(cell.prompts >= FEW for cell in cells.values()) >= len(cells) > 0
+
+
+def draw_heatmap(panels: Sequence[tuple[str, Cells]], *, ax: Axes | None = None) -> Figure:
+    """One panel per audit (title, cells), one colour scale for all.
+
+    Groups are rows, templates columns, both with the highest mean of the first panel first. A cell
+    shows its score and, smaller, its number of prompts; cells of fewer than five prompts are grey,
+    cells without prompts white.
     """
-    groups = sorted({group for _, cells in panels for _, group in cells})
-    templates = sorted({template for _, cells in panels for template, _ in cells})
-    width = max(7.0, 3.4 + 0.52 * len(templates))
-    height = 1.5 + len(panels) * max(1.2, 0.4 + 0.24 * len(groups))
-    figure = new_figure(width, height)
-    column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    top = max((value for _, cells in panels for value in cells.values()), default=1.0)
+    templates, groups = (_sorted(panels[0][1], axis) for axis in (0, 1))
+    height = 1.3 + len(panels) * (0.5 + 0.3 * len(groups))
+    if ax is not None:
+        figure, column = axes_or_new(ax, 0, 0)[0], [ax]
+    else:
+        figure = new_figure(2.6 + 0.36 * len(templates), height)
+        column = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
+    values = [c.score for _, cells in panels for c in cells.values() if c.prompts >= FEW]
+    top = max([*values, 1.0])
     for axes, (title, cells) in zip(column, panels, strict=True):
-        image = _panel(axes, title, cells, groups, templates, max(top, 1.0))
-    bar = figure.colorbar(image, ax=list(column), fraction=0.03, pad=0.015, aspect=30)
-    bar.set_label("FB-Score (0 = matches reality)")
+        image = _panel(axes, title, cells, groups, templates, top)
+    bar = figure.colorbar(image, ax=column, fraction=0.03, pad=0.015, aspect=30)
+    bar.set_label("FB-Score (grey: fewer than 5 prompts)")
     bar.outline.set_visible(False)
     return figure
+
+
+def _sorted(cells: Cells, axis: int) -> list[str]:
+    """Names of one axis by the mean of their prompts, the highest first."""
+    sums: dict[str, tuple[float, int]] = {}
+    for key, cell in cells.items():
+        total, number = sums.get(key[axis], (0.0, 0))
+        sums[key[axis]] = (total + cell.score * cell.prompts, number + cell.prompts)
+    return sorted(sums, key=lambda name: (-sums[name][0] / sums[name][1], name))
 
 
 def _panel(
@@ -46,25 +78,34 @@ def _panel(
 ) -> AxesImage:
     import matplotlib
     import numpy as np
+    from matplotlib.patches import Rectangle
 
-    values = np.array(
-        [[cells.get((template, group), math.nan) for template in templates] for group in groups]
-    )
-    image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=top, aspect="auto")
+    values = np.full((len(groups), len(templates)), np.nan)
     shades = matplotlib.colormaps[SEQUENTIAL]
-    for y, line in enumerate(values):
-        for x, value in enumerate(line):
-            if math.isfinite(value):
-                red, green, blue, _ = shades(value / top)
-                light = 0.3 * red + 0.59 * green + 0.11 * blue > 0.5
-                colour = "black" if light else "white"
-                text = f"{value:.0f}"
-                axes.text(x, y, text, ha="center", va="center", fontsize=6.5, color=colour)
+    for (template, group), cell in cells.items():
+        if template not in templates or group not in groups:
+            continue
+        x, y = templates.index(template), groups.index(group)
+        few = cell.prompts < FEW
+        if few:
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=PALE, linewidth=0))
+        else:
+            values[y, x] = cell.score
+        red, green, blue, _ = shades(cell.score / top)
+        light = few or 0.3 * red + 0.59 * green + 0.11 * blue > 0.5
+        colour = _ON_LIGHT if light else _ON_DARK
+        axes.text(
+            x, y - 0.14, f"{cell.score:.0f}", ha="center", va="center", fontsize=7, color=colour
+        )
+        axes.text(
+            x, y + 0.28, f"{cell.prompts}", ha="center", va="center", fontsize=5, color=colour
+        )
+    image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=top, aspect="auto")
     names = [plain(shorten(name, 26)) for name in templates]
     axes.set_xticks(range(len(templates)), names, rotation=50, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(groups)), [plain(shorten(name, 34)) for name in groups])
     axes.tick_params(length=0, labelsize=7.5)
-    axes.set_title(title)
+    axes.set_title(plain(title))
     for side in axes.spines.values():
         side.set_visible(False)
     return image

@@ -1,146 +1,84 @@
-"""Names beside points, placed so that they cover neither each other nor the data."""
+"""Names of points beside the axes: they cover no data, and the lines to them do not cross."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import INK, freeze_layout, plain, shorten
+from hfbiasedit.figures.style import INK, plain
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
 
-_DISTANCES = (
-    4,
-    10,
-    17,
-    26,
-    37,
-    52,
-    69,
-)  # from the point to the nearest edge, in points (1/72 inch)
-_COST_OF_COVERING = 29.0  # points of distance that one uncovered data point is worth
-_TOO_CROWDED = 72.0  # points of cost above which a name is left out
-_WITHOUT_LINE = 7  # points; a name this near needs no line to its point
+_GAP = 0.055  # between names, as a share of the height of the axes
+_LEFT = 1.06  # where names begin, as a share of the width
 
 
-def label_points(
-    axes: Axes,
-    points: Sequence[tuple[float, float, str]],
-    *,
-    obstacles: Sequence[tuple[float, float]] = (),
-    size: float = 7.5,
-    length: int = 26,
+def name_points(
+    axes: Axes, points: Sequence[tuple[float, float, str]], *, size: float = 8
 ) -> list[str]:
-    """Write names near their points (x, y, name; the most important first) with a thin line.
+    """Write names (x, y, name; both coordinates as shares of the axes, 0..1) in the right margin.
 
-    Each goes to the nearest free place inside the axes that covers no other name and as few
-    `obstacles` (x, y) as possible; where it is too crowded the name is left out. Returns the
-    names that were written. Call it last: limits and layout must be final.
+    Each point gets one of the places beside the axes so that the lines are shortest in all, which
+    is also the assignment without crossings. Returns the names from bottom to top.
     """
-    import numpy as np
-
-    freeze_layout(axes.figure)  # type: ignore[arg-type]  # we draw no sub-figures
-    frame = axes.get_window_extent()
-    scale = axes.figure.dpi / 72
-    blocked = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))
-    taken: list[tuple[float, float, float, float]] = []
-    written = []
-    for x, y, name in points:
-        text = plain(shorten(name, length))
-        width, height = _size(axes, text, size)
-        px, py = axes.transData.transform((x, y))
-        best = None
-        for distance, box in _places(px, py, width, height, scale):
-            inside = frame.x0 <= box[0] and box[2] <= frame.x1
-            inside = inside and frame.y0 <= box[1] and box[3] <= frame.y1
-            if not inside or any(_overlap(box, other) for other in taken):
-                continue
-            line = _line(px, py, box)
-            crossed = sum(_covered(other, line) > 0 for other in taken)
-            cost = distance + _COST_OF_COVERING * (_covered(box, blocked) + crossed)
-            if best is None or cost < best[0]:
-                best = (cost, distance, box)
-        if best is None or best[0] > _TOO_CROWDED:
-            continue
-        _write(axes, (x, y), text, size, best[1] > _WITHOUT_LINE, best[2])
-        taken.append(best[2])
-        blocked = np.concatenate([blocked, _line(px, py, best[2])])
-        written.append(name)
-    return written
+    places = _spread([y for _, y, _ in points])
+    order = _shortest(points, places)
+    for place, index in zip(places, order, strict=True):
+        x, y, name = points[index]
+        axes.annotate(
+            plain(name),
+            (x, y),
+            xycoords="axes fraction",
+            xytext=(_LEFT, place),
+            textcoords="axes fraction",
+            ha="left",
+            va="center",
+            fontsize=size,
+            color=INK,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (0, 0.5),
+                "color": INK,
+                "linewidth": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 2,
+            },
+            zorder=6,
+        )
+    return [points[index][2] for index in order]
 
 
-def _size(axes: Axes, text: str, size: float) -> tuple[float, float]:
-    """Width and height of the text in pixels, with a little air around it."""
-    probe = axes.text(0, 0, text, fontsize=size)
-    box = probe.get_window_extent()
-    probe.remove()
-    return box.width + 4, box.height + 3
+def _spread(heights: Sequence[float]) -> list[float]:
+    """Places near the heights, ascending, at least a gap apart and inside the axes."""
+    gap = min(_GAP, 1 / max(1, len(heights)))
+    places: list[float] = []
+    for height in sorted(heights):
+        places.append(max(height, places[-1] + gap) if places else height)
+    top = 1.0
+    for number in reversed(range(len(places))):
+        places[number] = min(places[number], top)
+        top = places[number] - gap
+    shift = max(0.0, -places[0]) if places else 0.0
+    return [place + shift for place in places]
 
 
-def _places(
-    x: float, y: float, width: float, height: float, scale: float
-) -> Iterator[tuple[float, tuple[float, float, float, float]]]:
-    """Boxes around a point, near ones first: (distance, (left, bottom, right, top))."""
-    for distance in _DISTANCES:
-        for step in range(16):
-            angle = 2 * math.pi * step / 16
-            across, up = math.cos(angle), math.sin(angle)
-            centre_x = x + across * (distance * scale + width / 2)
-            centre_y = y + up * (distance * scale + height / 2)
-            yield (
-                distance,
-                (
-                    centre_x - width / 2,
-                    centre_y - height / 2,
-                    centre_x + width / 2,
-                    centre_y + height / 2,
-                ),
-            )
+def _shortest(points: Sequence[tuple[float, float, str]], places: Sequence[float]) -> list[int]:
+    """The point of each place; two lines that cross are always longer than when exchanged."""
+    order = sorted(range(len(points)), key=lambda index: points[index][1])
 
+    def length(index: int, place: float) -> float:
+        x, y, _ = points[index]
+        return float(((_LEFT - x) ** 2 + (place - y) ** 2) ** 0.5)
 
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _line(x: float, y: float, box: tuple[float, float, float, float]) -> np.ndarray:
-    """Points on the line from a point to the edge of its box."""
-    import numpy as np
-
-    near = np.array([min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])])
-    return np.array([x, y]) + np.linspace(0.1, 0.9, 9)[:, None] * (near - [x, y])
-
-
-def _covered(box: tuple[float, float, float, float], blocked: np.ndarray) -> int:
-    inside = (blocked[:, 0] > box[0] - 2) & (blocked[:, 0] < box[2] + 2)
-    return int((inside & (blocked[:, 1] > box[1] - 2) & (blocked[:, 1] < box[3] + 2)).sum())
-
-
-def _write(
-    axes: Axes,
-    point: tuple[float, float],
-    text: str,
-    size: float,
-    with_line: bool,
-    box: tuple[float, float, float, float],
-) -> None:
-    centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    line = {"arrowstyle": "-", "color": INK, "linewidth": 0.45, "shrinkA": 0, "shrinkB": 2.5}
-    note = axes.annotate(
-        text,
-        point,
-        xytext=tuple(axes.transData.inverted().transform(centre)),
-        textcoords="data",
-        ha="center",
-        va="center",
-        fontsize=size,
-        color=INK,
-        arrowprops=line if with_line else None,
-        zorder=6,
-        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
-    )
-    note.set_in_layout(False)
+    better = True
+    while better:
+        better = False
+        for one, other in combinations(range(len(order)), 2):
+            i, j = order[one], order[other]
+            now = length(i, places[one]) + length(j, places[other])
+            if length(j, places[one]) + length(i, places[other]) < now - 1e-9:
+                order[one], order[other], better = j, i, True
+    return order

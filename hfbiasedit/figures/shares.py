@@ -1,4 +1,4 @@
-"""Model share against factual share, one point per profession; the diagonal is reality."""
+"""Model share against factual share, one point per profession; the diagonal is the reference."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.labels import label_points
-from hfbiasedit.figures.style import AFTER, BEFORE, GREY, INK, new_figure, share_axis
+from hfbiasedit.figures.labels import name_points
+from hfbiasedit.figures.style import AFTER, BEFORE, GREY, INK, new_figure, plain, share_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,58 +16,84 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """A profession: its name, the share of women in reality and in the model, both 0..1."""
+    """A profession: the share of women in the reference and in the model, both 0..1.
+
+    `prompts` are behind the model's share; `rank` orders the names, the largest first.
+    """
 
     name: str
     factual: float
     model: float
+    prompts: int
+    rank: float
 
 
-def draw_shares(panels: Sequence[tuple[str, Sequence[Point]]], *, labels: int = 8) -> Figure:
-    """One panel per audit (`title`, points), side by side on the same axes.
+@dataclass(frozen=True)
+class Panel:
+    """One audit: its title and its professions."""
 
-    A point on the diagonal is a profession that the model writes as reality has it; the
-    `labels` professions farthest from it are named.
+    title: str
+    points: Sequence[Point]
+
+
+def draw_shares(
+    panels: Sequence[Panel], *, labels: int = 6, axes: Sequence[Axes] | None = None
+) -> Figure:
+    """One panel per audit, side by side; hollow points rest on a single prompt.
+
+    A point on the diagonal is a profession that the model writes as the reference has it.
+    The `labels` professions of the highest rank are named with their number of prompts.
     """
-    side = 6.0 if len(panels) == 1 else 4.6
-    figure = new_figure(0.6 + side * len(panels), side + 0.3)
-    row = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-    for number, (axes, (title, points)) in enumerate(zip(row, panels, strict=True)):
+    if axes is None:
+        figure = new_figure(5.7 if len(panels) == 1 else 10.4, 4.3)
+        axes = list(figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0])
+    for number, (one, panel) in enumerate(zip(axes, panels, strict=True)):
         first = number == 0
-        _panel(axes, title, points, BEFORE if first and len(panels) > 1 else AFTER)
-        share_axis(axes, "y", "women in the model's answers" if first else "")
-    row[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.1)
-    for axes, (_, points) in zip(row, panels, strict=True):
-        far = sorted(points, key=lambda point: (-abs(point.model - point.factual), point.name))
-        obstacles = [(point.factual, point.model) for point in points]
-        obstacles += [(step / 60, step / 60) for step in range(61)]
-        named = [(point.factual, point.model, point.name) for point in far[:labels]]
-        label_points(axes, named, obstacles=obstacles)
-    return figure
+        _panel(one, panel, BEFORE if first and len(panels) > 1 else AFTER)
+        share_axis(one, "x", "women, the reference")
+        share_axis(one, "y", "women, model" if first else "")
+        far = sorted(panel.points, key=lambda point: (-point.rank, point.name))[:labels]
+        name_points(
+            one,
+            [
+                (_place(p.factual), _place(p.model), f"{p.name} ({_prompts(p.prompts)})")
+                for p in far
+            ],
+        )
+    return axes[0].figure  # type: ignore[return-value]  # we draw no sub-figures
 
 
-def _panel(axes: Axes, title: str, points: Sequence[Point], colour: str) -> None:
+def _place(share: float) -> float:
+    """Where a share stands on an axis of `share_axis`, 0..1."""
+    return (share + 0.03) / 1.06
+
+
+def _prompts(number: int) -> str:
+    return "1 prompt" if number == 1 else f"{number} prompts"
+
+
+def _panel(axes: Axes, panel: Panel, colour: str) -> None:
     axes.grid(True)
+    low, high = [-0.1, 0.9], [0.1, 1.1]
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1.1, label="the reference")
     axes.fill_between(
-        [0, 1],
-        [-0.1, 0.9],
-        [0.1, 1.1],
-        color=GREY,
-        alpha=0.15,
-        linewidth=0,
-        label="within 10 points of it",
+        [0, 1], low, high, color=GREY, alpha=0.15, linewidth=0, label="within 10 points of it"
     )
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1.1, label="reality")
-    axes.scatter(
-        [point.factual for point in points],
-        [point.model for point in points],
-        s=17,
-        facecolor=colour,
-        edgecolor="white",
-        linewidth=0.35,
-        alpha=0.85,
-        zorder=3,
-    )
-    axes.set_title(title)
+    for single in (False, True):
+        some = [point for point in panel.points if (point.prompts == 1) == single]
+        if not some:
+            continue
+        axes.scatter(
+            [point.factual for point in some],
+            [point.model for point in some],
+            s=15,
+            facecolor="none" if single else colour,
+            edgecolor=colour if single else "white",
+            linewidth=0.8 if single else 0.35,
+            alpha=0.9,
+            zorder=3,
+            label="one prompt" if single else "several prompts",
+        )
+    axes.set_title(plain(panel.title))
     axes.set_aspect("equal")
-    share_axis(axes, "x", "women in the occupation (reference)")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), ncols=2, borderaxespad=0)

@@ -27,6 +27,7 @@ BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
 GREY = "#8C8C8C"
+PALE = "#DDDDDD"
 INK = "#222222"
 
 # The colours that levels have.
@@ -89,6 +90,14 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """The caller's axes with their figure, or new ones of `width` x `height` inches."""
+    if ax is not None:
+        return ax.figure, ax  # type: ignore[return-value]  # of a sub-figure as well
+    figure = new_figure(width, height)
+    return figure, figure.subplots()
 
 
 def share_axis(axes: Axes, axis: str, label: str) -> None:

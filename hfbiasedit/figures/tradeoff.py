@@ -34,7 +34,7 @@ def draw_tradeoff(attempts: Sequence[Attempt], fb_before: float) -> Figure:
     _panel(left, attempts, [max(1, attempt.weights) for attempt in attempts], fb_before)
     left.set_xscale("log")
     left.set_xlabel("edited weights")
-    left.set_ylabel("FB-Score, held-out (0 = matches reality)")
+    left.set_ylabel("FB-Score, held-out (0: matches the reference)")
     _panel(right, attempts, [max(1e-6, attempt.kl) for attempt in attempts], fb_before)
     right.set_xscale("log")
     right.set_xlabel("KL(original || edited) on general code, nats per token")

@@ -13,29 +13,30 @@ if TYPE_CHECKING:
 
 
 def draw_weights(layers: Sequence[tuple[int, int]], modules: Sequence[tuple[str, int]]) -> Figure:
-    """Edited weights per layer (number, weights; left) and per kind of module (name, weights).
+    """Edited weights per layer (number, weights; above) and per kind of module (name, weights).
 
     Layers that are not in the list were not edited and show as gaps.
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(10.4, max(2.6, 1.1 + 0.24 * len(modules)))
-    left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
+    below = 0.9 + 0.24 * len(modules)
+    figure = new_figure(5.8, 2.2 + below)
+    above, under = figure.subplots(2, 1, height_ratios=[2.2, below])
     last = max(number for number, _ in layers)
-    left.bar([number for number, _ in layers], [count for _, count in layers], color=BLUE)
-    left.set_xlim(-0.7, last + 0.7)
-    left.xaxis.set_major_locator(MaxNLocator(24, integer=True, min_n_ticks=1))
-    left.set_xlabel("layer")
-    left.set_ylabel("edited weights")
-    left.grid(True, axis="y")
-    right.barh(range(len(modules)), [weights for _, weights in modules], color=GREEN, height=0.75)
+    above.bar([number for number, _ in layers], [count for _, count in layers], color=BLUE)
+    above.set_xlim(-0.7, last + 0.7)
+    above.xaxis.set_major_locator(MaxNLocator(16, integer=True, min_n_ticks=1))
+    above.set_xlabel("layer")
+    above.set_ylabel("edited weights")
+    above.grid(True, axis="y")
+    under.barh(range(len(modules)), [weights for _, weights in modules], color=GREEN, height=0.75)
     names = [plain(shorten(name, 34)) for name, _ in modules]
-    right.set_yticks(range(len(modules)), names, fontsize=8)
-    right.invert_yaxis()
-    right.set_xlabel("edited weights")
-    right.grid(True, axis="x")
-    _counts(left, "y")
-    _counts(right, "x")
+    under.set_yticks(range(len(modules)), names, fontsize=8)
+    under.invert_yaxis()
+    under.set_xlabel("edited weights")
+    under.grid(True, axis="x")
+    _counts(above, "y")
+    _counts(under, "x")
     return figure
 
 

@@ -7,12 +7,13 @@ import pytest
 from matplotlib.text import Annotation, Text
 
 from hfbiasedit.figures import style
-from hfbiasedit.figures.arrows import Movement, draw_arrows
+from hfbiasedit.figures.arrows import Arrow, draw_arrows
 from hfbiasedit.figures.budgets import Budget, draw_budgets
-from hfbiasedit.figures.carryover import Row, draw_intervals
-from hfbiasedit.figures.heatmap import draw_heatmap
+from hfbiasedit.figures.heatmap import Cell, draw_heatmap, is_readable
 from hfbiasedit.figures.histogram import draw_histogram
-from hfbiasedit.figures.shares import Point, draw_shares
+from hfbiasedit.figures.labels import name_points
+from hfbiasedit.figures.scores import Row, Score, draw_scores
+from hfbiasedit.figures.shares import Panel, Point, draw_shares
 from hfbiasedit.figures.weights import draw_weights
 
 NUMBER = 315  # as many professions as ship
@@ -30,7 +31,7 @@ def points():
     factual = rng.uniform(0.01, 0.98, NUMBER)
     model = np.clip(factual**2 + rng.normal(0, 0.08, NUMBER), 0, 1)
     return [
-        Point(f"rather long profession {i}", f, m)
+        Point(f"rather long profession {i}", f, m, 1 + i % 3, abs(m - f))
         for i, (f, m) in enumerate(zip(factual, model, strict=True))
     ]
 
@@ -51,78 +52,125 @@ def overlaps(boxes):
     return [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
-def test_shares_has_every_point_and_names_that_do_not_overlap(points):
-    figure = draw_shares([("", points)], labels=12)
+def cross(one, other):
+    """Whether two segments (x1, y1, x2, y2) share an inner point."""
+
+    def side(a, b, c):
+        return np.sign((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+
+    p, q, r, s = one[:2], one[2:], other[:2], other[2:]
+    return side(p, q, r) * side(p, q, s) < 0 and side(r, s, p) * side(r, s, q) < 0
+
+
+def test_shares_has_every_point_and_names_that_cover_none(points):
+    figure = draw_shares([Panel("tiny: FB-Score 12.0", points)], labels=12)
+    style.freeze_layout(figure)
     axes = figure.axes[0]
-    offsets = np.asarray(axes.collections[-1].get_offsets())
-    assert offsets == pytest.approx(np.array([(p.factual, p.model) for p in points]))
+    drawn = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections[1:]])
+    order = sorted(points, key=lambda p: p.prompts == 1)
+    assert drawn == pytest.approx(np.array([(p.factual, p.model) for p in order]))
     notes = named(axes)
-    assert len(notes) >= 6
+    far = sorted(points, key=lambda p: -p.rank)[:12]
+    ends = {1: "(1 prompt)", 2: "(2 prompts)", 3: "(3 prompts)"}
+    assert {note.get_text() for note in notes} == {f"{p.name} {ends[p.prompts]}" for p in far}
     boxes = [extent(note) for note in notes]
     assert not overlaps(boxes)
-    frame = axes.get_window_extent().padded(2)
-    assert all(
-        frame.contains(*corner) for box in boxes for corner in ((box.x0, box.y0), (box.x1, box.y1))
-    )
-    far = sorted(points, key=lambda p: -abs(p.model - p.factual))[:12]
-    assert {note.get_text() for note in notes} <= {p.name for p in far}
+    frame, page = axes.get_window_extent(), figure.bbox
+    for box in boxes:
+        assert box.x0 > frame.x1  # beside the axes, where no point is
+        assert page.contains(box.x0, box.y0)
+        assert page.contains(box.x1, box.y1)
+    assert axes.get_title(loc="left") == "tiny: FB-Score 12.0"
 
 
-def test_arrows_count_both_kinds_and_keep_the_order(points):
-    moves = [
-        Movement(p.name, p.factual, p.model, (p.model + p.factual) / 2, -1.0) for p in points[:-5]
-    ]
-    moves += [Movement(p.name, p.factual, p.factual, p.factual + 0.1, 10.0) for p in points[-5:]]
-    moves[0] = Movement(moves[0].name, moves[0].factual, 0.3, 0.3002, 0.02)
-    axes = draw_arrows(moves).axes[0]
+def test_lines_to_names_do_not_cross(points):
+    axes = style.new_figure(4, 4).subplots()
+    far = sorted(points, key=lambda p: -p.rank)[:14]
+    order = name_points(axes, [(p.factual, p.model, p.name) for p in far])
+    assert sorted(order) == sorted(p.name for p in far)
+    lines = [(*note.xy, *note.xyann) for note in named(axes)]
+    assert not any(cross(a, b) for i, a in enumerate(lines) for b in lines[:i])
+
+
+def test_shares_draws_into_axes_that_are_given(points):
+    mine = style.new_figure(4, 4)
+    axes = mine.subplots()
+    assert draw_shares([Panel("", points[:9])], axes=[axes]) is mine
+    assert axes.get_xlabel() == "women, the reference"
+
+
+def test_arrows_have_a_line_and_a_name_each_in_the_order_given():
+    moved = [Arrow("a", 2, 0.2, 0.9, 0.3, False), Arrow("b", 1, 0.5, 0.4, 0.402, True)]
+    axes = draw_arrows(moved, (12, 5)).axes[0]
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend[1:] == ["closer to reality (309)", "farther from it (5)", "neither (1)"]
-    line = axes.lines[0].get_ydata()
-    assert list(line) == sorted(p.factual for p in points)
-    boxes = [extent(note) for note in named(axes)]
-    assert boxes
-    assert not overlaps(boxes)
-
-
-def test_an_arrow_too_short_to_point_is_a_dot():
-    axes = draw_arrows(
-        [Movement("a", 0.5, 0.4, 0.4, 0.0), Movement("b", 0.2, 0.9, 0.3, -60.0)]
-    ).axes[0]
-    assert [line.get_marker() for line in axes.lines if line.get_marker() == "."] == ["."]
+    assert legend == ["the reference", "closer to it (12 in all)", "farther from it (5)"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a (2)", "b (1)"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
+    assert [line.get_marker() for line in axes.lines].count(".") == 1  # too short to point
+    (arrow,) = [child for child in axes.get_children() if isinstance(child, Annotation)]
+    assert (*arrow.xyann, *arrow.xy) == (0.9, 0, 0.3, 0)
 
 
 def test_the_histogram_shows_shares_of_each_polarity_without_an_empty_tail():
     edges = [0, 20, 40, 60, 80, 100]
     counts = {"negative": [3, 1, 0, 0, 0], "positive": [1, 1, 2, 0, 0], "odd": [4, 0, 0, 0, 0]}
-    figure = draw_histogram(edges, counts)
-    assert [axes.get_title(loc="left").split(" ")[0] for axes in figure.axes] == [
-        "positive",
-        "negative",
-        "odd",
+    axes = draw_histogram(edges, counts).axes[0]
+    assert [patch.get_label() for patch in axes.patches] == [
+        "positive modifiers (4 prompts)",
+        "negative modifiers (4 prompts)",
+        "odd modifiers (4 prompts)",
     ]
-    assert list(figure.axes[1].patches[0].get_data().values) == [0.75, 0.25, 0, 0, 0]
-    assert figure.axes[0].get_xlim() == (0, 60)
+    assert list(axes.patches[1].get_data().values) == [0.75, 0.25, 0, 0, 0]
+    assert axes.get_xlim() == (0, 60)
 
 
-def test_the_histogram_of_a_run_has_both_distributions():
-    figure = draw_histogram([0, 50, 100], {"neutral": [1, 3]}, {"neutral": [4, 0]})
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == ["after", "before"]
+def test_the_histogram_of_a_run_has_all_prompts_of_both_sides():
+    before = {"neutral": [1, 3], "positive": [1, 0]}
+    axes = draw_histogram([0, 50, 100], before, {"neutral": [4, 0], "positive": [0, 1]}).axes[0]
+    after, outline = axes.patches
+    assert list(after.get_data().values) == pytest.approx([0.8, 0.2])
+    assert list(outline.get_data().values) == pytest.approx([0.4, 0.6])
+    assert outline.get_label() == "before it (5 prompts)"
 
 
-def test_the_heat_map_leaves_cells_without_prompts_empty():
-    figure = draw_heatmap([("", {("t1", "g1"): 12.4, ("t2", "g2"): 30.6})])
-    axes = figure.axes[0]
-    assert {(text.get_position(), text.get_text()) for text in axes.texts} == {
-        ((0, 0), "12"),
-        ((1, 1), "31"),
+def test_the_heat_map_is_sorted_counts_prompts_and_greys_what_rests_on_few():
+    cells = {
+        ("t1", "g1"): Cell(12.4, 9),
+        ("t2", "g2"): Cell(30.6, 7),
+        ("t2", "g1"): Cell(99.0, 4),
     }
-    assert np.isnan(axes.images[0].get_array().filled(np.nan)).sum() == 2
+    axes = draw_heatmap([("", cells)]).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["t2", "t1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["g1", "g2"]
+    texts = {(round(t.get_position()[0]), round(t.get_position()[1])): [] for t in axes.texts}
+    for text in axes.texts:
+        x, y = text.get_position()
+        texts[round(x), round(y)].append(text.get_text())
+    assert texts == {(1, 0): ["12", "9"], (0, 1): ["31", "7"], (0, 0): ["99", "4"]}
+    colours = axes.images[0].get_array().filled(np.nan)
+    assert np.isnan(colours).sum() == 2  # no prompts, and too few of them
+    assert axes.images[0].get_clim() == (0, 30.6)
+    (grey,) = axes.patches
+    assert grey.get_xy() == (-0.5, -0.5)
 
 
-def test_intervals_start_at_zero():
-    figure = draw_intervals([Row("unseen modifiers", 20, (18, 22), 5, (4, 6))])
-    assert figure.axes[0].get_xlim()[0] == 0
+def test_a_heat_map_of_few_prompts_everywhere_is_none():
+    few, many = Cell(10, 4), Cell(10, 5)
+    assert not is_readable({("t", "g"): few, ("u", "g"): few, ("v", "g"): many})
+    assert is_readable({("t", "g"): few, ("u", "g"): many})
+    assert not is_readable({})
+
+
+def test_scores_start_at_zero_and_name_their_prompts():
+    rows = [Row("unseen modifiers", 1200, Score(20, 18, 22), Score(5, 4, 6))]
+    axes = draw_scores(rows).axes[0]
+    assert axes.get_xlim()[0] == 0
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["unseen modifiers (1,200)"]
+    drawn = [list(line.get_xdata()) for line in axes.lines]
+    assert [18, 22] in drawn
+    assert [4, 6] in drawn
+    one = draw_scores([Row("a", 3, Score(20, 18, 22))]).axes[0]
+    assert one.get_legend() is None
 
 
 def test_layers_keep_their_place_and_ticks_stay_readable():
@@ -136,7 +184,7 @@ def test_layers_keep_their_place_and_ticks_stay_readable():
 def test_no_label_is_cut_off():
     """Long names of groups and templates lie inside the figure."""
     cells = {
-        (f"a_long_template_name_{t}", f"a long group of occupations {g}"): 1.0
+        (f"a_long_template_name_{t}", f"a long group of occupations {g}"): Cell(1.0, 9)
         for t in range(20)
         for g in range(15)
     }

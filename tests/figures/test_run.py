@@ -10,6 +10,7 @@ import pytest
 from hfbiasedit.documents import names
 from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.figures.plots import NoSuchFigure
 from hfbiasedit.figures.run import FIGURES, render_figures, write_figures
 from tests.reports import fixtures
 
@@ -52,12 +53,13 @@ def test_every_figure_has_a_title_and_a_caption():
 def test_one_audit_has_no_before_and_after(tmp_path):
     audit = fixtures.documents(20)["before"]
     directory = fixtures.write_audit(tmp_path / "audit", audit)
-    assert {path.stem for path in write_figures(directory)} == {"shares", "histogram", "heatmap"}
+    drawn = {path.stem for path in write_figures(directory)}
+    assert drawn == {"shares", "groups", "templates", "histogram", "heatmap"}
 
 
 def test_figures_without_numbers_are_left_out(tmp_path):
     audit = fixtures.documents(20)["before"]
-    audit["by_template_group"] = []
+    audit.update(by_template_group=[], by_group=[], by_template=[])
     assert list(render_figures(Documents(tmp_path, audit))) == ["shares", "histogram"]
 
 
@@ -65,7 +67,8 @@ def test_an_edit_that_tried_no_budgets_has_no_curve(tmp_path):
     made = fixtures.documents(12)
     del made["edit"]["curve"]
     documents = open_documents(fixtures.write_run(tmp_path / "run", made))
-    assert FIGURES["budgets"](documents) is None
+    with pytest.raises(NoSuchFigure, match="several budgets"):
+        FIGURES["budgets"](documents)
 
 
 def test_a_directory_without_documents_is_refused(tmp_path):
