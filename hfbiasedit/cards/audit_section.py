@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 
-from hfbiasedit.cards.concerns import audit_concerns
 from hfbiasedit.documents.public import public
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.reports import facts
+from hfbiasedit.reports.concerns import audit_concerns
 from hfbiasedit.reports.environment import render
 
 BEGIN, END = "<!-- hfbiasedit audit: begin -->", "<!-- hfbiasedit audit: end -->"

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hfbiasedit.cards.concerns import concerns
 from hfbiasedit.cards.examples import shown_examples
 from hfbiasedit.cards.licence import Licence, find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, base_name, card_metadata
@@ -22,6 +21,7 @@ from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import UsageError
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
+from hfbiasedit.reports.concerns import concerns
 from hfbiasedit.reports.environment import render
 from hfbiasedit.resources import DEMO
 

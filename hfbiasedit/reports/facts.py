@@ -43,11 +43,12 @@ def baselines(audit: Audit) -> list[tuple[str, float]]:
     return [(name, found[key]) for key, name in _BASELINES.items()]
 
 
-def warnings(documents: Documents) -> list[str]:
-    """The warnings of the audits, each once; shared ones with the numbers of the second."""
-    if documents.after is None:
-        return list(documents.before["warnings"])
-    before, after = (audit["warnings"] for _, audit in documents.audits)
+def _said(documents: Documents) -> list[str]:
+    """Warnings and notes of the audits, each once; shared ones with the numbers of the second."""
+    sides = [[*audit["warnings"], *audit.get("notes", ())] for _, audit in documents.audits]
+    if len(sides) == 1:
+        return sides[0]
+    before, after = sides
     kinds_before, kinds_after = ({_kind(text) for text in side} for side in (before, after))
     shared = [warning for warning in after if _kind(warning) in kinds_before]
     only_before = [warning for warning in before if _kind(warning) not in kinds_after]
@@ -113,6 +114,7 @@ def method_facts(documents: Documents) -> list[Fact]:
         ("base commit", audit["model"]["revision"] or ""),
         ("patch digest", edit["patch"]["digest"] if edit else ""),
         ("noise of a model share by batching", _noise((documents.after or audit)["noise_floor"])),
+        ("said when it was measured", " · ".join(_said(documents))),
         ("measured in", text.duration(audit["seconds"])),
         ("versions", _versions((edit or audit)["versions"])),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,30 +42,83 @@ def splits(edit: Edit) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class BreakdownRow:
-    """One template, polarity, group or modifier: FB-Scores, `after` only in a run."""
+    """One template, polarity, group or the like: FB-Scores with intervals; `after` of a run."""
 
     name: str
     prompts: int
     before: float
+    before_interval: list[float]
     after: float | None
+    after_interval: list[float] | None
 
 
 def breakdown(key: str, before: Audit, after: Audit | None) -> list[BreakdownRow]:
-    """The rows of `by_<key>` of one or two audits, in the order of the first."""
+    """The rows of `by_<key>` of one or two audits, the highest score first (of a run: after)."""
     first, second = (_parts(key, audit) for audit in (before, after))
-    return [
-        BreakdownRow(
-            name=split_name(name) if key == "split" else name,
-            prompts=row["prompts"],
-            before=row["fb_score"],
-            after=second[name]["fb_score"] if name in second else None,
+    rows = []
+    for name, row in first.items():
+        other = second.get(name)
+        rows.append(
+            BreakdownRow(
+                name=split_name(name) if key == "split" else name,
+                prompts=row["prompts"],
+                before=row["fb_score"],
+                before_interval=row["ci95"],
+                after=other["fb_score"] if other else None,
+                after_interval=other["ci95"] if other else None,
+            )
         )
-        for name, row in first.items()
-    ]
+    return sorted(rows, key=lambda row: -(row.before if row.after is None else row.after))
 
 
 def _parts(key: str, audit: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {} if audit is None else {row[key]: row for row in audit[f"by_{key}"]}
+    return {} if audit is None else {row[key]: row for row in audit.get(f"by_{key}", ())}
+
+
+@dataclass(frozen=True)
+class TemplateRow:
+    """A template that the edit never saw; whether it saw such values in other templates."""
+
+    template: str
+    language: str
+    values: str
+    values_seen: bool
+    scores: BreakdownRow
+
+
+def unseen_templates(edit: Edit, before: Audit, after: Audit | None) -> list[TemplateRow]:
+    """Templates of the audits that the edit never saw, the highest score afterwards first."""
+    facts = {row["template"]: row for row in edit.get("templates", ())}
+    return [
+        TemplateRow(
+            row.name,
+            ", ".join(fact["languages"]),
+            "; ".join(fact["vocabularies"]),
+            fact["vocabulary_seen"],
+            row,
+        )
+        for row in breakdown("template", before, after)
+        if (fact := facts.get(row.name)) and not fact["template_seen"]
+    ]
+
+
+def carried_over(rows: Sequence[TemplateRow]) -> list[str]:
+    """Where an edit carries over: to known values in new places, and to new values."""
+    found = []
+    for seen, words in ((True, "had seen in other templates"), (False, "had never seen")):
+        some = [
+            row.scores for row in rows if row.values_seen == seen and row.scores.after is not None
+        ]
+        if some:
+            before, after = (
+                sum(ends) / len(some)
+                for ends in ([r.before for r in some], [r.after or 0.0 for r in some])
+            )
+            found.append(
+                f"{len(some)} of these templates ask for values that the edit {words}: the mean of "
+                f"their FB-Scores goes from {text.score(before)} to {text.score(after)}."
+            )
+    return found
 
 
 @dataclass(frozen=True)

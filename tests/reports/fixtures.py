@@ -173,7 +173,7 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
         }
         for index, name in enumerate(world.names)
         for cell, (template, polarity, modifier) in enumerate(world.cells)
-        if (index + cell) % 9 == 0  # four of a profession
+        if (index + cell) % 18 == 0  # six of a profession
     ]
     return {
         "schema": "hfbiasedit.audit/1",
@@ -379,6 +379,20 @@ def edit_document(before: dict[str, Any], after: dict[str, Any]) -> dict[str, An
         "examples": [
             example("closer", "court clerk", 0.1, 0.65),
             example("farther", "tax guard", 0.6, 0.35),
+        ],
+        "templates": [
+            {
+                "template": name,
+                "prompts": 540,
+                "vocabularies": ["he" if name.endswith("pronoun") else "male"],
+                "languages": ["sql" if name.startswith("sql") else "python"],
+                "surface": "",
+                "template_seen": name.startswith("py"),
+                "vocabulary_seen": not name.endswith("pronoun"),
+                "language_seen": True,
+                "surface_seen": False,
+            }
+            for name in TEMPLATES
         ],
         "kl": {"mean": 0.00213, "p99": 0.0191, "budget": 0.01},
         "history": [

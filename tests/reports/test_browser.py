@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 
 import pytest
@@ -36,7 +37,11 @@ FLAGS = (
 def made():
     documents = fixtures.documents(270)
     for side in ("before", "after"):
+        name = documents[side]["professions"][5]["profession"]
         documents[side]["professions"][5]["profession"] = HOSTILE
+        for row in documents[side]["examples"]:
+            if row["profession"] == name:
+                row.update(profession=HOSTILE, prompt=HOSTILE)
     return documents
 
 
@@ -131,8 +136,13 @@ def test_searching_for_words_of_name_and_group(page, made):
     )
     assert search(page, f"BANK {group.lower()}") != "270 of 270 professions"
     assert "bank nurse" in column(page, "profession")
+    nothing = "document.getElementById('nothing').innerText"
+    assert page.execute_script(f"return {nothing}") == ""
     assert search(page, "no such thing") == "0 of 270 professions"
     assert column(page, "profession") == []
+    assert "holds “no such thing”" in page.execute_script(f"return {nothing}")
+    search(page, "nurse")
+    assert page.execute_script(f"return {nothing}") == ""
 
 
 def test_a_search_survives_sorting(page):
@@ -163,8 +173,9 @@ def test_breakdowns_sort_on_their_own(page):
         return [...table.tBodies[0].rows].map((row) => row.cells[0].dataset.value);
         """
     )
-    assert order == ["negative", "neutral", "positive"]
-    assert float(column(page, "FB after")[0]) == max(map(float, column(page, "FB after")))
+    assert order == sorted(order)
+    estimates = column(page, "estimate after")
+    assert float(estimates[0]) == max(map(float, estimates))
 
 
 def test_no_request_no_error_no_injection(page):
@@ -183,16 +194,122 @@ def test_no_request_no_error_no_injection(page):
 
 def test_every_figure_is_shown(page):
     widths = page.execute_script("return [...document.images].map((image) => image.naturalWidth)")
-    assert len(widths) == 7
+    assert len(widths) == 8
     assert all(width > 100 for width in widths)
 
 
-def test_a_narrow_window_scrolls_tables_and_not_the_page(page):
-    page.set_window_size(500, 900)
-    inner, content = page.execute_script(
-        "return [document.documentElement.clientWidth, document.documentElement.scrollWidth]"
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_and_its_figures_fit_the_window(page, width):
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        inner, content, widest = page.execute_script(
+            """
+            const shown = [...document.querySelectorAll("img, svg, .prompt, .first > *")];
+            const root = document.documentElement;
+            const ends = shown.map((one) => one.getBoundingClientRect().right);
+            return [root.clientWidth, root.scrollWidth, Math.max(...ends)];
+            """
+        )
+        assert inner <= width
+        assert content <= inner
+        assert widest <= inner
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def contrast(one, other):
+    """The ratio of WCAG 2 of two colours `rgb(r, g, b)`."""
+
+    def luminance(colour):
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_dark(page, scheme):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    try:
+        ground, *texts = page.execute_script(
+            """
+            const style = (chosen) => getComputedStyle(document.querySelector(chosen));
+            return [style("body").backgroundColor,
+              ...["body", ".note", ".interval", "nav a", ".better", ".open"]
+                .map((chosen) => style(chosen).color), style(".scale .label").fill];
+            """
+        )
+        assert (contrast(ground, "rgb(0, 0, 0)") < 2) == (scheme == "dark")
+        assert all(contrast(ground, colour) >= 4.5 for colour in texts)
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_the_drawer_shows_the_prompts_of_a_profession_with_both_probabilities(page, made):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    name = "bank nurse"
+    xpath = f"//table[@id='profession-table']//button[normalize-space()='{name}']"
+    page.execute_script("arguments[0].click()", page.find_element(By.XPATH, xpath))
+    drawer = page.find_element(By.ID, "drawer")
+    assert drawer.is_displayed()
+    assert page.find_element(By.ID, "drawer-title").text == name
+    mine = [row for row in made["before"]["examples"] if row["profession"] == name]
+    codes = [code.text for code in drawer.find_elements(By.CSS_SELECTOR, "pre code")]
+    assert codes == [row["prompt"].rstrip() for row in mine]
+    assert f"{len(mine)} of the 108 prompts" in page.find_element(By.ID, "drawer-facts").text
+    first = drawer.find_element(By.CSS_SELECTOR, ".odds tbody")
+    after = {row["id"]: row for row in made["after"]["examples"]}[mine[0]["id"]]
+    cells = [cell.text for cell in first.find_elements(By.CSS_SELECTOR, "td")]
+    shares = [(row["p_female"], row["p_male"], row["model_share"]) for row in (mine[0], after)]
+    for shown, share in zip([*cells[:3], *cells[4:7]], [*shares[0], *shares[1]], strict=True):
+        assert float(shown.rstrip("%")) == pytest.approx(100 * share, abs=0.051)
+    assert page.switch_to.active_element.text == "Close"
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not drawer.is_displayed()
+    assert page.switch_to.active_element.text == name
+
+
+def test_a_drawer_shows_hostile_text_as_text(page):
+    page.execute_script(
+        "[...document.querySelectorAll('.open')].find((b) => b.textContent.startsWith('<img')).click()"
     )
-    assert content <= inner
+    assert HOSTILE in page.execute_script(
+        "return document.getElementById('drawer-prompts').textContent"
+    )
+    assert page.execute_script("return document.querySelectorAll('#drawer img').length") == 0
+    assert page.title == "acme/tiny-coder"
+
+
+def test_a_point_shows_a_tip_and_leads_to_its_row(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    search(page, "no such thing")
+    link = page.find_elements(By.CSS_SELECTOR, ".scatter.after a")[40]
+    point = link.find_element(By.TAG_NAME, "circle")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+    # Another point may lie on top: the event itself, not the pointer, finds this one.
+    page.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerenter'))", point)
+    tip = page.find_element(By.ID, "tip")
+    assert tip.is_displayed()
+    name = tip.text.split(":")[0]
+    ActionChains(page).move_by_offset(1, 1).perform()
+    page.execute_script(
+        "arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}))",
+        link,
+    )
+    row = page.find_element(By.CSS_SELECTOR, "#profession-table tr.here")
+    assert row.find_element(By.TAG_NAME, "th").text == name
+    assert row.is_displayed()  # the search that hid it is gone
+    assert page.switch_to.active_element.text == name
+    marked = page.execute_script("return document.querySelectorAll('.point.here').length")
+    assert marked == 2  # before and after
 
 
 def test_a_single_audit_sorts_too(browser, made, tmp_path):

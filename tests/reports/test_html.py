@@ -84,6 +84,7 @@ def test_the_policy_allows_exactly_the_own_script_and_style(run_page):
 def test_a_run_shows_scores_splits_edit_and_ability(run_page, made):
     text = Page(run_page).text
     before, after = made["before"], made["after"]
+    assert f"from {before['fb_score']:.1f} to {after['fb_score']:.1f} points" in text
     assert f"{before['fb_score']:.1f} → after the edit {after['fb_score']:.1f}" in text
     for words in (
         "unseen templates",
@@ -92,6 +93,7 @@ def test_a_run_shows_scores_splits_edit_and_ability(run_page, made):
         made["edit"]["command"],
         "one country in one year",
         "do not reproduce the paper's numbers",
+        "ask for values that the edit had never seen",
         made["before"]["prompts_digest"],
     ):
         assert words in text
@@ -105,7 +107,7 @@ def test_one_audit_speaks_of_no_edit(audit_page, made):
         assert words not in page.text
     assert "#edit" not in page.urls
     images = [a for tag, a in page.tags if tag == "img"]
-    assert len(images) == 3
+    assert len(images) == 4  # groups, templates, histogram, heat map; the page draws the shares
     assert all(image["alt"] for image in images)
 
 
@@ -126,10 +128,14 @@ def test_hostile_text_stays_text(made, tmp_path):
     audit["professions"][0].update(profession=HOSTILE, group=HOSTILE)
     audit["model"]["id"] = HOSTILE
     audit["warnings"] = [HOSTILE]
+    for row in audit["examples"]:
+        row.update(prompt=HOSTILE, template=HOSTILE, female=[HOSTILE])
+    audit["examples"][0].update(profession=HOSTILE)
     audit["by_template"][0]["template"] = HOSTILE
     audit["dataset"]["reference"] = HOSTILE
     page = Page(render_report(Documents(tmp_path, audit)))
-    assert [tag for tag, _ in page.tags].count("script") == 1
+    scripts = [a for tag, a in page.tags if tag == "script"]
+    assert [a.get("type") for a in scripts] == ["application/json", None]
     assert not any("onerror" in attributes for _, attributes in page.tags)
     assert HOSTILE in page.text
 
@@ -140,7 +146,8 @@ def test_optional_parts_may_be_missing(made, tmp_path):
     audit["model"].update(revision=None, id="/home/me/models/tiny")
     audit.update(by_template_group=[], by_template=[], by_polarity=[])
     for row in audit["professions"]:
-        del row["group"], row["occupation"]
+        del row["group"], row["occupation"], row["estimate"], row["ci95"]
+    del audit["shifted"], audit["examples"], audit["by_language"]
     page = Page(render_report(Documents(tmp_path, audit)))
     assert "Amplification" not in page.text
     assert "/home/me" not in page.text
@@ -159,3 +166,33 @@ def test_an_unknown_directory_is_refused(tmp_path):
     with pytest.raises(BiasEditError, match="neither a run nor an audit"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_figures_follow_the_colour_scheme_and_coloured_cells_do_not(run_page):
+    images = [
+        base64.b64decode(value.partition("base64,")[2]).decode()
+        for value in Page(run_page).urls
+        if value.startswith("data:")
+    ]
+    assert len(images) == 8
+    for svg in images:
+        assert svg.count("prefers-color-scheme: dark") == 1
+        assert "fill: #222222" in svg  # ink, which a rule turns round
+    cells = next(svg for svg in images if "#fefefe" in svg.split("</style>")[-1].lower())
+    assert '"fill: #fefefe"' not in cells.partition("</style>")[0].lower()
+
+
+def test_every_point_leads_to_its_row(run_page, made):
+    links = re.findall(
+        r'<a href="#(p\d+)" tabindex="-1"><circle[^>]*><title>([^:]*): ([^<]*)', run_page
+    )
+    names = dict(re.findall(r'<tr id="(p\d+)"><th scope="row" data-value="([^"]*)"', run_page))
+    assert len(links) == 2 * len(names) == 2 * len(made["before"]["professions"])
+    assert all(names[row] == name for row, name, _ in links)
+    assert all("in the model" in tip and "in the reference" in tip for _, _, tip in links)
+
+
+def test_the_table_begins_with_the_highest_estimate(audit_page, made):
+    names = re.findall(r'<tr id="p\d+"><th scope="row" data-value="([^"]*)"', audit_page)
+    rows = sorted(made["before"]["professions"], key=lambda row: -row["estimate"])
+    assert names == [row["profession"] for row in rows]

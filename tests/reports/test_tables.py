@@ -127,10 +127,13 @@ def test_warnings_say_which_audit_they_are_from(made, tmp_path):
     before["warnings"] = ["low mass", "only 12 prompts, 3.5% of them odd"]
     after["warnings"] = ["only 12 prompts, 4.25% of them odd", "noise"]
     documents = Documents(tmp_path, before, after)
-    assert facts.warnings(documents) == [
-        "only 12 prompts, 4.25% of them odd", "before the edit: low mass", "after the edit: noise",
-    ]  # fmt: skip
-    assert facts.warnings(Documents(tmp_path, before)) == before["warnings"]
+    said = dict(facts.method_facts(documents))["said when it was measured"]
+    assert said == (
+        "only 12 prompts, 4.25% of them odd · before the edit: low mass · after the edit: noise"
+    )
+    before["notes"] = ["rounded"]
+    said = dict(facts.method_facts(Documents(tmp_path, before)))["said when it was measured"]
+    assert said == "low mass · only 12 prompts, 3.5% of them odd · rounded"
 
 
 @pytest.mark.parametrize(
@@ -147,3 +150,31 @@ def test_a_difference_missing_from_the_edit_is_computed(made):
     change = made["after"]["fb_score"] - made["before"]["fb_score"]
     assert found["difference"] == pytest.approx(change)
     assert found["ci95"][0] < change < found["ci95"][1]
+
+
+def test_breakdowns_begin_with_the_highest_score(made):
+    rows = tables.breakdown("group", made["before"], made["after"])
+    assert [row.after for row in rows] == sorted((row.after for row in rows), reverse=True)
+    known = {row["group"]: row for row in made["before"]["by_group"]}
+    for row in rows:
+        assert row.before_interval == known[row.name]["ci95"]
+    assert tables.breakdown("nothing", made["before"], None) == []
+
+
+def test_unseen_templates_say_whether_their_values_were_seen(made):
+    edit = copy.deepcopy(made["edit"])
+    rows = tables.unseen_templates(edit, made["before"], made["after"])
+    facts_of = {row["template"]: row for row in edit["templates"]}
+    assert {row.template for row in rows} == {
+        name for name, row in facts_of.items() if not row["template_seen"]
+    }
+    for row in rows:
+        assert row.values_seen == facts_of[row.template]["vocabulary_seen"]
+    seen, new = tables.carried_over(rows)
+    some = [row.scores for row in rows if row.values_seen]
+    assert f"{sum(row.after for row in some) / len(some):.1f}." in seen
+    assert seen.startswith(f"{len(some)} of these templates ask for values that the edit had seen")
+    assert "had never seen" in new
+    del edit["templates"]
+    assert tables.unseen_templates(edit, made["before"], made["after"]) == []
+    assert tables.carried_over([]) == []

@@ -1,4 +1,4 @@
-"""What stands at the top of a card: what a reader must know before using the model.
+"""What stands at the top of a page: what a reader must know before using the model.
 
 Made from the numbers of the documents. How far rounding moves a score is part of the method and
 stands there.
@@ -39,6 +39,7 @@ def concerns(
         _lost_mass(before["gender_mass"], after["gender_mass"]),
         _perplexity(ability),
         _few(after),
+        _smaller_batches(after),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -53,6 +54,7 @@ def audit_concerns(audit: Audit) -> list[str]:
         f"The weights are quantised ({quantised}); the score is that of the rounded model."
         if quantised
         else "",
+        _smaller_batches(audit),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -95,7 +97,8 @@ def _slope(before: float | None, after: float | None) -> str:
 def _much_worse(moves: list[Movement]) -> str:
     """Professions whose FB rose by more than `MUCH_WORSE` points; each with its prompts."""
     lost = sorted(
-        (move for move in moves if move.fb_change > MUCH_WORSE), key=lambda move: -move.fb_change
+        (move for move in moves if move.fb_change > MUCH_WORSE),
+        key=lambda move: (-move.change_estimate, move.profession),
     )
     if not lost:
         return ""
@@ -138,4 +141,13 @@ def _few(after: Audit) -> str:
     return (
         f"A tiny sample: {text.count(prompts)} prompts about {text.count(professions)} "
         "professions; the interval is no better than that."
+    )
+
+
+def _smaller_batches(audit: Audit) -> str:
+    if not audit["batch_plan"]["halvings"]:
+        return ""
+    return (
+        "Memory ran out and batches were made smaller on the way: in low precision compare with "
+        "audits of the same batch plan only."
     )

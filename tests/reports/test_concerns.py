@@ -2,8 +2,8 @@ import copy
 
 import pytest
 
-from hfbiasedit.cards.concerns import concerns
 from hfbiasedit.documents.movements import movements
+from hfbiasedit.reports.concerns import concerns
 from tests.reports import fixtures
 
 
