@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = {"peft"}  # imported when asked for, by people who installed an extra
+EXTRAS = {
+    "aiohttp",
+    "lm_eval",
+    "peft",
+    "requests",
+}  # imported when asked for, by people who installed an extra
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hfbiasedit.audits.report import AuditReport
     from hfbiasedit.audits.resumption import PartialFile
     from hfbiasedit.codegenbias.prompts import PromptSet
+    from hfbiasedit.scoring.scorer import Subject
 
 
 def audit(
@@ -60,8 +61,7 @@ def audit(
     chosen = AuditConfig(config=config) if isinstance(config, str) else config or AuditConfig()
     config = replace(chosen, **overrides)
     check_output(config.out)
-    if not isinstance(model, LoadedModel):
-        _check_inputs(config)
+    _check_inputs(model, config)
     prompts = load_prompts(
         config.config,
         config.split,
@@ -71,22 +71,15 @@ def audit(
         limit=config.limit,
         seed=config.seed,
     )
-    if isinstance(model, LoadedModel):
-        if config.patch is not None or config.revision is not None:
-            raise BiasEditError(
-                "the model is loaded already; give patch and revision to load_model"
-            )
-        loaded = model
-    else:
-        loaded = _load(model, config)
-    partial = _partial_file(model, loaded, prompts, config)
+    subject = _subject(model, config)
+    partial = _partial_file(model, subject, prompts, config)
     report = measure(
-        loaded,
+        subject,
         prompts,
         batch_size=config.batch_size,
         seed=config.seed,
         samples=config.samples,
-        scorer=config.scorer,
+        backend=config.backend,
         partial=partial,
         resume=config.resume,
         started=start,
@@ -99,13 +92,13 @@ def audit(
 
 
 def measure(
-    loaded: LoadedModel,
+    subject: Subject,
     prompts: PromptSet,
     *,
     batch_size: int | str = "auto",
     seed: int = 0,
     samples: int = 2000,
-    scorer: str = ENGINE,
+    backend: str = ENGINE,
     partial: PartialFile | None = None,
     resume: bool = False,
     started: float | None = None,
@@ -116,36 +109,34 @@ def measure(
     model's weights; that is what makes before and after comparable in low precision.
 
     Args:
-        loaded: The model.
+        subject: The model.
         prompts: The prompts.
         batch_size: Prompts per forward pass, or `auto`.
         seed: Seed of the bootstrap.
         samples: Bootstrap resamples.
-        scorer: What log-probabilities come from.
+        backend: What log-probabilities come from.
         partial: Takes results on the way; kept when the call is interrupted.
         resume: Whether to continue from `partial`.
         started: `time.perf_counter()` at the start, when more than this call is to be timed.
     """
     from hfbiasedit.audits.breakdowns import PromptScores
     from hfbiasedit.audits.report import build_report
-    from hfbiasedit.scoring.scorer import scorer_of
+    from hfbiasedit.scoring.scorer import backend_of, scorer_of
 
     start = time.perf_counter() if started is None else started
-    scoring = scorer_of(scorer, loaded, prompts.records)
+    scoring = scorer_of(backend, subject, prompts.records)
     known = partial.resume() if partial is not None and resume else None
     on_batch = partial.add if partial is not None else None
     with _kept(partial), console.progress("scoring prompts", len(prompts)) as bar:
         scores = scoring.score(batch_size=batch_size, progress=bar, known=known, on_batch=on_batch)
         noise = scoring.noise(scores)
-    plan = scores.plan.copy()
-    if scorer != ENGINE:
-        plan["scorer"] = scorer
     return build_report(
-        loaded,
+        subject,
         prompts,
         PromptScores.of(prompts.records, scores.log_male, scores.log_female),
-        plan=plan,
+        plan=scores.plan,
         noise=noise,
+        backend=backend_of(backend, scoring, noise),
         seconds=time.perf_counter() - start,
         seed=seed,
         samples=samples,
@@ -166,34 +157,55 @@ def _kept(partial: PartialFile | None) -> Iterator[None]:
             partial.close()
 
 
-def _check_inputs(config: AuditConfig) -> None:
-    """Refuse before the model is loaded what cannot be read after it."""
+def _check_inputs(model: str | Path | LoadedModel, config: AuditConfig) -> None:
+    """Refuse before the model is loaded what cannot be used after it."""
+    from hfbiasedit.scoring.scorer import connects
+
+    if isinstance(model, LoadedModel):
+        if config.patch is not None or config.revision is not None:
+            raise BiasEditError(
+                "the model is loaded already; give patch and revision to load_model"
+            )
+        if connects(config.backend):
+            raise UsageError(f"the backend {config.backend} holds models itself; give a name")
+        return
     if config.patch is not None:
+        if connects(config.backend):
+            raise UsageError(
+                f"the backend {config.backend} holds models itself, and no patch can be put into "
+                "them; write the patched model with `hfbiasedit patch apply`, and audit that"
+            )
         Patch.load(find_patch(config.patch))
     path = config.partial_path
     if config.resume and path is not None and not path.is_file():
         raise BiasEditError(f"nothing to resume: {path} does not exist; audit without --resume")
 
 
-def _load(model: str | Path, config: AuditConfig) -> LoadedModel:
-    loaded = load_model(model, config)
-    return with_patch(loaded, config.patch)
+def _subject(model: str | Path | LoadedModel, config: AuditConfig) -> Subject:
+    """The model as the backend takes it."""
+    from hfbiasedit.scoring.scorer import connected, connects
+
+    if isinstance(model, LoadedModel):
+        return model
+    if connects(config.backend):
+        return connected(model, config)
+    return with_patch(load_model(model, config), config.patch)
 
 
 def _partial_file(
-    model: str | Path | LoadedModel, loaded: LoadedModel, prompts: PromptSet, config: AuditConfig
+    model: str | Path | LoadedModel, subject: Subject, prompts: PromptSet, config: AuditConfig
 ) -> PartialFile | None:
     """The partial file of an audit; none for a model whose weights may have changed in memory."""
     from hfbiasedit.audits.identity import identity
     from hfbiasedit.audits.resumption import PartialFile
 
     path = config.partial_path
-    if path is None or model is loaded:
+    if path is None or model is subject:
         if config.resume:
             raise BiasEditError(
                 "resume needs a partial file and a model from disk or the Hub; "
                 "give the model's name and `out` or `partial`"
             )
         return None
-    expected = identity(loaded, prompts.digest, config.batch_size, config.scorer)
+    expected = identity(subject, prompts.digest, config.batch_size, config.backend)
     return PartialFile(path, expected, len(prompts))

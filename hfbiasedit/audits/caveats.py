@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hfbiasedit.documents.structures.audit_document import BatchPlan
+from hfbiasedit.documents.structures.audit_document import Backend, BatchPlan
+from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.documents.thresholds import FEW_PROFESSIONS, FEW_PROMPTS, LOW_MASS_SHARE
 from hfbiasedit.scoring.noise import NoiseFloor
 
@@ -15,9 +16,9 @@ def caveats(
     gender_mass: float,
     professions: int,
     prompts: int,
-    dtype: str,
-    noise: NoiseFloor,
-    quantization: str | None,
+    model: Model,
+    noise: NoiseFloor | None,
+    backend: Backend | None,
     plan: BatchPlan,
 ) -> list[str]:
     """The sentences that apply, the weightiest first."""
@@ -33,11 +34,17 @@ def caveats(
             f"a tiny sample: {_count(prompts, 'prompt')} about "
             f"{_count(professions, 'profession')}; the interval is no better than that"
         )
-    if noise.largest > 0.1 and dtype not in _LOW_PRECISION:
+    if noise is not None and noise.largest > 0.1 and model["dtype"] not in _LOW_PRECISION:
         found.append(
             f"the same prompts scored alone differ by up to {noise.largest:.2g} points "
-            f"although the model runs in {dtype}: its result depends on the batch"
+            f"although the model runs in {model['dtype']}: its result depends on the batch"
         )
+    if backend is not None and "tokens" in backend["missing"]:
+        found.append(
+            "the backend cut the texts into tokens itself; where one continuation begins another, "
+            "or the cut falls inside a token, shares may be off"
+        )
+    quantization = model.get("quantization")
     if quantization is not None:
         found.append(
             f"the weights are quantised ({quantization}): the score is that of the rounded "
@@ -51,16 +58,26 @@ def caveats(
     return found
 
 
-def notes(*, dtype: str, noise: NoiseFloor) -> list[str]:
-    """What belongs to the method: how far rounding moves a number, where that can be seen."""
-    if dtype not in _LOW_PRECISION:
-        return []
-    return [
-        f"measured in {dtype}: batching alone moves a model share by "
-        f"{noise.mean:.2g} points on average and {noise.largest:.2g} at most "
-        f"({_count(noise.prompts, 'prompt')} scored again alone); "
-        "smaller differences mean nothing"
-    ]
+def notes(*, dtype: str, noise: NoiseFloor | None, backend: Backend | None) -> list[str]:
+    """What belongs to the method: who computed, and how far rounding moves a number."""
+    found = [] if backend is None else [_of_backend(backend)]
+    if noise is not None and dtype in _LOW_PRECISION:
+        found.append(
+            f"measured in {dtype}: batching alone moves a model share by "
+            f"{noise.mean:.2g} points on average and {noise.largest:.2g} at most "
+            f"({_count(noise.prompts, 'prompt')} scored again alone); "
+            "smaller differences mean nothing"
+        )
+    return found
+
+
+def _of_backend(backend: Backend) -> str:
+    """Who computed, and what nobody looked at."""
+    kind = f" ({backend['model']})" if "model" in backend else ""
+    text = f"scored by {backend['name']}{kind}, not by the built-in engine"
+    if "noise floor" in backend["missing"]:
+        text += ": how far batching alone moves a model share is not known (no noise floor)"
+    return text
 
 
 def _count(number: int, noun: str) -> str:

@@ -8,9 +8,8 @@ from typing import Literal, get_args
 
 from hfbiasedit.codegenbias.options import ChoiceOptions, ChoiceOverrides
 from hfbiasedit.errors import UsageError
-from hfbiasedit.fields import check_batch_size, documented, option
-from hfbiasedit.models.options import ModelOptions, ModelOverrides
-from hfbiasedit.scoring.extensions import ENGINE, SCORERS
+from hfbiasedit.fields import documented, option
+from hfbiasedit.scoring.options import ScoringOptions, ScoringOverrides
 
 RecordFormat = Literal["parquet", "jsonl"]
 RECORD_FORMATS = get_args(RecordFormat)
@@ -20,25 +19,12 @@ DEFAULT_PARTIAL = "hfbiasedit-audit.partial.jsonl"
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(ChoiceOptions, ModelOptions):
+class AuditConfig(ChoiceOptions, ScoringOptions):
     """Options of `audit`; the command line has the same ones with the same defaults."""
 
     samples: int = option(2000, "Bootstrap resamples behind the intervals.", least=1, hidden=True)
     patch: str | Path | None = option(
         None, "Apply this patch (file, run or Hub id) in memory first; nothing is written."
-    )
-    batch_size: int | str = option(
-        "auto",
-        "auto (halves when memory runs out) or a number of sequences.",
-        check=check_batch_size,
-    )
-    scorer: str = option(
-        ENGINE,
-        "What log-probabilities come from.",
-        note="An installed package may add others.",
-        choices=SCORERS.names,
-        check=lambda _, name: SCORERS.check(name),
-        hidden=True,
     )
     out: str | Path | None = option(None, "Directory for audit.json, figures/ and report.html.")
     records: RecordFormat | None = option(
@@ -69,13 +55,11 @@ class AuditConfig(ChoiceOptions, ModelOptions):
         return None
 
 
-class AuditOverrides(ChoiceOverrides, ModelOverrides, total=False):
+class AuditOverrides(ChoiceOverrides, ScoringOverrides, total=False):
     """`AuditConfig` as keywords."""
 
     samples: int
     patch: str | Path | None
-    batch_size: int | str
-    scorer: str
     out: str | Path | None
     records: RecordFormat | None
     partial: str | Path | None

@@ -13,7 +13,7 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.scoring.extensions import ENGINE
 
 if TYPE_CHECKING:
-    from hfbiasedit.models.loading import LoadedModel
+    from hfbiasedit.scoring.scorer import Subject
 
 Identity = dict[str, Any]
 _NAMES = {
@@ -22,28 +22,28 @@ _NAMES = {
     "dtype": "the dtype",
     "prompts": "the prompts",
     "batch_size": "the batch size",
-    "scorer": "the scorer",
+    "scorer": "the backend",
     "device": "the device",
     "versions": "the versions of torch or transformers",
 }
 
 
 def identity(
-    loaded: LoadedModel, prompts_digest: str, batch_size: int | str, scorer: str
+    subject: Subject, prompts_digest: str, batch_size: int | str, backend: str
 ) -> Identity:
     """Everything that must agree for two runs to give the same numbers."""
     from hfbiasedit.versions import versions
 
     installed = versions()
     return {
-        "weights": loaded.identity,
-        "patch": loaded.patch_digest,
-        "dtype": loaded.dtype,
+        "weights": subject.identity,
+        "patch": subject.patch_digest,
+        "dtype": subject.dtype,
         "prompts": prompts_digest,
         "batch_size": str(batch_size),
         # The built-in one has no name here, so that files of earlier versions can be continued.
-        "scorer": None if scorer == ENGINE else scorer,
-        "device": str(loaded.device),
+        "scorer": None if backend == ENGINE else backend,
+        "device": str(subject.device),
         "versions": [installed.get("torch"), installed.get("transformers")],
     }
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.audits.breakdowns import (
     PromptScores,
@@ -16,8 +16,13 @@ from hfbiasedit.audits.breakdowns import (
 from hfbiasedit.audits.caveats import caveats, notes
 from hfbiasedit.audits.examples import examples
 from hfbiasedit.audits.shift import shifted
-from hfbiasedit.documents.structures.audit_document import Audit, BatchPlan, Headline
-from hfbiasedit.documents.structures.shared import Model
+from hfbiasedit.documents.structures.audit_document import (
+    Audit,
+    Backend,
+    BatchPlan,
+    Headline,
+    Noise,
+)
 from hfbiasedit.errors import BiasEditError, GateNotMet, UsageError
 from hfbiasedit.files import write_json
 from hfbiasedit.intervals import interval
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     import pandas
 
     from hfbiasedit.codegenbias.prompts import PromptSet
-    from hfbiasedit.models.loading import LoadedModel
+    from hfbiasedit.scoring.scorer import Subject
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,13 @@ def check_limit(fail_above: float) -> None:
 
 
 def build_report(
-    loaded: LoadedModel,
+    subject: Subject,
     prompts: PromptSet,
     scores: PromptScores,
     *,
     plan: BatchPlan,
-    noise: NoiseFloor,
+    noise: NoiseFloor | None,
+    backend: Backend | None,
     seconds: float,
     seed: int,
     samples: int,
@@ -145,6 +151,7 @@ def build_report(
     from hfbiasedit.versions import __version__, versions
 
     headline = _headline(scores, seed, samples)
+    model = subject.describe()
 
     def rows(*keys: str) -> Any:
         return breakdown(scores, *keys, seed=seed, samples=samples)
@@ -152,8 +159,8 @@ def build_report(
     document: Audit = {
         "schema": "hfbiasedit.audit/1",
         "version": __version__,
-        "model": _describe_model(loaded),
-        "patch": loaded.patch_digest,
+        "model": model,
+        "patch": subject.patch_digest,
         "dataset": {
             "config": prompts.config,
             "split": prompts.split,
@@ -175,7 +182,7 @@ def build_report(
         "professions": profession_rows(scores),
         "shifted": shifted(scores),
         "examples": examples(scores),
-        "noise_floor": {"mean": noise.mean, "largest": noise.largest, "prompts": noise.prompts},
+        "noise_floor": None if noise is None else cast(Noise, asdict(noise)),
         "bootstrap": {"seed": seed, "samples": samples},
         "batch_plan": plan,
         "warnings": caveats(
@@ -183,15 +190,17 @@ def build_report(
             gender_mass=headline["gender_mass"],
             professions=len(scores.professions),
             prompts=len(prompts),
-            dtype=loaded.dtype,
+            model=model,
             noise=noise,
-            quantization=loaded.quantization,
+            backend=backend,
             plan=plan,
         ),
-        "notes": notes(dtype=loaded.dtype, noise=noise),
+        "notes": notes(dtype=model["dtype"], noise=noise, backend=backend),
         "versions": versions(),
         "seconds": round(seconds, 3),
     }
+    if backend is not None:
+        document["backend"] = backend
     return AuditReport(document, scores)
 
 
@@ -220,17 +229,4 @@ def _headline(scores: PromptScores, seed: int, samples: int) -> Headline:
             "always_male": trivial["always_male"],
             "always_female": trivial["always_female"],
         },
-    }
-
-
-def _describe_model(loaded: LoadedModel) -> Model:
-    return {
-        "id": loaded.source.id,
-        "revision": loaded.source.commit,
-        "digest": loaded.identity,
-        "dtype": loaded.dtype,
-        "parameters": loaded.parameters,
-        "architecture": type(loaded.model).__name__,
-        "device": str(loaded.device),
-        "quantization": loaded.quantization,
     }

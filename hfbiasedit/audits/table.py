@@ -82,7 +82,9 @@ def _headline_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ),
         (
             "noise floor",
-            f"{document['noise_floor']['mean']:.2g}",
+            "unknown"
+            if document["noise_floor"] is None
+            else f"{document['noise_floor']['mean']:.2g}",
             "what batching alone moves a model share by, in points",
         ),
         ("seconds", f"{document['seconds']:.1f}", ""),

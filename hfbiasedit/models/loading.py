@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.configuration import check_causal, first_line, load_config
@@ -68,6 +69,19 @@ class LoadedModel:
         from hfbiasedit.models.provenance import memory_identity, weights_identity
 
         return memory_identity(self.model) if self.in_memory else weights_identity(self.source)
+
+    def describe(self) -> Model:
+        """The model's part of a report."""
+        return {
+            "id": self.source.id,
+            "revision": self.source.commit,
+            "digest": self.identity,
+            "dtype": self.dtype,
+            "parameters": self.parameters,
+            "architecture": type(self.model).__name__,
+            "device": str(self.device),
+            "quantization": self.quantization,
+        }
 
     @property
     def parameters(self) -> int:

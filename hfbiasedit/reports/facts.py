@@ -135,8 +135,10 @@ def audit_command(audit: Audit, model: str) -> str:
     return " ".join(words)
 
 
-def _noise(floor: Mapping[str, Any]) -> str:
-    """How far rounding alone moves a share, in points."""
+def _noise(floor: Mapping[str, Any] | None) -> str:
+    """How far rounding alone moves a share, in points; nothing where that is not known."""
+    if floor is None:
+        return ""
     mean, largest = (text.significant(floor[key], 2) for key in ("mean", "largest"))
     return f"{mean} points on average, {largest} at most ({floor['prompts']} prompts scored alone)"
 

@@ -9,8 +9,13 @@ from typing import Any
 
 from hfbiasedit.registry import Registry
 
-ENGINE = "engine"
+ENGINE, HARNESS = "engine", "lm-eval"
 # Name -> a class that makes a `Scorer` (`scoring.scorer`) of a model and records.
 SCORERS: Registry[Any] = Registry(
-    "scorer", "hfbiasedit.scorers", {ENGINE: "hfbiasedit.scoring.exact:Exact"}
+    "backend",
+    "hfbiasedit.scorers",
+    {
+        ENGINE: "hfbiasedit.scoring.exact:Exact",
+        HARNESS: "hfbiasedit.scoring.harness.scorer:Harness",
+    },
 )

@@ -47,13 +47,13 @@ def options(tmp_path, monkeypatch):
 
 def test_an_audit_asks_the_scorer_that_it_is_told_to(options):
     model = loaded(tiny_model("llama"))
-    document = audit(model, scorer="coin", **options).to_dict()
+    document = audit(model, backend="coin", **options).to_dict()
     assert document["fb_score"] == pytest.approx(document["baselines"]["even"], abs=1e-9)
     assert document["gender_mass"] == pytest.approx(0.5)
     assert "coin" in json.dumps(document)
     plain = audit(model, **options).to_dict()
     assert plain["fb_score"] != pytest.approx(document["fb_score"], abs=1e-3)
-    assert audit(model, scorer="engine", **options).to_dict() | {"seconds": 0} == plain | {
+    assert audit(model, backend="engine", **options).to_dict() | {"seconds": 0} == plain | {
         "seconds": 0
     }
 
@@ -71,14 +71,14 @@ def test_results_of_one_scorer_are_not_continued_by_another(options, tmp_path, m
         patched.setattr(PartialFile, "add", interrupted)
         with pytest.raises(KeyboardInterrupt):
             audit(**options)
-    with pytest.raises(BiasEditError, match="the scorer changed"):
-        audit(**options, scorer="coin", resume=True)
+    with pytest.raises(BiasEditError, match="the backend changed"):
+        audit(**options, backend="coin", resume=True)
     assert audit(**options, resume=True).fb_score > 0
 
 
 def test_what_is_no_scorer_is_refused(options):
     model = loaded(tiny_model("llama"))
     with pytest.raises(BiasEditError, match="'tossed' is not a class with methods score and noise"):
-        audit(model, scorer="tossed", **options)
+        audit(model, backend="tossed", **options)
     with pytest.raises(UsageError, match="did you mean coin"):
-        audit(model, scorer="coins", **options)
+        audit(model, backend="coins", **options)

@@ -1,6 +1,6 @@
 """`audit.json`: what an audit says."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -183,7 +183,16 @@ class BatchPlan(TypedDict):
     halvings: Count
     prefix_sharing: bool
     packed: NotRequired[Annotated[bool, Mark("Whether many prompts ran as one row of tokens.")]]
-    scorer: NotRequired[Annotated[str, Mark("Where it is not the engine of this package.")]]
+
+
+class Backend(TypedDict):
+    """Where log-probabilities come from, where that is not the engine of this package."""
+
+    name: str
+    model: NotRequired[Annotated[str, Mark("Kind of model, in the words of the backend.")]]
+    arguments: NotRequired[dict[str, Any]]
+    version: NotRequired[str]
+    missing: Annotated[list[str], Mark("Checks that it cannot make.")]
 
 
 class Headline(TypedDict):
@@ -241,7 +250,8 @@ class Audit(Headline):
             Mark("The prompts, at most six of a profession, chosen by their ids alone."),
         ]
     ]
-    noise_floor: Noise
+    noise_floor: Annotated[Noise | None, Mark("Null where the backend cannot tell.")]
+    backend: NotRequired[Backend]
     bootstrap: Bootstrap
     batch_plan: BatchPlan
     warnings: Annotated[list[str], Mark("What to know before trusting the score.")]
