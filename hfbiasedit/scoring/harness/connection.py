@@ -205,6 +205,8 @@ def silent() -> Iterator[None]:
     """Keep the library's bars and log lines off the terminal; failures are told in one line."""
     from lm_eval.models import api_models
 
+    # Requests that are under way when another fails end after this block, each with a traceback.
+    logging.getLogger("asyncio").addFilter(_is_told)
     bar, gathered = api_models.tqdm, api_models.tqdm_asyncio
     logger = logging.getLogger("lm_eval")
     level = logger.level
@@ -216,3 +218,8 @@ def silent() -> Iterator[None]:
     finally:
         api_models.tqdm, api_models.tqdm_asyncio = bar, gathered
         logger.setLevel(level)
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's says something else than that a request failed."""
+    return not record.getMessage().startswith("Task exception was never retrieved")
