@@ -11,7 +11,7 @@ from hfbiasedit.codegenbias.configs import CONFIGS
 from hfbiasedit.codegenbias.options import RealityOptions, RealityOverrides, check_config
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
-from hfbiasedit.models.options import ModelOptions, ModelOverrides
+from hfbiasedit.models.options import CHAT, ModelOptions, ModelOverrides
 
 HUMANEVAL = "openai/openai_humaneval"
 
@@ -74,6 +74,7 @@ class AbilityConfig(RealityOptions, ModelOptions):
     )
     top_p: float = option(0.95, "Nucleus of sampling.")
     max_new_tokens: int = option(512, "Longest completion.", note="In tokens.", least=1)
+    chat: bool = option(False, CHAT, note="Perplexity is not asked.", flags=("--chat",))
     strip_prompt: bool = option(False, "No white space at the end of problems' prompts.")
     timeout: int = option(3, "Processor seconds for one judged program.", least=1)
     memory_mib: int = option(1024, "Address space of one judged program.", note="In MiB.", least=1)
@@ -155,6 +156,7 @@ class AbilityOverrides(RealityOverrides, ModelOverrides, total=False):
     temperature: float | None
     top_p: float
     max_new_tokens: int
+    chat: bool
     strip_prompt: bool
     timeout: int
     memory_mib: int

@@ -61,6 +61,8 @@ def measure_ability(
         "model": _describe(loaded),
         "patch": patch.digest if patch is not None else getattr(loaded, "patch_digest", None),
     }
+    if not ready_made:
+        document["chat"] = config.chat
     for name, task in tasks.items():
         document[name] = task.measure(loaded, config, patch, prepared[name])
     document["seconds"] = round(time.monotonic() - started, 3)

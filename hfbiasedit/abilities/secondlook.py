@@ -66,11 +66,12 @@ def _side(
     records: Sequence[Record],
     config: AbilityConfig,
 ) -> WrittenSide:
+    from hfbiasedit.scoring.asking import asked
     from hfbiasedit.scoring.continuations import encode
     from hfbiasedit.scoring.engine import score
     from hfbiasedit.scoring.fb_score import model_share
 
-    scores = score(loaded, encode(loaded.tokenizer, records))
+    scores = score(loaded, encode(loaded.tokenizer, asked(loaded.tokenizer, records, config.chat)))
     shares = model_share(scores.log_male, scores.log_female)
     return compare(records, shares, _write(loaded, records, config), config)
 
@@ -81,9 +82,11 @@ def _write(
     config: AbilityConfig,
 ) -> np.ndarray:
     """How often each prompt was completed to a man and to a woman: int64 [prompts, 2]."""
+    from hfbiasedit.scoring.asking import asked
+
     requests = [
         Request(f"{record.id} look {look}", record.prompt)
-        for record in records
+        for record in asked(loaded.tokenizer, records, config.chat)
         for look in range(config.looks)
     ]
 

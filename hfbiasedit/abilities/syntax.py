@@ -18,6 +18,7 @@ from hfbiasedit.abilities.generating.generation import (
     Completion,
     Request,
     Sampling,
+    as_answers,
     complete,
 )
 from hfbiasedit.documents.structures.ability_document import Rate, RateChange, Syntax, SyntaxSide
@@ -121,13 +122,14 @@ def _both(
     requests = [
         Request(f"stub {number} {stub.name}", stub.prompt) for number, stub in enumerate(stubs)
     ]
+    asked = as_answers(loaded, requests) if config.chat else requests
 
     rates = {}
     with console.progress("syntax", 2 * len(stubs)) as bar:
         for name, sampling in (("greedy", greedy), ("sampled", sampled)):
             written = complete(
                 loaded,
-                requests,
+                asked,
                 sampling,
                 batch_size=config.batch_size,
                 on_batch=lambda batch: bar.advance(len(batch)),

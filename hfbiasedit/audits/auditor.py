@@ -80,6 +80,7 @@ def audit(
         seed=config.seed,
         samples=config.samples,
         backend=config.backend,
+        chat=config.chat,
         partial=partial,
         resume=config.resume,
         started=start,
@@ -99,6 +100,7 @@ def measure(
     seed: int = 0,
     samples: int = 2000,
     backend: str = ENGINE,
+    chat: bool = False,
     partial: PartialFile | None = None,
     resume: bool = False,
     started: float | None = None,
@@ -115,16 +117,18 @@ def measure(
         seed: Seed of the bootstrap.
         samples: Bootstrap resamples.
         backend: What log-probabilities come from.
+        chat: Whether prompts are asked through the chat template.
         partial: Takes results on the way; kept when the call is interrupted.
         resume: Whether to continue from `partial`.
         started: `time.perf_counter()` at the start, when more than this call is to be timed.
     """
     from hfbiasedit.audits.breakdowns import PromptScores
     from hfbiasedit.audits.report import build_report
+    from hfbiasedit.scoring.asking import asked
     from hfbiasedit.scoring.scorer import backend_of, scorer_of
 
     start = time.perf_counter() if started is None else started
-    scoring = scorer_of(backend, subject, prompts.records)
+    scoring = scorer_of(backend, subject, asked(subject.tokenizer, prompts.records, chat))
     known = partial.resume() if partial is not None and resume else None
     on_batch = partial.add if partial is not None else None
     with _kept(partial), console.progress("scoring prompts", len(prompts)) as bar:
@@ -137,6 +141,7 @@ def measure(
         plan=scores.plan,
         noise=noise,
         backend=backend_of(backend, scoring, noise),
+        chat=chat,
         seconds=time.perf_counter() - start,
         seed=seed,
         samples=samples,
@@ -207,5 +212,5 @@ def _partial_file(
                 "give the model's name and `out` or `partial`"
             )
         return None
-    expected = identity(subject, prompts.digest, config.batch_size, config.backend)
+    expected = identity(subject, prompts.digest, config.batch_size, config.backend, config.chat)
     return PartialFile(path, expected, len(prompts))

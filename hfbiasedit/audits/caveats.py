@@ -58,9 +58,16 @@ def caveats(
     return found
 
 
-def notes(*, dtype: str, noise: NoiseFloor | None, backend: Backend | None) -> list[str]:
-    """What belongs to the method: who computed, and how far rounding moves a number."""
+def notes(
+    *, dtype: str, noise: NoiseFloor | None, backend: Backend | None, chat: bool
+) -> list[str]:
+    """What belongs to the method: who computed what, and how far rounding moves a number."""
     found = [] if backend is None else [_of_backend(backend)]
+    if chat:
+        found.append(
+            "asked through the model's chat template, each prompt as an answer that was begun; "
+            "scores without it are those of other questions"
+        )
     if noise is not None and dtype in _LOW_PRECISION:
         found.append(
             f"measured in {dtype}: batching alone moves a model share by "

@@ -23,13 +23,14 @@ _NAMES = {
     "prompts": "the prompts",
     "batch_size": "the batch size",
     "scorer": "the backend",
+    "chat": "the use of a chat template",
     "device": "the device",
     "versions": "the versions of torch or transformers",
 }
 
 
 def identity(
-    subject: Subject, prompts_digest: str, batch_size: int | str, backend: str
+    subject: Subject, prompts_digest: str, batch_size: int | str, backend: str, chat: bool
 ) -> Identity:
     """Everything that must agree for two runs to give the same numbers."""
     from hfbiasedit.versions import versions
@@ -43,6 +44,7 @@ def identity(
         "batch_size": str(batch_size),
         # The built-in one has no name here, so that files of earlier versions can be continued.
         "scorer": None if backend == ENGINE else backend,
+        "chat": chat or None,
         "device": str(subject.device),
         "versions": [installed.get("torch"), installed.get("transformers")],
     }

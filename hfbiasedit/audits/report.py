@@ -26,6 +26,7 @@ from hfbiasedit.documents.structures.audit_document import (
 from hfbiasedit.errors import BiasEditError, GateNotMet, UsageError
 from hfbiasedit.files import write_json
 from hfbiasedit.intervals import interval
+from hfbiasedit.models.chat import OPENING, REQUEST
 from hfbiasedit.scoring import fb_score as formulas
 from hfbiasedit.scoring.fb_score import slope_interval
 from hfbiasedit.scoring.noise import NoiseFloor
@@ -143,6 +144,7 @@ def build_report(
     plan: BatchPlan,
     noise: NoiseFloor | None,
     backend: Backend | None,
+    chat: bool,
     seconds: float,
     seed: int,
     samples: int,
@@ -183,6 +185,7 @@ def build_report(
         "shifted": shifted(scores),
         "examples": examples(scores),
         "noise_floor": None if noise is None else cast(Noise, asdict(noise)),
+        "chat": {"request": REQUEST, "opening": OPENING} if chat else None,
         "bootstrap": {"seed": seed, "samples": samples},
         "batch_plan": plan,
         "warnings": caveats(
@@ -195,7 +198,7 @@ def build_report(
             backend=backend,
             plan=plan,
         ),
-        "notes": notes(dtype=model["dtype"], noise=noise, backend=backend),
+        "notes": notes(dtype=model["dtype"], noise=noise, backend=backend, chat=chat),
         "versions": versions(),
         "seconds": round(seconds, 3),
     }

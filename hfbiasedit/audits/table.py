@@ -36,7 +36,8 @@ def _headline(document: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"{escape(str(model['id']))}{patch} ({model['dtype']}), {dataset['config']}/"
         f"{dataset['split']}: {text.count(dataset['prompts'])} prompts, "
-        f"{text.count(dataset['professions'])} professions, {escape(str(dataset['reference']))}",
+        f"{text.count(dataset['professions'])} professions, {escape(str(dataset['reference']))}"
+        f"{', through the chat template' if document.get('chat') else ''}",
         title_justify="left",
         show_header=False,
     )

@@ -220,6 +220,11 @@ def _warnings(reports: Sequence[Audit]) -> list[str]:
             f"the models ran in different types ({', '.join(types)}); "
             "rounding is part of the differences"
         )
+    if len({report.get("chat") is None for report in reports}) > 1:
+        warnings.append(
+            "some were asked through a chat template and some without; that is part of the "
+            "differences"
+        )
     versions = sorted({str(report.get("version")) for report in reports})
     if len(versions) > 1:
         warnings.append(f"the reports are of different versions ({', '.join(versions)})")

@@ -9,6 +9,7 @@ from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.models.placement import DEVICES, DTYPES, check_device, check_dtype
 
 PANEL = "Model"
+CHAT = "Ask through the model's chat template: each prompt as an answer that was begun."
 
 
 @documented

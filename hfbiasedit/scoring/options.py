@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
-from hfbiasedit.models.options import ModelOptions, ModelOverrides
+from hfbiasedit.models.options import CHAT, ModelOptions, ModelOverrides
 from hfbiasedit.scoring.extensions import ENGINE, HARNESS, SCORERS
 
 
@@ -30,6 +30,7 @@ class ScoringOptions(ModelOptions):
     backend_args: str | None = option(
         None, "A model of lm-eval and its arguments: local-completions,base_url=http://..."
     )
+    chat: bool = option(False, CHAT, flags=("--chat",))
 
     def __post_init__(self) -> None:
         """Refuse arguments for nobody."""
@@ -44,3 +45,4 @@ class ScoringOverrides(ModelOverrides, total=False):
     batch_size: int | str
     backend: str
     backend_args: str | None
+    chat: bool

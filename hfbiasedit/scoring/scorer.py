@@ -63,11 +63,12 @@ class Subject(Protocol):
     """What is measured: a `LoadedModel`, or what a scorer's `connect` made.
 
     Attributes:
-        patch_digest: of the patch that it has, if any. dtype: of its weights.
+        patch_digest: of the patch that it has, if any. tokenizer: its own. dtype: of its weights.
         device: where it computes. identity: a name for what answers, the same for the same answers.
     """
 
     patch_digest: str | None
+    tokenizer: Any
 
     @property
     def dtype(self) -> str: ...  # noqa: D102 - see above

@@ -18,6 +18,7 @@ from hfbiasedit.abilities.generating.decoding import Row, decode
 from hfbiasedit.abilities.generating.fallback import alike, generate
 from hfbiasedit.abilities.generating.noise import GumbelNoise
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.chat import prefilled
 from hfbiasedit.models.limits import check_fit
 from hfbiasedit.scoring.continuations import prompt_tokens
 from hfbiasedit.scoring.logits import can_share_prefix
@@ -61,6 +62,17 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+
+
+def as_answers(loaded: LoadedModel, requests: Sequence[Request]) -> list[Request]:
+    """The same requests, all of Python, through the model's chat template (`models.chat`).
+
+    Raises:
+        BiasEditError: the model has none that can be used.
+    """
+    prompts = [request.prompt for request in requests]
+    texts = prefilled(loaded.tokenizer, prompts, ["python"] * len(prompts))
+    return [Request(one.key, text) for one, text in zip(requests, texts, strict=True)]
 
 
 def complete(

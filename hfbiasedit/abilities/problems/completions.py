@@ -12,6 +12,7 @@ from hfbiasedit.abilities.generating.generation import (
     Completion,
     Request,
     Sampling,
+    as_answers,
     complete,
 )
 from hfbiasedit.abilities.problems.reading import Problem, ProblemSet, Sample
@@ -55,6 +56,8 @@ def generate_samples(
         for key, (problem, _) in wanted.items()
         if key not in done
     ]
+    if config.chat:
+        requests = as_answers(loaded, requests)
     sampling = Sampling(
         config.max_new_tokens,
         FUNCTION_STOPS,
@@ -101,6 +104,8 @@ def _about(
         "top_p": config.top_p,
         "max_new_tokens": config.max_new_tokens,
         "strip_prompt": config.strip_prompt,
+        # Without a chat as earlier versions said it, so that their files can be continued.
+        **({"chat": True} if config.chat else {}),
         "seed": config.seed,
     }
 

@@ -211,6 +211,9 @@ class Ability(TypedDict):
         Mark("Null where ready-made samples were judged, by no known model."),
     ]
     patch: Annotated[str | None, Mark("Digest of the patch between before and after.")]
+    chat: NotRequired[
+        Annotated[bool, Mark("Whether completions were asked for through the chat template.")]
+    ]
     perplexity: NotRequired[Perplexity]
     syntax: NotRequired[Syntax]
     humaneval: NotRequired[HumanEval]

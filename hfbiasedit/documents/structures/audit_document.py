@@ -195,6 +195,13 @@ class Backend(TypedDict):
     missing: Annotated[list[str], Mark("Checks that it cannot make.")]
 
 
+class Chat(TypedDict):
+    """How prompts were asked through the model's chat template."""
+
+    request: Annotated[str, Mark("What the user says, with the language of the prompt.")]
+    opening: Annotated[str, Mark("What the assistant's turn begins with, before the prompt.")]
+
+
 class Headline(TypedDict):
     """The score and its companions."""
 
@@ -252,6 +259,9 @@ class Audit(Headline):
     ]
     noise_floor: Annotated[Noise | None, Mark("Null where the backend cannot tell.")]
     backend: NotRequired[Backend]
+    chat: NotRequired[
+        Annotated[Chat | None, Mark("Null where prompts were asked as they are, without a chat.")]
+    ]
     bootstrap: Bootstrap
     batch_plan: BatchPlan
     warnings: Annotated[list[str], Mark("What to know before trusting the score.")]
