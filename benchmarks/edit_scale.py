@@ -8,7 +8,8 @@ MODEL is a local checkpoint, or a shape of `shapes/*.json`, of which so many blo
 random weights in bfloat16 (weights do not matter for cost; what is said of bias is worth nothing
 then). A shape cannot be measured without a tokenizer (a local directory), and its vocabulary is cut
 to that one's. Every stage prints processor and wall seconds, per prompt too, and the peak of memory
-beside the model; the forecast of `hfbiasedit edit --dry-run` for the same few prompts comes last.
+beside the model; the forecast of `hfbiasedit edit --dry-run` for the same few prompts comes last
+(with `--forecast-only` alone; no weights are made then).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def made(name: str, chosen: argparse.Namespace) -> Any:
         shape["hidden_size"] = chosen.hidden
     torch.manual_seed(0)
     config = AutoConfig.for_model(**shape)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+    with torch.device("meta" if chosen.forecast_only else "cpu"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
     source = ModelSource(f"{name}, {chosen.blocks} blocks, random", Path("/nowhere"))
     return LoadedModel(model.requires_grad_(False), tokenizer, source, "bfloat16")
 
@@ -108,6 +110,7 @@ def forecast(loaded: Any, config: Any) -> None:
     from hfbiasedit.editing.forecasting.memory import memory_of
     from hfbiasedit.editing.forecasting.passes import passes_of, sizes_of
     from hfbiasedit.models.architecture import projections
+    from hfbiasedit.models.placement import parse_device
 
     items, ladder, sizes = (
         projections(loaded.model),
@@ -116,8 +119,8 @@ def forecast(loaded: Any, config: Any) -> None:
     )
     passes = [one for one in passes_of(sizes, config, ladder) if one.stage != "audits"]
     widths = cost.Widths.of(loaded.model, items)
-    rates = calibrate(items, loaded.model.dtype, loaded.device)
-    memory = memory_of(loaded, sizes, config, ladder, loaded.device.type)
+    rates = calibrate(items, loaded.model.dtype, parse_device("cpu"))
+    memory = memory_of(loaded, sizes, config, ladder, "cpu")
     processor, _ = cost.seconds(sizes, passes, ladder, widths, rates)
     kinds = ("activations", "hidden_states", "sketches", "rows", "gram")
     print(
@@ -139,6 +142,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=64, help="of general code, in every stage")
     parser.add_argument("--granularity", default="row")
     parser.add_argument("--budget", default="0.3% of weights")
+    parser.add_argument("--forecast-only", action="store_true")
     chosen = parser.parse_args()
 
     from hfbiasedit.editing import attempt
@@ -156,7 +160,8 @@ def main() -> None:
     weights = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
     config = EditConfig(granularity=chosen.granularity, budget=chosen.budget, limit=chosen.prompts)
     print(f"{loaded.source.id}: {loaded.parameters:,} weights, {loaded.dtype}\n")
-    measure(loaded, config, Clock(chosen.prompts, program + weights))
+    if not chosen.forecast_only:
+        measure(loaded, config, Clock(chosen.prompts, program + weights))
     forecast(loaded, config)
 
 
