@@ -240,7 +240,7 @@ def test_rows_of_experts_move_within_few_directions(monkeypatch):
     loaded = worlds.loaded("mixtral")
     item = projections(loaded.model)[-1]
     chosen = Selection("row", {item.name: rows_in(item, torch.arange(0, item.rows, 2))}, "")
-    monkeypatch.setattr(gauss_newton, "WIDEST", item.rows // 2 * 8)
+    monkeypatch.setattr(bench, "WIDEST", item.rows // 2 * 8)
     with Deltas(loaded.model, chosen) as deltas:
         outcome = solve(worlds.task(loaded, max_kl=0.05), deltas)
         moved = deltas.values[item.name].detach().view(item.experts, -1, item.columns)
