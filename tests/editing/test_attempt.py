@@ -154,8 +154,8 @@ def test_rows_of_experts_are_edited_with_the_default_solver(monkeypatch):
     found = attempt(loaded, config, _material(loaded), location=_location(loaded))
     assert any("experts" in name for name in found.selection.slices)
     assert len(found.curve) == 2
-    # Several prices in a step: Gauss-Newton's, not Adam's.
-    assert [entry["step"] for entry in found.outcome.history][:2] == [1, 1]
+    # Adam would have tried no budgets and taken steps by the dozen.
+    assert 1 <= max(entry["step"] for entry in found.outcome.history) <= 4
 
 
 def test_whole_stacks_of_experts_are_left_to_adam():
