@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from hfbiasedit.abilities.measurement import ability
     from hfbiasedit.audits.auditor import audit
     from hfbiasedit.audits.callback import FBScoreCallback
+    from hfbiasedit.audits.sharing.model_page import push_audit
     from hfbiasedit.demonstration import demo
     from hfbiasedit.documents.comparison import compare
     from hfbiasedit.editing.editor import edit
     from hfbiasedit.editing.forecasting.forecaster import forecast
     from hfbiasedit.editing.locating.locator import locate
     from hfbiasedit.editing.sweep import sweep
+    from hfbiasedit.leaderboards.writing import leaderboard
     from hfbiasedit.patches.patch import Patch
     from hfbiasedit.publishing.patched import load_patched
     from hfbiasedit.publishing.push import push
@@ -30,10 +32,12 @@ _HOMES = {
     "edit": "hfbiasedit.editing.editor",
     "FBScoreCallback": "hfbiasedit.audits.callback",
     "forecast": "hfbiasedit.editing.forecasting.forecaster",
+    "leaderboard": "hfbiasedit.leaderboards.writing",
     "load_patched": "hfbiasedit.publishing.patched",
     "locate": "hfbiasedit.editing.locating.locator",
     "Patch": "hfbiasedit.patches.patch",
     "push": "hfbiasedit.publishing.push",
+    "push_audit": "hfbiasedit.audits.sharing.model_page",
     "sweep": "hfbiasedit.editing.sweep",
 }
 
@@ -47,9 +51,11 @@ __all__ = [
     "demo",
     "edit",
     "forecast",
+    "leaderboard",
     "load_patched",
     "locate",
     "push",
+    "push_audit",
     "sweep",
 ]
 

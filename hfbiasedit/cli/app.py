@@ -25,6 +25,8 @@ COMMANDS = {
     "demo": "Audit and edit the small model that ships with the package; offline, a minute or two.",
     "audit": "Measure the FB-Score of a model: 0 matches reality, lower is better.",
     "compare": "Compare audits of the same prompts: paired differences with 95% intervals.",
+    "leaderboard": "Rank audits of the same prompts on one page, with one Parquet file; "
+    "publish it as a Space.",
     "ability": "Measure general coding ability: perplexity, syntax, pass@k; "
     "before and after a patch.",
     "locate": "Rank blocks, matrices and rows by how much they carry the bias.",

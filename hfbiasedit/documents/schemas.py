@@ -17,6 +17,7 @@ from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.comparison_document import ComparisonDocument
 from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.documents.structures.forecast_document import Forecast
+from hfbiasedit.documents.structures.leaderboard_document import About, Leaderboard
 from hfbiasedit.documents.structures.location_document import LocationDocument
 from hfbiasedit.documents.structures.selection_document import SelectionDocument
 from hfbiasedit.documents.structures.sweep_document import Sweep
@@ -26,22 +27,26 @@ from hfbiasedit.resources import data_path
 
 # What `schema` in a document says, without its version, to its structure.
 STRUCTURES: dict[str, Any] = {
+    "about": About,
     "ability": Ability,
     "audit": Audit,
     "comparison": ComparisonDocument,
     "edit": Edit,
     "forecast": Forecast,
+    "leaderboard": Leaderboard,
     "location": LocationDocument,
     "selection": SelectionDocument,
     "sweep": Sweep,
 }
 # Kind -> what such a document is called, and the command that makes one.
 _CALLED = {
+    "about": ("a note about a model (about.json)", "a text editor (docs/leaderboard.md shows one)"),
     "ability": ("a report on coding ability", "hfbiasedit ability MODEL"),
     "audit": ("an audit report", "hfbiasedit audit MODEL"),
     "comparison": ("a comparison", "hfbiasedit compare A B --json"),
     "edit": ("the document of an edit", "hfbiasedit edit MODEL"),
     "forecast": ("a forecast", "hfbiasedit edit MODEL --dry-run --json"),
+    "leaderboard": ("a leaderboard", "hfbiasedit leaderboard A B --json"),
     "location": ("a location", "hfbiasedit locate MODEL --json"),
     "selection": ("a selection file", "hfbiasedit edit MODEL"),
     "sweep": ("the document of a sweep", "hfbiasedit sweep MODEL"),

@@ -52,7 +52,12 @@ def create(hub: HubServer, request: Request) -> Response:
         body = {"error": f"You already created this {kind} repo: {repo_id}", "url": url}
         return Response.json(body, 409)
     private = payload.get("visibility") == "private" or bool(payload.get("private"))
-    hub.create_repo(repo_id, kind=kind, private=private)
+    repository = hub.create_repo(repo_id, kind=kind, private=private)
+    if kind == "space":
+        if payload.get("sdk") not in ("static", "gradio", "docker"):
+            raise HubError(400, '"sdk" must be one of [static, gradio, docker]')
+        if payload["sdk"] == "static":
+            repository.begin({"README.md": b"---\nsdk: static\n---\n", "index.html": b"Welcome"})
     return Response.json({"url": url, "name": repo_id, "id": repo_id})
 
 

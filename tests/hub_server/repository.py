@@ -123,6 +123,13 @@ class Repository:
                 "refs/heads/main", {".gitattributes": Blob(GIT_ATTRIBUTES)}, "initial commit"
             )
 
+    def begin(self, files: Mapping[str, bytes]) -> None:
+        """Put files into the first commit, as the Hub does with a static Space."""
+        self.refs, self.commits = {}, {}
+        first = {".gitattributes": GIT_ATTRIBUTES, **files}
+        changes = {path: Blob(data) for path, data in first.items()}
+        self.add_commit("refs/heads/main", changes, "initial commit")
+
     @property
     def owner(self) -> str:
         return self.repo_id.split("/")[0]

@@ -1,0 +1,1 @@
+"""Many audits as one page and one table."""

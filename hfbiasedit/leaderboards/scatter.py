@@ -1,0 +1,124 @@
+"""The picture of ability against bias: places in percent, so that its text keeps its size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hfbiasedit.documents import formatting as text
+from hfbiasedit.documents.structures.leaderboard_document import BoardRow
+
+# Percent between which points stand; the axes are written below and above them.
+_ACROSS, _DOWN = (8.0, 92.0), (14.0, 82.0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model; `x` and `y` in percent from the left and from the top."""
+
+    rank: int
+    name: str
+    edited: bool
+    x: float
+    y: float
+    tip: str
+
+
+@dataclass
+class Scatter:
+    """One measure of ability against the FB-Score.
+
+    Attributes:
+        key, title: of the measure. left, right, top, bottom: what the ends of the axes say.
+        points: models. arrows: from base to edited model, as (x1, y1, x2, y2).
+        missing: how many comparable models it was not measured for.
+    """
+
+    key: str
+    title: str
+    left: str
+    right: str
+    top: str
+    bottom: str
+    points: list[Point]
+    arrows: list[tuple[float, float, float, float]] = field(default_factory=list)
+    missing: int = 0
+
+
+def scatters(rows: Sequence[BoardRow]) -> list[Scatter]:
+    """A picture for each measure that at least two comparable models have, most models first."""
+    known = Counter(row["ability"]["text"] for row in rows if row["ability"]["text"])
+    shared = known.most_common(1)[0][0] if known else None
+
+    def bits(row: BoardRow) -> float | None:
+        return row["ability"]["bits_per_byte"] if row["ability"]["text"] == shared else None
+
+    def passed(row: BoardRow) -> float | None:
+        found = row["ability"]["pass_at_1"]
+        return None if found is None else 100 * found
+
+    made = [
+        _scatter("bits", "bits per byte of code (fewer is better)", rows, bits, better=-1),
+        _scatter("pass", "HumanEval, pass@1 in percent (more is better)", rows, passed, better=1),
+        _scatter("size", "parameters", rows, lambda row: row["model"]["parameters"], better=1),
+    ]
+    found = [one for one in made if one is not None]
+    return sorted(found, key=lambda one: (one.key == "size", -len(one.points)))
+
+
+def _scatter(
+    key: str,
+    title: str,
+    rows: Sequence[BoardRow],
+    measure: Callable[[BoardRow], float | None],
+    better: int,
+) -> Scatter | None:
+    """Abler models stand to the right, less biased ones at the top."""
+    pairs = [(row, value) for row in rows if (value := measure(row)) is not None]
+    if len(pairs) < 2:
+        return None
+    across = [better * value for _, value in pairs]
+    scores = [row["fb_score"] for row, _ in pairs]
+    points, places = [], {}
+    for (row, value), place in zip(pairs, across, strict=True):
+        x, y = _place(place, across, _ACROSS), _place(row["fb_score"], scores, _DOWN)
+        shown = _shown(key, value)
+        tip = f"{_title(row)}: FB-Score {text.score(row['fb_score'])}, {shown}"
+        rank = row["rank"]
+        assert rank is not None  # only ranked rows come here
+        points.append(Point(rank, _title(row), row["patch"] is not None, x, y, tip))
+        places[row["name"], row["model"]["dtype"], row["patch"]] = (x, y)
+    arrows = [
+        (*start, *places[row["name"], row["model"]["dtype"], row["patch"]])
+        for row, _ in pairs
+        if row["base"] and (start := places.get((row["base"], row["model"]["dtype"], None)))
+    ]
+    ends = sorted(value for _, value in pairs)[:: better if better == 1 else -1]
+    return Scatter(
+        key=key,
+        title=title,
+        left=_shown(key, ends[0]),
+        right=_shown(key, ends[-1]),
+        top=text.score(min(scores)),
+        bottom=text.score(max(scores)),
+        points=points,
+        arrows=arrows,
+        missing=len(rows) - len(pairs),
+    )
+
+
+def _place(value: float, values: Sequence[float], ends: tuple[float, float]) -> float:
+    low, high = min(values), max(values)
+    share = (value - low) / (high - low) if high > low else 0.5
+    return round(ends[0] + (ends[1] - ends[0]) * share, 2)
+
+
+def _shown(key: str, value: float) -> str:
+    if key == "bits":
+        return f"{text.score(value, 2)} bits per byte"
+    return f"{text.score(value)}%" if key == "pass" else text.parameters(value)
+
+
+def _title(row: BoardRow) -> str:
+    return row["name"] + (" + patch" if row["patch"] else "")

@@ -1,0 +1,94 @@
+"""The leaderboard as one Parquet file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfbiasedit.documents.structures.leaderboard_document import BoardRow, Leaderboard
+
+
+def parquet(board: Leaderboard) -> bytes:
+    """One row per audit, those that are not comparable included; parts as lists of structs."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    text, number, whole = pa.string(), pa.float64(), pa.int64()
+    bounds = [("low", number), ("high", number)]
+    part = pa.list_(pa.struct([("name", text), ("fb_score", number), *bounds, ("prompts", whole)]))
+    kinds = {"comparable": pa.bool_(), "ahead_clear": pa.bool_(), "change_clear": pa.bool_()}
+    kinds |= dict.fromkeys(("rank", "parameters", "prompts", "professions"), whole)
+    kinds |= dict.fromkeys(("by_group", "by_surface"), part)
+    kinds |= dict.fromkeys(_TEXTS, text)
+    rows = [_flat(row) for row in board["rows"]]
+    schema = pa.schema([(name, kinds.get(name, number)) for name in rows[0]])
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+_TEXTS = (
+    "reason", "name", "note", "model", "revision", "patch", "base", "architecture", "dtype",
+    "quantization", "ability_text", "config", "split", "reference", "prompts_digest", "version",
+)  # fmt: skip
+
+
+def _flat(row: BoardRow) -> dict[str, Any]:
+    """A row with a column for every number; intervals as two columns."""
+    model, dataset, ability = row["model"], row["dataset"], row["ability"]
+    flat: dict[str, Any] = {
+        "rank": row["rank"],
+        "comparable": row["reason"] is None,
+        "reason": row["reason"],
+        "name": row["name"],
+        "note": row["note"],
+        "model": model["id"],
+        "revision": model["revision"],
+        "patch": row["patch"],
+        "base": row["base"],
+        "architecture": model.get("architecture"),
+        "parameters": model["parameters"],
+        "dtype": model["dtype"],
+        "quantization": model.get("quantization"),
+        "fb_score": row["fb_score"],
+        **_bounds("fb", row["ci95"]),
+        "lean": row["lean"],
+        **_bounds("lean", row["lean_ci95"]),
+        "amplification": row["amplification"],
+        **_bounds("amplification", row["amplification_ci95"]),
+        "parity_gap": row["parity_gap"],
+        "gender_mass": row["gender_mass"],
+        "low_mass_share": row["low_mass_share"],
+    }
+    for key, found in (("ahead", row["ahead"]), ("change", row["change"])):
+        flat[key] = found["difference"] if found else None
+        flat |= _bounds(key, found["ci95"] if found else None)
+        flat[f"{key}_clear"] = found["clear"] if found else None
+    flat |= {
+        "bits_per_byte": ability["bits_per_byte"],
+        "ability_text": ability["text"],
+        "pass_at_1": ability["pass_at_1"],
+        "config": dataset["config"],
+        "split": dataset["split"],
+        "reference": dataset["reference"],
+        "prompts": dataset["prompts"],
+        "professions": dataset["professions"],
+        "prompts_digest": row["prompts_digest"],
+        "version": row["version"],
+    }
+    for key, parts in (("by_group", row["by_group"]), ("by_surface", row["by_surface"])):
+        flat[key] = [
+            {
+                "name": one["name"],
+                "fb_score": one["fb_score"],
+                "low": one["ci95"][0] if one["ci95"] else None,
+                "high": one["ci95"][1] if one["ci95"] else None,
+                "prompts": one["prompts"],
+            }
+            for one in parts
+        ]
+    return flat
+
+
+def _bounds(name: str, interval: list[float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}

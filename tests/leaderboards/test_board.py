@@ -1,0 +1,166 @@
+"""Ranking, comparability, and how sure the order is."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from hfbiasedit.documents.comparison import compare
+from hfbiasedit.documents.schemas import check_document
+from hfbiasedit.documents.structures.leaderboard_document import Leaderboard
+from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.leaderboards.writing import leaderboard
+from tests.leaderboards import made
+from tests.reports import fixtures
+
+PATCH = "cd" * 32
+
+
+def ranked(board):
+    return [row for row in board["rows"] if row["reason"] is None]
+
+
+def reasons(board):
+    return {row["name"]: row["reason"] for row in board["rows"] if row["reason"] is not None}
+
+
+def test_the_order_is_that_of_the_scores_and_neighbours_are_paired(tmp_path):
+    scores = {"acme/a": 0.3, "acme/b": 0.1, "acme/c": 0.2}
+    for name, offset in scores.items():
+        made.write(tmp_path / name, made.audit(name, offset))
+    board = leaderboard([tmp_path])
+    check_document(json.loads(json.dumps(board)), Leaderboard, "it")
+    rows = ranked(board)
+    assert [row["name"] for row in rows] == sorted(scores, key=scores.get)
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    for one, other in pairwise(rows):
+        files = [tmp_path / row["name"] / "audit.json" for row in (one, other)]
+        (difference,) = compare(files).differences
+        assert one["ahead"]["difference"] == pytest.approx(difference["difference"])
+        assert one["ahead"]["ci95"] == pytest.approx(difference["difference_ci95"])
+        assert one["ahead"]["clear"]
+    assert rows[-1]["ahead"] is None
+
+
+def test_an_order_within_the_noise_is_not_called_clear(tmp_path):
+    first = made.audit("acme/a", 0.2)
+    second = made.audit("acme/b", 0.2)
+    rng = np.random.default_rng(1)
+    for row in second["professions"]:
+        row["fb"] = float(np.clip(row["fb"] + rng.normal(0, 0.1), 0, 1))
+    second["fb_score"] = 100 * float(np.mean([row["fb"] for row in second["professions"]]))
+    for document in (first, second):
+        made.write(tmp_path / document["model"]["id"], document)
+    row, _ = ranked(leaderboard([tmp_path]))
+    low, high = row["ahead"]["ci95"]
+    assert low < 0 < high
+    assert not row["ahead"]["clear"]
+
+
+def test_what_answers_other_questions_stands_apart_with_the_reason(tmp_path):
+    other = {"config": "core", "split": "all", "prompts": 9, "professions": 60}
+    cases = {
+        "acme/a": {},
+        "acme/b": {},
+        "acme/parity": {"dataset": made.audit("x")["dataset"] | {"reference": "parity"}},
+        "acme/core": {
+            "dataset": made.audit("x")["dataset"] | other,
+            "prompts_digest": "aa" * 32,
+        },
+        "acme/old": {"prompts_digest": "bb" * 32},
+    }
+    for name, changes in cases.items():
+        made.write(tmp_path / name, made.audit(name, **changes))
+    again = made.audit("acme/a", 0.25)  # the same weights, measured differently
+    made.write(tmp_path / "again", again)
+    board = leaderboard([tmp_path])
+    assert {row["name"] for row in ranked(board)} == {"acme/a", "acme/b"}
+    found = reasons(board)
+    assert found.pop("acme/a").startswith("the same weights")
+    assert found == {
+        "acme/parity": "against the reference parity instead of bls-2022",
+        "acme/core": "of the prompts core/all instead of quick/test",
+        "acme/old": found["acme/old"],
+    }
+    assert "of other prompts under the name quick/test" in found["acme/old"]
+    assert all(row["rank"] is None for row in board["rows"] if row["reason"])
+
+
+def test_a_run_gives_both_sides_and_a_base_of_several_runs_stands_once(tmp_path):
+    documents = fixtures.documents(60)
+    fixtures.write_run(tmp_path / "one", documents)
+    again = fixtures.documents(60)
+    again["after"] |= {"patch": PATCH, "fb_score": again["after"]["fb_score"] + 1}
+    again["before"]["seconds"] = 99.0
+    fixtures.write_run(tmp_path / "two", again)
+    (tmp_path / "one" / "patch.safetensors").unlink()  # a board needs no patches
+    rows = ranked(leaderboard([tmp_path / "one", tmp_path / "two"]))
+    assert [row["patch"] for row in rows] == [fixtures.PATCH_DIGEST, PATCH, None]
+    assert [row["base"] for row in rows] == ["acme/tiny-coder", "acme/tiny-coder", None]
+    change = rows[0]["change"]
+    assert change["difference"] == pytest.approx(rows[0]["fb_score"] - rows[2]["fb_score"])
+    assert change["clear"]
+    assert rows[0]["ability"]["pass_at_1"] == 0.165
+    assert rows[2]["ability"]["pass_at_1"] == 0.171
+    assert rows[0]["ability"]["bits_per_byte"] == pytest.approx(np.log2(1.612))
+
+
+def test_ability_of_another_model_or_patch_is_not_taken(tmp_path):
+    audit = made.audit("acme/a")
+    beside = made.ability(audit, 1.7)
+    beside["model"]["digest"] = "sha256:other"
+    made.write(tmp_path / "a", audit, beside)
+    edited = made.audit("acme/b", patch=PATCH)
+    made.write(tmp_path / "b", edited, made.ability(edited, 1.7))  # without the patch
+    for row in ranked(leaderboard([tmp_path])):
+        assert row["ability"]["bits_per_byte"] is None
+
+
+def test_a_name_of_ones_own_and_paths_of_this_machine(tmp_path):
+    for folder, name in (("a", "/home/ada/models/coder"), ("b", "/home/ada/models/other")):
+        audit = made.audit(name)
+        audit["model"] |= {"revision": None, "digest": f"sha256:{folder}"}
+        made.write(tmp_path / folder, audit)
+    about = {"schema": "hfbiasedit.about/1", "name": "acme/coder", "note": "made from a GGUF file"}
+    (tmp_path / "a" / "about.json").write_text(json.dumps(about))
+    board = leaderboard([tmp_path])
+    assert {row["name"]: row["note"] for row in board["rows"]} == {
+        "acme/coder": "made from a GGUF file",
+        "other": None,
+    }
+    assert "/home/ada" not in json.dumps(board)
+    (tmp_path / "a" / "about.json").write_text("{}")
+    with pytest.raises(BiasEditError, match="about"):
+        leaderboard([tmp_path])
+
+
+def test_surfaces_are_means_over_their_templates(tmp_path):
+    audit = made.audit("acme/a")
+    parts = [("py_attribute_compare", 10.0, 30), ("py_comprehension", 20.0, 10), ("mine", 99.0, 5)]
+    audit["by_template"] = [
+        audit["by_template"][0] | {"template": name, "fb_score": score, "prompts": number}
+        for name, score, number in parts
+    ]
+    made.write(tmp_path / "a", audit)
+    (row,) = ranked(leaderboard([tmp_path]))
+    assert row["by_surface"] == [
+        {"name": "comparison", "fb_score": 12.5, "ci95": None, "prompts": 40}
+    ]
+    audit["dataset"]["config"] = "custom"
+    made.write(tmp_path / "a", audit)
+    assert ranked(leaderboard([tmp_path]))[0]["by_surface"] == []
+
+
+def test_what_holds_no_audits_is_named(tmp_path):
+    with pytest.raises(UsageError, match="needs audits"):
+        leaderboard([])
+    with pytest.raises(BiasEditError, match="holds no audits"):
+        leaderboard([tmp_path])
+    with pytest.raises(BiasEditError, match="does not exist"):
+        leaderboard(["./nowhere"])
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(BiasEditError, match="is not an audit report"):
+        leaderboard([tmp_path])
