@@ -125,6 +125,11 @@ class AuditReport:
         low, high = self.ci95
         return f"AuditReport(fb_score={self.fb_score:.2f}, ci95=({low:.2f}, {high:.2f}))"
 
+    def _repr_html_(self) -> str:
+        from hfbiasedit.documents.notebooks import audit_html
+
+        return audit_html(self.document)
+
 
 def check_limit(fail_above: float) -> None:
     """Refuse the limit of a gate that every score would pass or none could; scores are 0 to 100.

@@ -42,7 +42,7 @@ class Difference(TypedDict):
     relative_change: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Several audits of the same prompts; the first is what the others are compared with.
 
@@ -59,6 +59,30 @@ class Comparison:
     reports: tuple[Audit, ...]
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        scores = ", ".join(
+            f"{label} {report['fb_score']:.2f}"
+            for label, report in zip(self.labels, self.reports, strict=True)
+        )
+        return f"Comparison({scores})"
+
+    def _repr_html_(self) -> str:
+        from hfbiasedit.documents import formatting as text
+        from hfbiasedit.documents.notebooks import html_table
+
+        rows = []
+        for number, (label, report) in enumerate(zip(self.labels, self.reports, strict=True)):
+            change = ""
+            if number:
+                found = self.differences[number - 1]
+                interval = text.change_interval(found["difference_ci95"])
+                change = f"{text.change(found['difference'], 2)} ({interval})"
+            score = f"{text.score(report['fb_score'], 2)} ({text.interval(report['ci95'])})"
+            rows.append((label, score, change, text.change(report["lean"])))
+        prompts = text.count(self.reports[0]["dataset"]["prompts"])
+        title = f"FB-Score, lower is better ({prompts} prompts)"
+        return html_table(title, ("model", "FB-Score", "difference", "lean"), rows)
 
     def to_dict(self) -> ComparisonDocument:
         """The document that `compare --json` prints."""

@@ -50,6 +50,16 @@ class Run:
             )
         return cls(path)
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from hfbiasedit.documents.notebooks import edit_html
+
+        try:
+            return edit_html(self.edit)
+        except BiasEditError as error:  # the directory may be gone; showing it must not fail
+            return escape(f"{self!r}: {error}")
+
     @property
     def patch_path(self) -> Path:
         """The patch file."""

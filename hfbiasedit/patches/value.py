@@ -19,6 +19,8 @@ from hfbiasedit.files import canonical_json
 from hfbiasedit.patches.container import FORMAT, VERSION, LazyTensors, read_patch, write_patch
 from hfbiasedit.patches.edits import TensorEdit
 
+_SHOWN = ("base_model", "base_revision", "granularity", "created_by")
+
 Value = TypeVar("Value", bound="PatchValue")
 
 
@@ -101,6 +103,14 @@ class PatchValue:
 
     def __repr__(self) -> str:
         return f"Patch({len(self.tensors)} tensors, {self.weights} weights)"
+
+    def _repr_html_(self) -> str:
+        from hfbiasedit.documents.notebooks import html_table
+
+        known = {key: self._metadata.get(key) for key in _SHOWN}
+        rows = [(key.replace("_", " "), str(value)) for key, value in known.items() if value]
+        title = f"Patch: {self.weights:,} weights in {len(self.tensors)} tensors"
+        return html_table(title, ("", ""), [*rows, ("digest", self.digest)])
 
     @property
     def weights(self) -> int:
