@@ -20,7 +20,8 @@ def by_surface(audit: Audit) -> list[BoardPart]:
         _, version = parse_config(audit["dataset"]["config"])
     except UsageError:
         return []
-    surfaces, found = _surfaces(version), {}
+    surfaces = _surfaces(version)
+    found: dict[str, list[tuple[int, float]]] = {}
     for part in audit["by_template"]:
         name = surfaces.get(part["template"])
         if name is not None:
