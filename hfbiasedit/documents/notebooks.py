@@ -10,7 +10,6 @@ from html import escape
 
 from hfbiasedit.documents import formatting as text
 from hfbiasedit.documents.names import model_name, reference_name, split_name
-from hfbiasedit.documents.reading import edited_weights
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 
@@ -54,7 +53,7 @@ def audit_html(audit: Audit) -> str:
 
 def edit_html(edit: Edit) -> str:
     """The scores of every split before and after an edit."""
-    edited = edited_weights(edit)
+    edited = edit["edited"] if "edited" in edit else edit["selection"]
     title = (
         f"{model_name(edit['model']['id'])}: {text.count(edited['weights'])} weights edited "
         f"({edit['granularity']}, {text.percent(edited['share'])}), "

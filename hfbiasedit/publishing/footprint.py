@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from huggingface_hub import HfApi, errors
+from huggingface_hub import HfApi, constants, errors
 
 from hfbiasedit.console import message
 from hfbiasedit.hub.failures import status_of
@@ -35,7 +35,10 @@ class Footprint:
         def make() -> bool:
             try:
                 self.api.create_repo(
-                    plan.repo_id, repo_type=plan.kind, private=plan.private or None
+                    plan.repo_id,
+                    repo_type=plan.kind,
+                    private=plan.private or None,
+                    space_sdk="static" if plan.kind == constants.REPO_TYPE_SPACE else None,
                 )
             except errors.HfHubHTTPError as error:
                 if error.response.status_code != 409:

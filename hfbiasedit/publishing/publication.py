@@ -257,7 +257,11 @@ class Publisher:
         if plan.remote.head is None:
             footprint.create()
             self.remote = self.look()
-            self._refuse_foreign(self._manifest(), [])
+            if plan.kind == constants.REPO_TYPE_SPACE and self._untouched():
+                # The Hub begins a static Space with a page of its own.
+                self.target = replace(self.target, overwrite=True)
+            else:
+                self._refuse_foreign(self._manifest(), [])
         if plan.revision and not self.remote.has_branch:
             branch = plan.revision
             with_retries(
@@ -269,6 +273,14 @@ class Publisher:
             self.remote = self.look()
         contents = [file.local for file in plan.files if file.local is not None]
         return self._plan(contents, plan.message, plan.copy_from)
+
+    def _untouched(self) -> bool:
+        """Whether nobody has committed to the new repository yet."""
+        commits = with_retries(
+            lambda: self.api.list_repo_commits(self.repo_id, repo_type=self.target.kind),
+            f"looking at {self.repo_id}",
+        )
+        return len(commits) <= 1
 
 
 def refuse_token(path: str, file: Path) -> None:
