@@ -115,6 +115,7 @@ if (drawer) {
     const text = cell.textContent.trim().replace(/\s+/g, " ");
     return interval ? text.replace(/ (.*)$/, " ($1)") : text;
   };
+  let opener;
   rows.forEach((row, number) => {
     row.querySelector(".open")?.addEventListener("click", () => {
       const prompts = drawers[number];
@@ -136,10 +137,13 @@ if (drawer) {
           return article;
         }),
       );
+      opener = row.querySelector(".open");
       drawer.showModal();
       drawer.scrollTop = 0;
     });
   });
+  // Not every browser focuses a button that is clicked, and then gives the focus back to nothing.
+  drawer.addEventListener("close", () => opener.focus());
   document.getElementById("close").addEventListener("click", () => drawer.close());
   drawer.addEventListener("click", (event) => event.target === drawer && drawer.close());
 }
