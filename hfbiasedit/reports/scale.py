@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from hfbiasedit.documents.reading import Documents
 from hfbiasedit.documents.structures.audit_document import Audit
 
-_NEAR = 17.0  # percent of the scale: labels nearer than this stand on different lines
+# Percent of the scale: labels nearer than this stand on different lines. At 390 pixels the first,
+# which begins at its mark, takes up 41.
+_NEAR_FIRST, _NEAR = 46.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ def scale(documents: Documents) -> Scale:
     ):
         place = 100 * value / top
         line = 0
-        while any(mark.line == line and abs(mark.place - place) < _NEAR for mark in marks):
+        while any(
+            mark.line == line and abs(mark.place - place) < (_NEAR if mark.place else _NEAR_FIRST)
+            for mark in marks
+        ):
             line += 1
         marks.append(Mark(name, value, place, line))
     scores = [
