@@ -14,6 +14,7 @@ from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.edit_document import Edit, Split, TemplateFacts
 from hfbiasedit.editing.attempt import Attempt, Material
 from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.constants import chosen_constants
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.versions import __version__, versions
@@ -49,7 +50,7 @@ def edit_document(
         "reference": prompts.records[0].reference,
         "dataset": {
             "config": "full" if config.prompts is None else "custom",
-            "edit_prompts": len(material.train),
+            "edit_prompts": len(material.train) + len(material.more),
             "dev_prompts": len(material.dev),
             "digest": material.digest,
         },
@@ -69,6 +70,7 @@ def edit_document(
         "kl": found.kl_summary(config.allowed_kl),
         "history": found.outcome.history,
         "curve": found.curve,
+        "constants": chosen_constants(config.granularity),
         "steps": found.outcome.steps,
         "stopped": found.outcome.stopped,
         "anchor": {"name": material.anchor.name, "sha256": material.anchor.sha256},

@@ -117,8 +117,18 @@ def method_facts(documents: Documents) -> list[Fact]:
         ("said when it was measured", " · ".join(_said(documents))),
         ("measured in", text.duration(audit["seconds"])),
         ("versions", _versions((edit or audit)["versions"])),
+        *(_constants(edit) if edit else []),
     ]
     return [fact for fact in facts if fact[1]]
+
+
+def _constants(edit: Edit) -> list[Fact]:
+    """Which constants were chosen by looking at which prompts of which models."""
+    found: dict[str, list[str]] = {}
+    for row in edit.get("constants", []):
+        shown = f"{row['constant']} ({text.significant(row['value'])})"
+        found.setdefault(row["chosen_on"], []).append(shown)
+    return [(f"constants chosen on {on}", ", ".join(names)) for on, names in found.items()]
 
 
 def audit_command(audit: Audit, model: str) -> str:

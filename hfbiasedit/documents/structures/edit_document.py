@@ -118,6 +118,14 @@ class Step(TypedDict):
     keep: NotRequired[float]
 
 
+class Chosen(TypedDict):
+    """A constant of the edit that was chosen by looking at a model."""
+
+    constant: str
+    value: float
+    chosen_on: Annotated[str, Mark("Models and prompts that were looked at.")]
+
+
 class PatchFile(TypedDict):
     """The patch of the run."""
 
@@ -220,6 +228,7 @@ class Edit(TypedDict):
     kl: Divergence
     history: list[Step]
     curve: NotRequired[list[BudgetPoint]]
+    constants: NotRequired[list[Chosen]]
     steps: Count
     stopped: str
     anchor: Anchor

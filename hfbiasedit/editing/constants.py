@@ -1,0 +1,34 @@
+"""The constants of an edit that were chosen by looking at models, and at which prompts of which.
+
+A reader of a result has to know whether what it is measured on had a say in how it was made.
+"""
+
+from __future__ import annotations
+
+from hfbiasedit.documents.structures.edit_document import Chosen
+from hfbiasedit.editing import attempt
+from hfbiasedit.editing.locating import joint
+from hfbiasedit.editing.material import price, prompts
+from hfbiasedit.editing.solving import curve, descent
+from hfbiasedit.levels import LEVELS, Granularity
+
+_EDIT = "SmolLM2-135M-Instruct: edit split, templates left out in turn"
+_DEV = "SmolLM2-135M-Instruct and the demo model: dev split"
+_DEMO = "the demo model: with its held-out prompts of version 1 in view"
+
+
+def chosen_constants(granularity: Granularity) -> list[Chosen]:
+    """What was chosen where, with the values that hold for a level."""
+    return [
+        _chosen("damping of prices", price.DAMPING, _EDIT),
+        _chosen("prompts to locate with", joint.PROMPTS, _EDIT),
+        _chosen("prompts to learn from", attempt.EDIT_PROMPTS + attempt.MORE_PROMPTS, _EDIT),
+        _chosen("gender mass from which a prompt counts fully", prompts.SEEN, _EDIT),
+        _chosen("slack of a budget", curve.SLACK, _DEV),
+        _chosen("steps of a run", descent.RUN, _DEV),
+        _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),
+    ]
+
+
+def _chosen(name: str, value: float, on: str) -> Chosen:
+    return {"constant": name, "value": value, "chosen_on": on}
