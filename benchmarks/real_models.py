@@ -107,8 +107,7 @@ def _solved(run: Path) -> str:
     if not path.exists():
         return ""
     found = json.loads(path.read_text())["humaneval"]
-    sides = [found[side]["pass_at_k"]["1"] for side in ("before", "after")]
-    return " → ".join(f"{100 * (s['value'] if isinstance(s, dict) else s):.1f} %" for s in sides)
+    return " → ".join(f"{100 * found[side]['pass@1']:.1f} %" for side in ("before", "after"))
 
 
 HEAD = (
