@@ -67,7 +67,7 @@ def test_the_patched_checkpoint_is_the_model_with_the_patch(real_checkpoint, edi
     """On disk, loaded by itself, and in memory: the same bits, and only those of the patch."""
     patch = Patch.load(edited / "patch.safetensors")
     base = load_model(str(real_checkpoint)).model.state_dict()
-    memory = load_patched(str(real_checkpoint), str(edited)).state_dict()
+    memory = load_patched(edited, base=real_checkpoint).model.state_dict()
     disk = load_model(str(patched)).model.state_dict()
     changed = {name for name in base if not torch.equal(base[name], memory[name])}
     assert changed
