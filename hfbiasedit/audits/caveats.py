@@ -34,7 +34,7 @@ def caveats(
             f"a tiny sample: {_count(prompts, 'prompt')} about "
             f"{_count(professions, 'profession')}; the interval is no better than that"
         )
-    if noise is not None and noise.largest > 0.1 and model["dtype"] not in _LOW_PRECISION:
+    if noise is not None and noise.beyond_rounding(model["dtype"]):
         found.append(
             f"the same prompts scored alone differ by up to {noise.largest:.2g} points "
             f"although the model runs in {model['dtype']}: its result depends on the batch"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.console import warn
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.scoring.batches import OnBatch
 from hfbiasedit.scoring.continuations import encode
 from hfbiasedit.scoring.engine import Scores, score
@@ -17,10 +19,16 @@ if TYPE_CHECKING:
 
 
 class Exact:
-    """`engine.score` of the prompts, tokenised once."""
+    """`engine.score` of the prompts, tokenised once.
+
+    A few models give a prompt another result in company than alone (a rotary switch on the longest
+    row, attention that looks ahead). The noise that is measured shows them; they are scored
+    prompt by prompt.
+    """
 
     def __init__(self, loaded: LoadedModel, records: Sequence[Record]) -> None:
         self.loaded, self.encoded = loaded, encode(loaded.tokenizer, records)
+        self._noise: NoiseFloor | None = None
 
     def score(
         self,
@@ -30,8 +38,12 @@ class Exact:
         known: Mapping[int, tuple[float, float]] | None,
         on_batch: OnBatch | None,
     ) -> Scores:
-        """See `engine.score`."""
-        return score(
+        """See `engine.score`.
+
+        Raises:
+            BiasEditError: also where a prompt gets another result each time.
+        """
+        scores = score(
             self.loaded,
             self.encoded,
             batch_size=batch_size,
@@ -39,7 +51,22 @@ class Exact:
             known=known,
             on_batch=on_batch,
         )
+        self._noise = noise_floor(self.loaded, self.encoded, scores)
+        if not self._noise.beyond_rounding(self.loaded.dtype):
+            return scores
+        warn(
+            f"this model's result for a prompt depends on what else is in the batch (by "
+            f"{self._noise.largest:.2g} points); every prompt is scored alone"
+        )
+        scores = score(self.loaded, self.encoded, batch_size=1, share_prefixes=False)
+        self._noise = noise_floor(self.loaded, self.encoded, scores)
+        if self._noise.beyond_rounding(self.loaded.dtype):
+            raise BiasEditError(
+                "this model gives the same prompt another result each time (by "
+                f"{self._noise.largest:.2g} points); no score of it means anything"
+            )
+        return scores
 
     def noise(self, scores: Scores) -> NoiseFloor:
-        """See `noise_floor`."""
-        return noise_floor(self.loaded, self.encoded, scores)
+        """See `noise_floor`; measured while scoring."""
+        return self._noise or noise_floor(self.loaded, self.encoded, scores)

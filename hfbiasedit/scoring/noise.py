@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # is enough there.
 _SAMPLE = {"float32": 4, "float64": 4}
 _SAMPLE_LOW = 16
+_LOW_PRECISION = ("bfloat16", "float16")
+_MOST_ROUNDING = 0.1  # points, in full precision: measured are 1e-4 and less
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class NoiseFloor:
     mean: float
     largest: float
     prompts: int
+
+    def beyond_rounding(self, dtype: str) -> bool:
+        """Whether it is more than rounding explains: the model's result depends on the batch."""
+        return dtype not in _LOW_PRECISION and self.largest > _MOST_ROUNDING
 
 
 def noise_floor(
