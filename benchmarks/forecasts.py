@@ -30,10 +30,10 @@ def main() -> None:
     from hfbiasedit.editing.forecasting import cost
     from hfbiasedit.editing.forecasting.counts import selections
     from hfbiasedit.editing.forecasting.memory import memory_of
-    from hfbiasedit.editing.forecasting.outline import outline_of
     from hfbiasedit.editing.forecasting.passes import passes_of, sizes_of
     from hfbiasedit.hub.source import ModelSource
     from hfbiasedit.models.architecture import projections
+    from hfbiasedit.models.outline import outline_of
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
     config = EditConfig(dtype="bfloat16")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hfbiasedit.editing.locating.locator import locate
     from hfbiasedit.editing.sweep import sweep
     from hfbiasedit.leaderboards.writing import leaderboard
+    from hfbiasedit.patches.export.exporter import export_adapter
     from hfbiasedit.patches.patch import Patch
     from hfbiasedit.publishing.patched import load_patched
     from hfbiasedit.publishing.push import push
@@ -31,6 +32,7 @@ _HOMES = {
     "demo": "hfbiasedit.demonstration",
     "edit": "hfbiasedit.editing.editor",
     "FBScoreCallback": "hfbiasedit.audits.callback",
+    "export_adapter": "hfbiasedit.patches.export.exporter",
     "forecast": "hfbiasedit.editing.forecasting.forecaster",
     "leaderboard": "hfbiasedit.leaderboards.writing",
     "load_patched": "hfbiasedit.publishing.patched",
@@ -50,6 +52,7 @@ __all__ = [
     "compare",
     "demo",
     "edit",
+    "export_adapter",
     "forecast",
     "leaderboard",
     "load_patched",

@@ -32,7 +32,7 @@ COMMANDS = {
     "locate": "Rank blocks, matrices and rows by how much they carry the bias.",
     "edit": "Bring a model closer to reality by editing few weights; writes a run directory.",
     "sweep": "Edit at every granularity under one protocol and compare.",
-    "patch": "Show, verify, apply, revert, combine and make patches.",
+    "patch": "Show, verify, apply, revert, combine, make and export patches.",
     "card": "Render README.md, report.html and the figures of a run again; "
     "publish an audit on its model.",
     "push": "Publish a run: the patched model or the patch, with its card and reports, "

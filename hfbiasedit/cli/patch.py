@@ -1,4 +1,4 @@
-"""`hfbiasedit patch`: look at patch files, apply them to checkpoints, take them back."""
+"""`hfbiasedit patch`: look at patch files, apply them, take them back, export them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from hfbiasedit.cli.options import JsonOption, ModelArgument, RevisionOption
+from hfbiasedit.cli.parameters import expanded
+from hfbiasedit.patches.export.config import AdapterConfig
 
 app = typer.Typer(
-    help="Show, verify, apply, revert, combine and make patches.",
+    help="Show, verify, apply, revert, combine, make and export patches.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -205,6 +207,34 @@ def diff(
     )
     patch.save(out)
     message(f"{out}: {len(patch.tensors)} tensors, {patch.weights:,} weights")
+
+
+@app.command()
+@expanded
+def export(
+    patch: PatchArgument,
+    config: AdapterConfig,
+    out: Annotated[Path, typer.Option(help="Directory to write.")],
+    overwrite: OverwriteOption = False,
+    patch_revision: PatchRevisionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a patch as a peft adapter.
+
+    vLLM, SGLang, TGI and peft switch it on and off beside the untouched base model.
+    """
+    from hfbiasedit.cli.patch_report import print_adapter
+    from hfbiasedit.console import message, print_json
+    from hfbiasedit.outputs import probe_directory, probe_new_directory
+    from hfbiasedit.patches.export.exporter import export_adapter
+
+    (probe_directory if overwrite else probe_new_directory)(out)
+    document = export_adapter(patch, out, config, revision=patch_revision, replace_out=overwrite)
+    if json:
+        print_json(document)
+    else:
+        print_adapter(document)
+        message(f"wrote {out}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from hfbiasedit.documents.structures.adapter_document import Adapter
     from hfbiasedit.patches.checkpoint import ApplyReport
 
 
@@ -53,3 +54,29 @@ def _printable(value: Any) -> str:
     text = value if isinstance(value, str) else canonical_json(value)
     text = " ".join(text.split())
     return text if text.isprintable() else ascii(text)
+
+
+def print_adapter(document: Adapter) -> None:
+    """What an adapter holds, how to serve it, and how far it is from the patch."""
+    from rich.table import Table
+
+    from hfbiasedit import console
+    from hfbiasedit.documents import formatting as text
+
+    rounded = document["rounded"]
+    rows = {
+        "adapter": f"{document['kind']}, rank {document['rank']}, {document['modules']} modules",
+        "edited weights": text.count(document["weights"]),
+        "bytes": text.count(document["bytes"]),
+        f"merged in {document['dtype']}": f"{100 * rounded['equal']:.2f} % of the edited weights "
+        f"are the patch's; largest distance {rounded['largest']:.2g}",
+    }
+    for row in document.get("logits", []):
+        rows[f"logits in {row['dtype']}"] = (
+            f"at most {row['largest']:.2g} from the patched model's, {row['mean']:.2g} on average; "
+            f"likeliest token differs at {100 * row['top1_changed']:.1f} % of {row['tokens']}"
+        )
+    grid = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        grid.add_row(name, value)
+    console.table(grid)

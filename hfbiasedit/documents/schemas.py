@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from hfbiasedit.documents.checking import first_fault
 from hfbiasedit.documents.structure import Schema, schema_of
 from hfbiasedit.documents.structures.ability_document import Ability
+from hfbiasedit.documents.structures.adapter_document import Adapter
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.comparison_document import ComparisonDocument
 from hfbiasedit.documents.structures.edit_document import Edit
@@ -29,6 +30,7 @@ from hfbiasedit.resources import data_path
 STRUCTURES: dict[str, Any] = {
     "about": About,
     "ability": Ability,
+    "adapter": Adapter,
     "audit": Audit,
     "comparison": ComparisonDocument,
     "edit": Edit,
@@ -42,6 +44,7 @@ STRUCTURES: dict[str, Any] = {
 _CALLED = {
     "about": ("a note about a model (about.json)", "a text editor (docs/leaderboard.md shows one)"),
     "ability": ("a report on coding ability", "hfbiasedit ability MODEL"),
+    "adapter": ("the document of an adapter", "hfbiasedit patch export PATCH"),
     "audit": ("an audit report", "hfbiasedit audit MODEL"),
     "comparison": ("a comparison", "hfbiasedit compare A B --json"),
     "edit": ("the document of an edit", "hfbiasedit edit MODEL"),

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hfbiasedit.errors import BiasEditError
-from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.models.options import ModelOptions, ModelOverrides
 from hfbiasedit.models.resolution import resolve_model
-from hfbiasedit.patches.finding import find_patch, local_patch
+from hfbiasedit.patches.finding import base_of, find_patch, local_patch
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
-from hfbiasedit.resources import DEMO
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_patched(
@@ -49,25 +43,5 @@ def load_patched(
     path = local or find_patch(patch, options.revision)
     metadata = Patch.load(path).metadata
     # What the user names is taken as it is; what a patch names is pinned to its commit.
-    source = resolve_model(base) if base is not None else _base_of(metadata, path, local is None)
-    return with_patch(load_model(source, options), path)
-
-
-def _base_of(metadata: dict[str, Any], path: Path, from_hub: bool) -> ModelSource:
-    """The base model that a patch names, if it can be found from here."""
-    base, commit = metadata.get("base_model"), metadata.get("base_revision")
-    if not isinstance(base, str) or not base:
-        raise BiasEditError(f"{path} does not say which model it belongs to; give base=...")
-    if base == DEMO:
-        return resolve_model(DEMO)
-    # A path in a stranger's patch means nothing on this machine.
-    if not from_hub and Path(base).is_dir():
-        return resolve_model(base)
-    # Only a model of the Hub has a commit; a path that looks like an id may be anybody's there.
-    if not isinstance(commit, str) or not _HUB_ID.fullmatch(base) or base.startswith("."):
-        raise BiasEditError(
-            f"the patch was made for the local directory {base}, which is not here; give base=..."
-        )
-    from hfbiasedit.hub.pull import pull_model
-
-    return pull_model(base, commit)
+    found = base_of(metadata, path, local is None, given=base)
+    return with_patch(load_model(resolve_model(found.model, found.revision), options), path)

@@ -15,13 +15,13 @@ from hfbiasedit.editing.forecasting import cost
 from hfbiasedit.editing.forecasting.calibration import calibrate
 from hfbiasedit.editing.forecasting.counts import Selected, selections
 from hfbiasedit.editing.forecasting.memory import lacking, memory_of
-from hfbiasedit.editing.forecasting.outline import outline
 from hfbiasedit.editing.forecasting.passes import Pass, Sizes, passes_of, sizes_of
 from hfbiasedit.editing.running.recording import obstacle
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks, projections
 from hfbiasedit.models.loading import LoadedModel
+from hfbiasedit.models.outline import outline
 from hfbiasedit.models.placement import parse_device
 from hfbiasedit.versions import __version__
 

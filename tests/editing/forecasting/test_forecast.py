@@ -19,13 +19,13 @@ from hfbiasedit.editing.forecasting import calibration, cost, forecaster, memory
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import selections
 from hfbiasedit.editing.forecasting.forecaster import forecast
-from hfbiasedit.editing.forecasting.outline import outline_of
 from hfbiasedit.editing.solving import gauss_newton
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models import loading
 from hfbiasedit.models.architecture import parameter_count, projections
 from hfbiasedit.models.loading import LoadedModel
+from hfbiasedit.models.outline import outline_of
 from tests.tiny import save_checkpoint, tiny_config, tiny_model, tiny_tokenizer
 
 PLAIN = ("llama", "gpt2", "codegen", "starcoder2", "phi3", "gpt_neox", "qwen2")
