@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Where the prompts live on the Hub; a copy of one's own is named with `dataset_id`.
 DATASET_ID = "hfbiasedit/codegenbias"
-_RELATIONS = {"model": "finetune", "patch": "adapter"}
-_LIBRARIES = {"model": "transformers", "patch": "hfbiasedit"}
+_RELATIONS = {"model": "finetune", "patch": "adapter", "adapter": "adapter"}
+_LIBRARIES = {"model": "transformers", "patch": "hfbiasedit", "adapter": "peft"}
 _TAGS = ("code", "gender-bias", "bias-mitigation", "model-editing", "hfbiasedit")
 
 
@@ -37,7 +37,7 @@ def card_metadata(
     licence: Licence | None,
     dataset_id: str = DATASET_ID,
 ) -> str:
-    """The header of a model (`what="model"`) or patch card as YAML text.
+    """The header of a `model`, `patch` or `adapter` card as YAML text.
 
     The base model is named only when it has a commit on the Hub: a local path there would be
     refused, or be an id that anybody could take. Results are those of the edited model alone:
@@ -49,7 +49,7 @@ def card_metadata(
     data = ModelCardData(
         language="en",
         library_name=_LIBRARIES[what],
-        pipeline_tag="text-generation" if what == "model" else None,
+        pipeline_tag=None if what == "patch" else "text-generation",
         base_model=[base] if on_hub else None,
         base_model_relation=_RELATIONS[what] if on_hub else None,
         datasets=[dataset_id],

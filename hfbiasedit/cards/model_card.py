@@ -17,6 +17,7 @@ from hfbiasedit.documents.movements import moved_to_men, moved_to_women, movemen
 from hfbiasedit.documents.names import FIGURES
 from hfbiasedit.documents.public import public_documents
 from hfbiasedit.documents.reading import Documents, edited_weights, open_documents
+from hfbiasedit.documents.structures.adapter_document import Adapter
 from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import UsageError
 from hfbiasedit.files import write_text
@@ -25,7 +26,11 @@ from hfbiasedit.reports.concerns import concerns
 from hfbiasedit.reports.environment import render
 from hfbiasedit.resources import DEMO
 
-TEMPLATES = {"model": "model_card.md.jinja", "patch": "patch_card.md.jinja"}
+TEMPLATES = {
+    "model": "model_card.md.jinja",
+    "patch": "patch_card.md.jinja",
+    "adapter": "adapter_card.md.jinja",
+}
 _MOVED = 10  # professions listed for each direction
 _WORSE = 15  # professions listed as worse than before
 
@@ -64,12 +69,14 @@ def render_card(
     license: str | None = None,
     repo_id: str | None = None,
     dataset_id: str = DATASET_ID,
+    adapter: Adapter | None = None,
 ) -> str:
     """The card of a run as Markdown with its YAML header.
 
     Args:
         run: A run directory.
-        what: `model` for the whole edited model, `patch` for the patch alone.
+        what: `model` for the whole edited model, `patch` for the patch alone, `adapter` for the
+            patch as an adapter, which `adapter` describes.
         template: A jinja2 template instead of the one that ships; it sees the same names,
             and one that it misspells is an error.
         license: The Hub's identifier of the licence; by default that of the base model, as
@@ -81,14 +88,14 @@ def render_card(
         BiasEditError: `run` is not a run directory, its files do not belong together, or the
             template cannot be rendered.
     """
-    if what not in TEMPLATES:
+    if what not in TEMPLATES or (what == "adapter") != (adapter is not None):
         raise UsageError(f"there is no card for {what!r}; choose model or patch")
     documents = open_documents(runs.Run.open(run).path)
     assert documents.edit is not None  # a run has one
     check_patch(documents.directory, documents.edit)
     shown = public_documents(documents)
     licence = _licence(documents.before["model"], shown.before["model"], license)
-    context = _context(shown, what, licence, repo_id, dataset_id)
+    context = _context(shown, what, licence, repo_id, dataset_id) | {"adapter": adapter}
     text = render(template, TEMPLATES[what], context, html=False)
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
     return seal(text, {"what": what, "license": license})
@@ -101,7 +108,9 @@ def is_own_card(path: Path) -> bool:
     return opened_seal(path.read_text(encoding="utf-8", errors="replace")) is None
 
 
-def card_to_publish(run: Path, *, what: str, repo_id: str) -> tuple[str, bool]:
+def card_to_publish(
+    run: Path, *, what: str, repo_id: str, adapter: Adapter | None = None
+) -> tuple[str, bool]:
     """The card for a repository: rendered for it, unless somebody wrote or changed `README.md`.
 
     A card made by `write_card` keeps the licence that it was given. One from a template
@@ -112,12 +121,14 @@ def card_to_publish(run: Path, *, what: str, repo_id: str) -> tuple[str, bool]:
     """
     path = Path(run) / runs.CARD
     if not path.is_file():
-        return render_card(run, what=what, repo_id=repo_id), False
+        return render_card(run, what=what, repo_id=repo_id, adapter=adapter), False
     written = path.read_text(encoding="utf-8")
     options = opened_seal(written)
     if options is None:
         return written, True
-    return render_card(run, what=what, license=options.get("license"), repo_id=repo_id), False
+    given = options.get("license")
+    text = render_card(run, what=what, license=given, repo_id=repo_id, adapter=adapter)
+    return text, False
 
 
 def _licence(measured: Model, shown: Model, given: str | None) -> Licence | None:

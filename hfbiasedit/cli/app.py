@@ -35,8 +35,7 @@ COMMANDS = {
     "patch": "Show, verify, apply, revert, combine, make and export patches.",
     "card": "Render README.md, report.html and the figures of a run again; "
     "publish an audit on its model.",
-    "push": "Publish a run: the patched model or the patch, with its card and reports, "
-    "in one commit.",
+    "push": "Publish a run: the patched model, the patch or an adapter, with card and reports.",
     "dataset": "CodeGenBias: professions, modifiers and templates tied to real shares of women.",
 }
 

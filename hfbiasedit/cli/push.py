@@ -33,7 +33,7 @@ def push(
     config: PushConfig,
     json: JsonOption = False,
 ) -> None:
-    """Publish a run: the patched model or the patch, with its card and reports, in one commit."""
+    """Publish a run: the patched model, the patch or an adapter, with card and reports."""
     from hfbiasedit.console import print_json
     from hfbiasedit.publishing.push import push as publish
 

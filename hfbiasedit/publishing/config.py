@@ -8,11 +8,12 @@ from typing import Literal, TypedDict
 
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
+from hfbiasedit.patches.export.config import MAX_RANK, Kind
 
 BASE_MODEL = (
     "Where the local base model is on the Hub, org/name or org/name@revision; checked by hashes."
 )
-Content = Literal["model", "patch"]
+Content = Literal["model", "patch", "adapter"]
 
 
 @documented
@@ -20,7 +21,9 @@ Content = Literal["model", "patch"]
 class PushConfig(Options):
     """What to publish, where, and how careful to be."""
 
-    what: Content = option("model", "The whole patched model, or only the patch.")
+    what: Content = option(
+        "model", "The whole patched model, only the patch, or the patch as an adapter."
+    )
     private: bool = option(
         False, "Make a new repository private.", note="An existing public one is refused."
     )
@@ -31,6 +34,11 @@ class PushConfig(Options):
     overwrite: bool = option(False, "Also replace files that hfbiasedit did not write.")
     base: Path | None = option(None, "Directory of the base model, if the run's is not at hand.")
     base_model: str | None = option(None, BASE_MODEL)
+    kind: Kind = option("lora", "Of an adapter: lora or shira.", flags=("--as",))
+    max_rank: int = option(MAX_RANK, "Of an adapter: refuse an edit of a larger rank.", least=1)
+    check: bool = option(
+        False, "Of an adapter: measure how far its logits are from the patch's (needs peft)."
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be published."""
@@ -53,3 +61,6 @@ class PushOverrides(TypedDict, total=False):
     overwrite: bool
     base: Path | None
     base_model: str | None
+    kind: Kind
+    max_rank: int
+    check: bool

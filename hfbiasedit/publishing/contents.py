@@ -15,6 +15,7 @@ from hfbiasedit.documents.mixture import check_patch
 from hfbiasedit.documents.public import public, public_documents
 from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.documents.runs import Run
+from hfbiasedit.documents.structures.adapter_document import Adapter
 from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import sha256_file, write_json
@@ -35,12 +36,15 @@ def check_run(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def contents(run: Run, what: str, repo_id: str, patch_name: str) -> Iterator[dict[str, Path]]:
+def contents(
+    run: Run, what: str, repo_id: str, patch_name: str, adapter: Adapter | None = None
+) -> Iterator[dict[str, Path]]:
     """Path in the repository to file; paths of this machine are in none of them.
 
     Args:
-        run: the run. what: `model` or `patch`. repo_id: where it goes.
+        run: the run. what: `model`, `patch` or `adapter`. repo_id: where it goes.
         patch_name: path of the patch in the repository.
+        adapter: what the card of an adapter tells of it.
     """
     documents = public_documents(open_documents(run.path))
     files = {f"{runs.FIGURES}/{f.name}": f for f in run.figures if f.is_file()}
@@ -53,7 +57,7 @@ def contents(run: Run, what: str, repo_id: str, patch_name: str) -> Iterator[dic
             page = render_report(documents, _drawings(run))
             files[runs.REPORT].write_text(page, encoding="utf-8")
         files[runs.CARD] = folder / runs.CARD
-        files[runs.CARD].write_text(_card(run, what, repo_id), encoding="utf-8")
+        files[runs.CARD].write_text(_card(run, what, repo_id, adapter), encoding="utf-8")
         for entry, text in render_eval_results(run.path).items():
             files[f"{FOLDER}/{entry}"] = folder / entry
             files[f"{FOLDER}/{entry}"].write_text(text, encoding="utf-8")
@@ -93,9 +97,9 @@ def _drawings(run: Run) -> dict[str, bytes] | None:
     return drawn or None
 
 
-def _card(run: Run, what: str, repo_id: str) -> str:
+def _card(run: Run, what: str, repo_id: str, adapter: Adapter | None) -> str:
     """The card that names the repository; one that the user wrote or changed is kept."""
-    text, own = card_to_publish(run.path, what=what, repo_id=repo_id)
+    text, own = card_to_publish(run.path, what=what, repo_id=repo_id, adapter=adapter)
     if own:
         say(f"taking {run.path / runs.CARD} as it is")
     return text

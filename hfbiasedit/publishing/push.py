@@ -23,6 +23,7 @@ from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.hub.verification import verify_source
 from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.patches.checkpoint import apply_patch
+from hfbiasedit.patches.export.exporter import export_adapter
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.publishing.config import PushConfig, PushOverrides
 from hfbiasedit.publishing.contents import check_run, contents
@@ -49,7 +50,8 @@ def push(
     With `what="model"` the patch is applied to the base checkpoint and everything is
     committed: weights, tokenizer, configuration, card, patch, reports, figures. Weights that
     the edit left alone are copied on the server when the base model is on the same Hub.
-    With `what="patch"` only the patch goes, with its card and reports.
+    With `what="patch"` only the patch goes, with its card and reports; with `what="adapter"` the
+    adapter that it makes (`export_adapter`), and the patch beside it.
 
     Args:
         run: A run directory.
@@ -80,6 +82,8 @@ def push(
     base, commit = _base(publisher, opened)
     message = config.message or _message(opened, base, commit, config.what)
     place = runs.PATCH if config.what == "patch" else PATCH_BESIDE_MODEL
+    if config.what == "adapter":
+        return _push_adapter(publisher, opened, config, message)
     with contents(opened, config.what, publisher.repo_id, place) as files:
         if config.what == "patch":
             return publisher.publish(files, message)
@@ -93,6 +97,23 @@ def push(
                 return publisher.publish({**weights, **files}, message)
             copies = _copies(publisher, base, commit)
             return publisher.publish({**weights, **files}, message, copies)
+
+
+def _push_adapter(publisher: Publisher, run: Run, config: PushConfig, message: str) -> PushResult:
+    with tempfile.TemporaryDirectory(prefix="hfbiasedit-") as name:
+        folder = Path(name, "adapter")
+        adapter = export_adapter(
+            run.path,
+            folder,
+            kind=config.kind,
+            max_rank=config.max_rank,
+            base=config.base,
+            check=config.check,
+        )
+        made = {path.name: path for path in folder.iterdir()}
+        what, repo_id = config.what, publisher.repo_id
+        with contents(run, what, repo_id, PATCH_BESIDE_MODEL, adapter) as files:
+            return publisher.publish({**made, **files}, message)
 
 
 def _base(publisher: Publisher, run: Run) -> tuple[str, str | None]:
@@ -127,7 +148,7 @@ def _message(run: Run, base: str, commit: str | None, what: str) -> str:
     if commit is None:
         base = "demo model" if base == DEMO else "a local model"
     before, after = (a["fb_score"] for a in (run.audit_before, run.audit_after))
-    thing = "gender bias edited" if what == "model" else "patch against gender bias"
+    thing = "gender bias edited" if what == "model" else f"{what} against gender bias"
     return f"{base}, {thing}: FB-Score {before:.1f} to {after:.1f}"
 
 

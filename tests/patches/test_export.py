@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from hfbiasedit.cli.app import app
 from hfbiasedit.documents.schemas import check_document
 from hfbiasedit.documents.structures.adapter_document import Adapter
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import load_model
 from hfbiasedit.patches.building import Change
 from hfbiasedit.patches.export.config import VLLM_RANKS
@@ -82,6 +82,7 @@ def test_in_float32_the_adapter_is_the_patch(tmp_path, family, kind):
     document = export_adapter(path, tmp_path / "out")
     check_document(document, Adapter, "")
     assert document["weights"] == sum(edit.changed for edit in patch.tensors.values())
+    assert document["vllm_rank"] == served_rank(document["rank"], VLLM_RANKS)
     expected = 3 if kind != "entries" else document["rank"]
     assert document["rank"] == expected
     loaded = load_model(folder)
@@ -190,8 +191,7 @@ def test_ranks_that_servers_do_not_take_are_refused(tmp_path):
     with pytest.raises(BiasEditError, match=r"needs rank 3 and --max-rank is 2 \(as asked\)"):
         export_adapter(path, tmp_path / "out", max_rank=2)
     assert served_rank(3, VLLM_RANKS) == 8
-    with pytest.raises(UsageError, match="the largest is 512"):
-        served_rank(513, VLLM_RANKS)
+    assert served_rank(513, VLLM_RANKS) is None
 
 
 def test_shira_refuses_what_it_cannot_hold(tmp_path):

@@ -14,7 +14,9 @@ from hfbiasedit.hub import retries
 from hfbiasedit.hub.failures import explain
 from hfbiasedit.hub.layout import MANIFEST
 from hfbiasedit.hub.pull import pull_model
+from hfbiasedit.models.loading import load_model
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.publishing.patched import load_patched
 from hfbiasedit.publishing.push import push
 from tests.hub_server import ALICE_READ_TOKEN, ALICE_TOKEN, BOB_TOKEN
 from tests.hub_server.yaml_check import front_matter, problems
@@ -125,6 +127,37 @@ def test_a_patch_goes_alone(hub_client, run):
     assert f'load_patched("{REPO}")' in card
     assert result.changed
     assert not push(run, REPO, what="patch").changed
+
+
+def test_an_adapter_goes_with_a_card_of_its_own_and_peft_loads_it(hub_client, base, run, tmp_path):
+    import torch
+    from peft import PeftModel
+
+    push(run, REPO, what="adapter")
+    files = hub_client.repo(REPO).files()
+    card = files["README.md"].decode()
+    data = front_matter(card)
+    assert problems(data) == []
+    assert (data["base_model_relation"], data["library_name"]) == ("adapter", "peft")
+    served = f"vllm serve {BASE} --revision {base.head} --enable-lora --max-lora-rank 8 "
+    assert f"{served}--lora-modules biasedit={REPO}\n" in card
+    document = json.loads(files["adapter.json"])
+    assert f"rank {document['rank']}" in card
+    assert f"{document['rounded']['equal']:.1%}" in card
+    assert "the scores above were measured with the patch" in card
+    config = json.loads(files["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == (BASE, base.head)
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).write_bytes(files[name])
+    adapted = PeftModel.from_pretrained(load_model(BASE).model.float(), str(folder)).eval()
+    patched = load_patched(REPO).model.float()
+    ids = torch.tensor([[4, 9, 200, 17]])
+    with torch.no_grad():
+        difference = adapted(ids).logits - patched(ids).logits
+    assert difference.abs().max() < 1e-4
+    assert not push(run, REPO, what="adapter").changed
 
 
 def test_a_patch_does_not_replace_a_model_unasked(hub_client, run):

@@ -36,6 +36,7 @@ class Adapter(TypedDict):
     base_revision: Commit | None
     dtype: Annotated[str, Mark("Of the edited tensors in the checkpoint.")]
     rank: Some
+    vllm_rank: NotRequired[Annotated[Some, Mark("The --max-lora-rank that vLLM needs for it.")]]
     modules: Some
     weights: Annotated[Some, Mark("Weights whose stored bits change.")]
     parameters: Annotated[Some, Mark("Values that the adapter holds, zeros included.")]

@@ -16,8 +16,8 @@ from hfbiasedit.files import write_json
 from hfbiasedit.models.options import ModelOptions
 from hfbiasedit.models.outline import outline
 from hfbiasedit.outputs import output_directory
-from hfbiasedit.patches.export.config import AdapterConfig, AdapterOverrides
-from hfbiasedit.patches.export.formats import Made, make
+from hfbiasedit.patches.export.config import VLLM_RANKS, AdapterConfig, AdapterOverrides
+from hfbiasedit.patches.export.formats import Made, make, served_rank
 from hfbiasedit.patches.export.layers import Layer, layers_of
 from hfbiasedit.patches.finding import Base, base_of, find_patch, local_patch
 from hfbiasedit.patches.patch import Patch
@@ -72,6 +72,9 @@ def export_adapter(
         save_file(made.tensors, folder / WEIGHTS, metadata={"format": "pt"})
         write_json(folder / CONFIG, _peft_config(made, layers, base))
         document = _document(loaded, base, layers, made, config)
+        served = served_rank(made.rank, VLLM_RANKS)
+        if config.kind == "lora" and served is not None:
+            document["vllm_rank"] = served
         document["bytes"] = (folder / WEIGHTS).stat().st_size
         if config.check:
             from hfbiasedit.patches.export.checking import logit_differences

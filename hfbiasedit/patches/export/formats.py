@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.export.config import MAX_RANK, AdapterConfig, Kind
 from hfbiasedit.patches.export.factors import factors, rank_of
 from hfbiasedit.patches.export.layers import Layer
@@ -98,13 +98,6 @@ def make(layers: Sequence[Layer], config: AdapterConfig) -> Made:
     return _KINDS[config.kind](layers, config)
 
 
-def served_rank(rank: int, ranks: Sequence[int]) -> int:
-    """The smallest of the ranks that a server can be set to, for an adapter of `rank`.
-
-    Raises:
-        UsageError: there is none.
-    """
-    fitting = [known for known in ranks if known >= rank]
-    if not fitting:
-        raise UsageError(f"no server takes rank {rank}; the largest is {max(ranks)}")
-    return fitting[0]
+def served_rank(rank: int, ranks: Sequence[int]) -> int | None:
+    """The smallest of the ranks that a server can be set to, for an adapter of `rank`."""
+    return min((known for known in ranks if known >= rank), default=None)
