@@ -8,7 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sized
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from hfbiasedit.phases import EVERY, Board
 from hfbiasedit.stacking import fitting
@@ -73,8 +74,37 @@ def transfer(description: str) -> Iterator[None]:
         yield
 
 
+Format = Literal["table", "json", "quiet"]
+_results_alone: ContextVar[bool] = ContextVar("results_alone", default=False)
+
+
+@contextlib.contextmanager
+def only_results() -> Iterator[None]:
+    """In the block only `result` prints to standard output (`--format quiet`)."""
+    token = _results_alone.set(True)
+    try:
+        yield
+    finally:
+        _results_alone.reset(token)
+
+
+def result(text: object) -> None:
+    """The one thing that a script wants of a command; printed by `--format quiet` alone."""
+    if _results_alone.get():
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+def line(text: object) -> None:
+    """Print a line to standard output."""
+    if not _results_alone.get():
+        sys.stdout.write(f"{text}\n")
+
+
 def table(renderable: RenderableType) -> None:
     """Print a rich table (or any renderable) to standard output; no column of it is cut."""
+    if _results_alone.get():
+        return
     console = _output()
     console.print(fitting(renderable, console))
 

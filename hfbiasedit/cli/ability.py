@@ -48,6 +48,7 @@ def ability(
     document = measure_ability(model, config)
     if path is not None:
         write_json(path, document)
+        console.result(path)
         console.message(f"wrote {path}")
     if as_json:
         console.print_json(document)

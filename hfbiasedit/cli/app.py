@@ -13,6 +13,8 @@ import typer.core
 import typer.main
 
 from hfbiasedit.cli.failures import explain
+from hfbiasedit.cli.formats import with_format
+from hfbiasedit.cli.recipes import with_recipe
 from hfbiasedit.cli.saying import DebugOption, QuietOption, VerboseOption, say_as_asked, with_these
 from hfbiasedit.cli.sections import SectionedCommand
 from hfbiasedit.cli.surroundings import prepare_streams, stopping
@@ -36,6 +38,7 @@ COMMANDS = {
     "card": "Render README.md, report.html and the figures of a run again; "
     "publish an audit on its model.",
     "push": "Publish a run: the patched model, the patch or an adapter, with card and reports.",
+    "run": "Run a recipe: audit, edit, ability, card and push from one YAML file.",
     "dataset": "CodeGenBias: professions, modifiers and templates tied to real shares of women.",
 }
 
@@ -60,6 +63,8 @@ class LazyGroup(typer.core.TyperGroup):
         command.name = cmd_name
         for leaf in _leaves(command):
             with_these(leaf)
+            with_format(leaf)
+        with_recipe(command, cmd_name)
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

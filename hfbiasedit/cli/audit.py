@@ -57,6 +57,7 @@ def audit(
     if options.out is None:
         options = replace(options, partial=DEFAULT_PARTIAL)
     report = run_audit(model, options)
+    console.result(report.to_dict()["fb_score"])
     if as_json:
         console.print_json(report.to_dict())
     else:

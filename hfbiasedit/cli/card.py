@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hfbiasedit import console
+from hfbiasedit.cli.options import JsonOption
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.publishing.config import BASE_MODEL
 
@@ -59,6 +60,7 @@ def card(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --push: list what would be written.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Render README.md, report.html and the figures of a run again; publish an audit on its model.
 
@@ -74,7 +76,7 @@ def card(
             raise UsageError(
                 "--what, --template, --license and --base-model are for the card of a run"
             )
-        _audit(run, push or None, repo_id, create_pr, dry_run)
+        _audit(run, push or None, repo_id, create_pr, dry_run, json)
     elif push is not None or create_pr or dry_run:
         raise UsageError(
             f"--push is for the output of an audit; publish a run with: hfbiasedit push {run} REPO"
@@ -85,21 +87,35 @@ def card(
             from hfbiasedit.publishing.origin import name_base
 
             name_base(Run.open(run), base_model)
-        _run(run, what.value, template, license, repo_id, overwrite)
+        _run(run, what.value, template, license, repo_id, overwrite, json)
 
 
 def _audit(
-    directory: Path, push: str | None, repo_id: str | None, create_pr: bool, dry_run: bool
+    directory: Path,
+    push: str | None,
+    repo_id: str | None,
+    create_pr: bool,
+    dry_run: bool,
+    json: bool,
 ) -> None:
     from hfbiasedit.audits.sharing.model_page import measured, push_audit
     from hfbiasedit.cards.audit_section import render_section
 
     if push is None:
-        typer.echo(render_section(measured(directory), repo_id), nl=False)
+        section = render_section(measured(directory), repo_id)
+        if json:
+            console.print_json({"section": section})
+        else:
+            typer.echo(section, nl=False)
         return
-    from hfbiasedit.cli.push import show_result
+    from hfbiasedit.cli.push import address, show_result
 
-    show_result(push_audit(directory, push, create_pr=create_pr, dry_run=dry_run), dry_run)
+    result = push_audit(directory, push, create_pr=create_pr, dry_run=dry_run)
+    console.result(address(result))
+    if json:
+        console.print_json({**result.to_dict(), "dry_run": dry_run})
+    else:
+        show_result(result, dry_run)
 
 
 def _run(
@@ -109,6 +125,7 @@ def _run(
     license: str | None,
     repo_id: str | None,
     overwrite: bool,
+    json: bool,
 ) -> None:
     from hfbiasedit.cards.model_card import is_own_card, write_card
     from hfbiasedit.documents.runs import CARD, Run
@@ -124,6 +141,13 @@ def _run(
     else:
         write_card(run, what=what, template=template, license=license, repo_id=repo_id)
     report = write_report(run, figures=figures)
-    typer.echo(path)
-    typer.echo(report)
+    console.result(path)
+    if json:
+        drawn = [str(figure) for figure in figures]
+        console.print_json(
+            {"card": str(path), "kept": own, "report": str(report), "figures": drawn}
+        )
+        return
+    console.line(path)
+    console.line(report)
     console.message(f"{len(figures)} figures in {figures[0].parent}")

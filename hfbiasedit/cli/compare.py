@@ -38,6 +38,8 @@ def compare(
     from hfbiasedit.documents.comparison import compare as compare_reports
 
     comparison = compare_reports(list(reports))
+    for change in comparison.differences:
+        console.result(change["difference"])
     if as_json:
         console.print_json(comparison.to_dict())
         return

@@ -50,7 +50,7 @@ def show(
     """Show what a configuration or a prompt file holds, an axis, or one profession."""
     from hfbiasedit.codegenbias.prompts import load_prompts
     from hfbiasedit.codegenbias.summary import facts_about, summarize
-    from hfbiasedit.console import print_json, table
+    from hfbiasedit.console import print_json, result, table
 
     if profession is not None:
         facts = facts_about(profession)
@@ -58,6 +58,8 @@ def show(
         return
     if axis is not None:
         rows = _axis(axis)
+        for row in rows:
+            result(next(iter(row.values())))
         print_json(rows) if json else table(_rows(rows))
         return
     chosen = load_prompts(
@@ -68,6 +70,7 @@ def show(
         professions=choice.professions,
     )
     summary = summarize(chosen, examples)
+    result(len(chosen.records))
     if json:
         print_json(summary)
         return
@@ -83,10 +86,11 @@ def export(
     out: Annotated[Path, typer.Option(help="Directory to write.")],
     options: Annotated[ExportOptions, Only((*_EXPORTED, "format"))],
     replace: Annotated[bool, typer.Option("--replace", help="Empty the directory first.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write the dataset with its card; `datasets.load_dataset` reads the directory."""
     from hfbiasedit.codegenbias.sharing.export import export_dataset
-    from hfbiasedit.console import message
+    from hfbiasedit.console import message, print_json
 
     export_dataset(
         out,
@@ -96,7 +100,13 @@ def export(
         prompts=None if options.prompts is None else Path(options.prompts),
         replace=replace,
     )
-    message(f"wrote {out}")
+    if json:
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        print_json(
+            {"path": str(out), "files": [path.relative_to(out).as_posix() for path in files]}
+        )
+    else:
+        message(f"wrote {out}")
 
 
 @app.command()
@@ -113,9 +123,10 @@ def push(
     json: JsonOption = False,
 ) -> None:
     """Publish the dataset with its card, in one commit."""
-    from hfbiasedit.cli.push import show_result
+    from hfbiasedit.cli.push import address, show_result
     from hfbiasedit.codegenbias.sharing.upload import push_dataset
     from hfbiasedit.console import print_json
+    from hfbiasedit.console import result as done
 
     result = push_dataset(
         repo,
@@ -129,6 +140,7 @@ def push(
         overwrite=to.overwrite,
         dry_run=to.dry_run,
     )
+    done(address(result))
     if json:
         print_json({**result.to_dict(), "dry_run": to.dry_run})
     else:

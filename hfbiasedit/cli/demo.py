@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hfbiasedit import console
-from hfbiasedit.cli.options import OverwriteRunOption, replace_run
+from hfbiasedit.cli.options import JsonOption, OverwriteRunOption, replace_run
 from hfbiasedit.cli.parameters import Only, expanded
 from hfbiasedit.editing.config import EditConfig
 
@@ -20,6 +20,7 @@ def demo(
     config: Annotated[EditConfig, Only(("granularity",))],
     out: Annotated[Path, typer.Option(help="Run directory to write.")] = DEFAULT_OUT,
     overwrite: OverwriteRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Audit and edit the small model that ships with the package; offline, a minute or two."""
     from hfbiasedit.demonstration import ability_lines
@@ -28,6 +29,10 @@ def demo(
 
     replace_run(out, overwrite)
     run = run_demo(out, config.granularity)
+    console.result(run.path)
+    if json:
+        console.print_json(run.edit)
+        return
     console.table(outcome.table(run.edit))
     for line in outcome.sentences(run.edit):
         console.message(line)

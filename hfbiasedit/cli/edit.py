@@ -40,6 +40,7 @@ def edit(
     if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks
     document = run.edit
+    console.result(run.path)
     if as_json:
         console.print_json(document)
         return
@@ -55,6 +56,7 @@ def _forecast(model: str, config: EditConfig, as_json: bool) -> None:
     from hfbiasedit.errors import BiasEditError
 
     document = forecaster.forecast(model, config)
+    console.result("fits" if document["fits"] else "does not fit")
     if as_json:
         console.print_json(document)
     else:

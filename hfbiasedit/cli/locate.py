@@ -33,6 +33,8 @@ def locate(
         with output_directory(out, keep=True) as folder:
             found.save(folder)
         console.message(f"wrote {out}")
+    for row in document["rows"]:
+        console.result(f"{row['tensor']}:{row['row']}")
     if as_json:
         console.print_json(document)
         return

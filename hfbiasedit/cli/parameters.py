@@ -61,15 +61,21 @@ def expanded(function: Callable[..., None]) -> Callable[..., None]:
     rest = [p.replace(kind=p.KEYWORD_ONLY) for p in plain if p.default is not p.empty]
     parts = [p for panel in panels.values() for p in panel]
 
-    @functools.wraps(function)
-    def command(**given: Any) -> None:
+    def bound(given: dict[str, Any]) -> dict[str, Any]:
+        """The function's arguments, of what the command line read; refuses what cannot be used."""
+        given = dict(given)
         for argument, cls in made.items():
             names = [name for name in options_of(cls) if name in given]
             values = {name: _value(cls, name, given.pop(name)) for name in names}
             given[argument] = cls(**values)
-        function(**given)
+        return given
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        function(**bound(given))
 
     parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in arguments] + parts + rest
+    command.bound = bound  # type: ignore[attr-defined]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command

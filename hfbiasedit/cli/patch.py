@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hfbiasedit.cli.options import JsonOption, ModelArgument, RevisionOption
 from hfbiasedit.cli.parameters import expanded
 from hfbiasedit.patches.export.config import AdapterConfig
+
+if TYPE_CHECKING:
+    from hfbiasedit.patches.patch import Patch
 
 app = typer.Typer(
     help="Show, verify, apply, revert, combine, make and export patches.",
@@ -62,7 +65,7 @@ def show(
     Tensors, rows, weights, layers, size, base model and how it was made.
     """
     from hfbiasedit.cli.patch_report import print_summary
-    from hfbiasedit.console import print_json
+    from hfbiasedit.console import print_json, result
     from hfbiasedit.patches.patch import Patch
 
     file = _patch_file(patch, patch_revision)
@@ -70,6 +73,7 @@ def show(
     _warn(loaded.warnings)
     summary = {"file": str(file), "file_bytes": file.stat().st_size}
     summary |= loaded.summary(_parameters(model))
+    result(summary["digest"])
     if json:
         print_json(summary)
     else:
@@ -89,19 +93,20 @@ def verify(
 
     Prints applied, not applied, mixed or neither; the last two end with status 1.
     """
-    from hfbiasedit.console import print_json
+    from hfbiasedit.console import line, print_json, result
     from hfbiasedit.patches.verification import verify_patch
 
     report = verify_patch(
         _directory(model, revision), _patch_file(patch, patch_revision), scale=scale
     )
+    result(report.state)
     if json:
         print_json(report.to_dict())
     else:
-        typer.echo(report.state)
+        line(report.state)
         for name, state in report.tensors.items():
             if state != report.state:
-                typer.echo(f"  {name}: {state}")
+                line(f"  {name}: {state}")
         if report.base == "differs":
             names = ", ".join(report.differing[:5])
             _warn([f"weights beside the edited ones are not those of the base: {names}"])
@@ -157,12 +162,12 @@ def combine(
     patches: Annotated[list[str], typer.Argument(metavar="PATCH...", help="Two or more patches.")],
     out: PatchOutOption,
     overwrite: OverwriteFileOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Write one patch that does what several do.
 
     They must agree wherever they meet.
     """
-    from hfbiasedit.console import message
     from hfbiasedit.outputs import probe_file
     from hfbiasedit.patches.patch import Patch
 
@@ -172,7 +177,7 @@ def combine(
     first, *others = (Patch.load(_patch_file(patch, None)) for patch in patches)
     combined = first.combine(*others)
     combined.save(out)
-    message(f"{out}: {len(combined.tensors)} tensors, {combined.weights:,} weights")
+    _written(out, combined, json)
 
 
 @app.command()
@@ -187,12 +192,12 @@ def diff(
         str | None, typer.Option(help="Revision of EDITED on the Hub.")
     ] = None,
     overwrite: OverwriteFileOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Write the patch between two checkpoints.
 
     They must hold the same tensors in the same shapes and dtypes.
     """
-    from hfbiasedit.console import message
     from hfbiasedit.models.resolution import resolve_model
     from hfbiasedit.outputs import probe_file
     from hfbiasedit.patches.patch import Patch
@@ -206,7 +211,7 @@ def diff(
         base_revision=source.commit,
     )
     patch.save(out)
-    message(f"{out}: {len(patch.tensors)} tensors, {patch.weights:,} weights")
+    _written(out, patch, json)
 
 
 @app.command()
@@ -224,12 +229,13 @@ def export(
     vLLM, SGLang, TGI and peft switch it on and off beside the untouched base model.
     """
     from hfbiasedit.cli.patch_report import print_adapter
-    from hfbiasedit.console import message, print_json
+    from hfbiasedit.console import message, print_json, result
     from hfbiasedit.outputs import probe_directory, probe_new_directory
     from hfbiasedit.patches.export.exporter import export_adapter
 
     (probe_directory if overwrite else probe_new_directory)(out)
     document = export_adapter(patch, out, config, revision=patch_revision, replace_out=overwrite)
+    result(out)
     if json:
         print_json(document)
     else:
@@ -246,18 +252,24 @@ def recover(
     undo: Annotated[
         bool, typer.Option("--undo", help="Go back to the weights as they were before.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Finish or undo a killed change in place, and clear what killed runs left of DIR."""
     from hfbiasedit.checkpoints.marks import pending
-    from hfbiasedit.console import message
+    from hfbiasedit.console import message, print_json, result
     from hfbiasedit.outputs import clear_strays
     from hfbiasedit.patches.journal import recover as recover_directory
     from hfbiasedit.strays import left_behind
 
     found = left_behind(directory)
     clear_strays(directory)
+    state = None
     if pending(directory) or not found:
-        message(f"{directory}: the change is {recover_directory(directory, undo=undo)}")
+        state = recover_directory(directory, undo=undo)
+        message(f"{directory}: the change is {state}")
+    result(state or "cleared")
+    if json:
+        print_json({"directory": str(directory), "state": state, "cleared": len(found)})
 
 
 def _apply(
@@ -269,7 +281,7 @@ def _apply(
     **options: Any,
 ) -> None:
     from hfbiasedit.cli.patch_report import print_report
-    from hfbiasedit.console import print_json
+    from hfbiasedit.console import print_json, result
     from hfbiasedit.outputs import probe_directory, probe_new_directory
     from hfbiasedit.patches.checkpoint import apply_patch
 
@@ -280,10 +292,23 @@ def _apply(
     file = _patch_file(patch, patch_revision)
     report = apply_patch(_directory(model, revision), file, **options)
     _warn(report.warnings)
+    result(report.path)
     if json:
         print_json(report.to_dict())
     else:
         print_report(report)
+
+
+def _written(out: Path, patch: Patch, json: bool) -> None:
+    """Say what a patch file that was written holds."""
+    from hfbiasedit.console import message, print_json, result
+
+    result(out)
+    facts = {"tensors": len(patch.tensors), "weights": patch.weights}
+    if json:
+        print_json({"path": str(out), "digest": patch.digest, **facts})
+    else:
+        message(f"{out}: {facts['tensors']} tensors, {facts['weights']:,} weights")
 
 
 def _directory(model: str, revision: str | None) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 if TYPE_CHECKING:
     from hfbiasedit.documents.structures.adapter_document import Adapter
     from hfbiasedit.patches.checkpoint import ApplyReport
@@ -13,14 +11,16 @@ if TYPE_CHECKING:
 
 def print_report(report: ApplyReport) -> None:
     """What applying or reverting wrote."""
+    from hfbiasedit.console import line
+
     what = "reverted" if report.reverse else "applied"
-    typer.echo(
+    line(
         f"{what}: {report.weights:,} weights in {report.tensors} tensors, "
         f"{report.bytes_written:,} bytes written, {report.seconds:.2f} s -> {report.path}"
     )
     for file, how in report.files.items():
         if how != "copied":
-            typer.echo(f"  {file}: {how}")
+            line(f"  {file}: {how}")
 
 
 def print_summary(summary: dict[str, Any]) -> None:

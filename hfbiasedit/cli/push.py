@@ -35,30 +35,38 @@ def push(
 ) -> None:
     """Publish a run: the patched model, the patch or an adapter, with card and reports."""
     from hfbiasedit.console import print_json
+    from hfbiasedit.console import result as done
     from hfbiasedit.publishing.push import push as publish
 
     result = publish(run, repo, config)
+    done(address(result))
     if json:
         print_json({**result.to_dict(), "dry_run": config.dry_run})
     else:
         show_result(result, config.dry_run)
 
 
+def address(result: PushResult) -> str:
+    """Where the commit or the pull request is; of a push without one, the repository."""
+    made = result.outcome
+    return result.url if made is None else made.pr_url or made.url
+
+
 def show_result(result: PushResult, dry_run: bool) -> None:
     """The file list of a dry run, or where the commit is (the address alone on stdout)."""
-    from hfbiasedit.console import message
+    from hfbiasedit.console import line, message
 
     plan = result.plan
     if dry_run:
         _show_plan(result)
     if not result.changed:
         message(f"{plan.repo_id} holds exactly this already; nothing to commit")
-        typer.echo(result.url)
+        line(result.url)
         return
     verb = "would be" if dry_run else "were"
     message(f"of {len(plan.files)} files {verb} {_counts(plan)}")
     if result.outcome:
-        typer.echo(result.outcome.pr_url or result.outcome.url)
+        line(address(result))
 
 
 def _show_plan(result: PushResult) -> None:

@@ -36,6 +36,8 @@ def sweep(
     from hfbiasedit.editing.sweep import sweep as run_sweep
 
     document = run_sweep(model, replace(config, edit=common), out=out)
+    for row in document["attempts"]:
+        console.result(row["name"])
     if as_json:
         console.print_json(document)
         return
