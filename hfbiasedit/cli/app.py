@@ -14,7 +14,7 @@ import typer.main
 
 from hfbiasedit.cli.failures import explain
 from hfbiasedit.cli.formats import with_format
-from hfbiasedit.cli.recipes import with_recipe
+from hfbiasedit.cli.recording import with_recipe
 from hfbiasedit.cli.saying import DebugOption, QuietOption, VerboseOption, say_as_asked, with_these
 from hfbiasedit.cli.sections import SectionedCommand
 from hfbiasedit.cli.surroundings import prepare_streams, stopping

@@ -72,7 +72,7 @@ def shira(layers: Sequence[Layer], config: AdapterConfig) -> Made:
     changes = {layer.module: layer.changes() for layer in layers}
     # peft keeps r * (in + out) weights in every module, so r is that of the fullest.
     rank = max(-(-len(changes[layer.module][2]) // sum(layer.shape)) for layer in layers)
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for layer in layers:
         outputs, inputs, deltas = changes[layer.module]
         room = rank * sum(layer.shape)
