@@ -83,14 +83,15 @@ def api() -> str:
 
 
 def _methods(cls: type) -> dict[str, Any]:
-    """Public methods and properties, inherited ones included."""
+    """Public methods and properties; of inherited ones those of this package."""
     found = {}
     for name in dir(cls):
         value = inspect.getattr_static(cls, name)
         if isinstance(value, classmethod | staticmethod):
             value = value.__func__
-        known = inspect.isfunction(value) or isinstance(value, property)
-        if known and not name.startswith("_"):
+        made = value.fget if isinstance(value, property) else value
+        own = inspect.isfunction(made) and made.__module__.startswith("hfbiasedit")
+        if own and not name.startswith("_"):
             found[name] = value
     return found
 
