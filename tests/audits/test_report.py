@@ -51,9 +51,9 @@ def test_more_than_a_fifth_of_low_masses_is_a_warning(share, said):
         gender_mass=0.3,
         professions=200,
         prompts=600,
-        dtype="float32",
+        model={"dtype": "float32"},
         noise=NoiseFloor(0.0, 0.0, 4),
-        quantization=None,
+        backend=None,
         plan={"halvings": 0},
     )
     assert bool(found) is said

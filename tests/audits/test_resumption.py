@@ -123,13 +123,13 @@ def test_refuses_another_measurement(interrupted, tmp_path):
 def test_every_part_of_the_identity_counts(tmp_path):
     """Also those that one machine cannot change: the device, the versions."""
     loaded = load_model(_other(tmp_path))
-    first = identity(loaded, "digest", "auto", "engine")
+    first = identity(loaded, "digest", "auto", "engine", False)
     check_same(first, dict(first), tmp_path)
     assert first["device"] == "cpu"
     words = {
         "weights": "the model changed", "patch": "the patch changed", "dtype": "the dtype changed",
         "prompts": "the prompts changed", "batch_size": "the batch size changed",
-        "scorer": "the scorer changed", "device": "the device changed",
+        "scorer": "the backend changed", "chat": "the use of a chat template changed", "device": "the device changed",
         "versions": "versions of torch or transformers changed",
     }  # fmt: skip
     assert words.keys() == first.keys()
