@@ -14,7 +14,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from hfbiasedit.console import message
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.failures import chain
-from hfbiasedit.hub.session import PASSING, patience
+from hfbiasedit.hub.session import CONNECT_TIMEOUT, PASSING, READ_TIMEOUT, patience
 
 T = TypeVar("T")
 
@@ -38,8 +38,9 @@ def with_retries(
         after: Asked after every failure, before anything is tried again; what it returns
             (other than None) stands for the answer that did not arrive.
     """
-    trouble, begun = 0.0, time.monotonic()
+    trouble = 0.0
     for attempt in range(1, ATTEMPTS + 1):
+        begun = time.monotonic()
         try:
             with patience():
                 return call()
@@ -47,17 +48,16 @@ def with_retries(
             if after is not None and (found := after(error)) is not None:
                 return found
             wait = waiting_time(error, attempt)
-            trouble += time.monotonic() - begun if attempt > 1 else 0.0
+            # What lasted longer was under way when it broke off.
+            trouble += min(time.monotonic() - begun, READ_TIMEOUT + CONNECT_TIMEOUT)
             if wait is None or (trouble + wait > PATIENCE and not is_rate_limit(error)):
                 refuse_nonsense(error)
                 raise
             message(
                 f"{failure(error)}; {what} again in {wait:.0f} s (try {attempt + 1} of {ATTEMPTS})"
             )
-            begun = time.monotonic()
             time.sleep(wait)
-            if is_rate_limit(error):
-                begun = time.monotonic()
+            trouble += 0.0 if is_rate_limit(error) else wait
     raise AssertionError("unreachable")
 
 
