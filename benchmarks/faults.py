@@ -2,6 +2,8 @@
 
     python benchmarks/faults.py [--write docs/trouble.md] [--only edit]
 
+The table is printed, or put between the marks `faults: begin` and `faults: end` of a page.
+
 Every case is a process of its own in an empty directory. Seconds are from the start of the process
 to its end (to the end after the signal where one is sent), less those that `hfbiasedit --version`
 takes; processor seconds beside them do not depend on what else the machine does. Cases marked
@@ -118,10 +120,9 @@ def prepare(folder: Path) -> None:
     (folder / "precious" / "mine").write_text("x")
     (folder / "half.jsonl").write_text('{"prompt": "\\ud800", "profession": "nurse"}\n')
     (folder / "damaged.safetensors").write_bytes(b"\xff" * 64)
-    run = folder / "run"
-    run.mkdir()
-    for name in ("audit.before.json", "audit.after.json", "patch.safetensors"):
-        (run / name).write_text("{}")
+    from tests.reports import fixtures
+
+    run = fixtures.write_run(folder / "run", fixtures.documents(12))
     (run / "edit.json").write_text('{"schema": "hfbiasedit.ed')
 
 

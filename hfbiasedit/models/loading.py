@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
@@ -114,7 +115,8 @@ def load_model(
     config = load_config(source, trust)
     check_causal(source, config, trust)
     tokenizer = load_tokenizer(source, trust)
-    loaded = _load_weights(source, config, torch_dtype, options.device_map, trust)
+    with progress(f"loading {source.id}", None):
+        loaded = _load_weights(source, config, torch_dtype, options.device_map, trust)
     if target is not None:
         _move(loaded, target)
     loaded.eval()

@@ -14,6 +14,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from hfbiasedit.console import tracked
 from hfbiasedit.files import canonical_json, sha256_file
 from hfbiasedit.hub.source import ModelSource
 
@@ -40,7 +41,8 @@ def weights_identity(source: ModelSource) -> str:
         return f"{source.id.partition('@')[0]}@{source.commit}"
     files = sorted({path for pattern in _CONTENT for path in source.path.glob(pattern)})
     with ThreadPoolExecutor(max_workers=4) as pool:
-        digests = list(pool.map(sha256_file, files))
+        hashed = pool.map(sha256_file, files)
+        digests = list(tracked(hashed, f"hashing {source.id}", len(files)))
     content = {path.name: digest for path, digest in zip(files, digests, strict=True)}
     return "sha256:" + hashlib.sha256(canonical_json(content).encode()).hexdigest()
 

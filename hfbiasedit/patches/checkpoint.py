@@ -11,6 +11,7 @@ from typing import Any
 from hfbiasedit.checkpoints import marks
 from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 from hfbiasedit.checkpoints.transfer import in_hub_cache
+from hfbiasedit.console import progress, tracked
 from hfbiasedit.errors import BiasEditError, UsageError, listed
 from hfbiasedit.outputs import output_directory
 from hfbiasedit.patches import journal
@@ -162,7 +163,8 @@ def _to_directory(
         return _converted(source, out, patch, reverse, replace)
     checkpoint = Checkpoint.open(source)
     where = targets(checkpoint, patch)
-    require(checkpoint, patch, where, new=reverse)
+    with progress("comparing the weights with the patch", None):
+        require(checkpoint, patch, where, new=reverse)
     touched = {target.file for target in where}
     with output_directory(out, replace=replace) as temporary:
         carried = carry(source, temporary, checkpoint, touched, copy)
@@ -191,9 +193,10 @@ def _converted(source: Path, out: Path, patch: Patch, reverse: bool, replace: bo
 def _write(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
     written = 0
     with Shards(path, write=True) as shards:
-        for target in where:
+        for target in tracked(where, "writing tensors"):
             edit = patch.tensors[target.edit]
             written += write(shards[target.file], target.info, edit, new=new)
             patch.release()
-    journal.verify_written(path, patch, new=new)
+    with progress("reading back what was written", None):
+        journal.verify_written(path, patch, new=new)
     return written
