@@ -9,7 +9,13 @@ from typing import Annotated
 
 import typer
 
-from hfbiasedit.cli.options import JsonOption, ModelArgument, OverwriteRunOption, replace_run
+from hfbiasedit.cli.options import (
+    JsonOption,
+    ModelArgument,
+    OverwriteRunOption,
+    ResumeOption,
+    replace_run,
+)
 from hfbiasedit.cli.parameters import expanded
 from hfbiasedit.editing.config import EditConfig
 
@@ -22,6 +28,7 @@ def edit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost; loads no weights.")
     ] = False,
+    resume: ResumeOption = False,
     overwrite: OverwriteRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +43,7 @@ def edit(
         return
     # Of several processes only the first one speaks; they have not joined yet.
     replace_run(out, overwrite or os.environ.get("RANK", "0") != "0")
-    run = editor.edit(model, config, out=out, command=command_line(sys.argv[1:]))
+    run = editor.edit(model, config, out=out, command=command_line(sys.argv[1:]), resume=resume)
     if processes.rank() != 0:
         return  # one of several processes; the first one writes and speaks
     document = run.edit

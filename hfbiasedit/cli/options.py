@@ -23,6 +23,9 @@ OutOption = Annotated[Path | None, typer.Option(help="Directory to write.")]
 OverwriteRunOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run without asking.")
 ]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on from what an interrupted run has left beside --out.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hfbiasedit.cli.options import JsonOption, ModelArgument
+from hfbiasedit.cli.options import JsonOption, ModelArgument, ResumeOption
 from hfbiasedit.cli.parameters import Only, expanded
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.fields import options_of
@@ -28,6 +28,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="Directory for sweep.json, the figure and the patches.")
     ] = None,
+    resume: ResumeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Edit at every granularity under one protocol and compare."""
@@ -35,7 +36,7 @@ def sweep(
     from hfbiasedit.editing.judging.overview import sweep_table
     from hfbiasedit.editing.sweep import sweep as run_sweep
 
-    document = run_sweep(model, replace(config, edit=common), out=out)
+    document = run_sweep(model, replace(config, edit=common), out=out, resume=resume)
     for row in document["attempts"]:
         console.result(row["name"])
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
 from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.prompts import (
@@ -107,8 +107,8 @@ class Attempt:
         }
 
 
-def gather(loaded: LoadedModel, config: EditConfig) -> Material:
-    """Load and measure what an edit works on.
+def gather(loaded: LoadedModel, config: EditConfig, kept: Kept | None = None) -> Material:
+    """Load and measure what an edit works on; `kept` takes what was measured.
 
     Raises:
         BiasEditError: there are no prompts in the edit split, or the anchor cannot be read.
@@ -122,7 +122,9 @@ def gather(loaded: LoadedModel, config: EditConfig) -> Material:
     )
     dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
     prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
-    in_room(partial(measure_original, loaded, prompts))
+    prompts.share, prompts.log_mass = (kept or Kept()).facts(
+        "original", partial(_original, loaded, prompts)
+    )
     anchor = load_anchor(config.anchor)
     windows = prepare_windows(loaded, anchor, ANCHOR_WINDOWS, config.seed)
     numbers = list(range(len(prompts)))
@@ -141,6 +143,11 @@ def dealt(prompts: Prompts, count: int, seed: int) -> tuple[Prompts, Prompts]:
     return part(sorted(first)), part([number for number in numbers if number not in first])
 
 
+def _original(loaded: LoadedModel, prompts: Prompts) -> list[list[float]]:
+    in_room(partial(measure_original, loaded, prompts))
+    return [list(prompts.share), list(prompts.log_mass)]
+
+
 def attempt(
     loaded: LoadedModel,
     config: EditConfig,
@@ -148,27 +155,33 @@ def attempt(
     *,
     location: Location | None = None,
     selection: Selection | None = None,
+    kept: Kept | None = None,
 ) -> Attempt:
     """Locate (unless told where), select and edit; the model is unchanged after.
+
+    `kept` takes what is found on the way, and knows what an interrupted edit has found.
 
     Raises:
         BiasEditError: the model cannot be edited, or the options make no sense for it.
     """
     refuse_quantised(loaded.model)
     seed_everything(config.seed)
-    solver = solver_of(config.solver)
-    start = time.perf_counter()
+    solver, kept = solver_of(config.solver), kept or Kept()
     with remembered():
-        if selection is None:
-            if location is None:
-                location = in_room(partial(locate_with, loaded, train_part(material), config))
-            selection, task, curve = _selected(loaded, config, material, location, solver)
-        else:
-            task, curve = _task(loaded, config, material, selection), []
-        located = time.perf_counter()
-        outcome, kl, values, base = in_room(partial(_solved, task, selection, solver))
+        with kept.timed("locate"):
+            if selection is None:
+                if location is None:
+                    place = kept.inside("locating")
+                    location = in_room(
+                        partial(locate_with, loaded, train_part(material), config, place)
+                    )
+                selection, task, curve = _selected(loaded, config, material, location, solver, kept)
+            else:
+                task, curve = _task(loaded, config, material, selection, kept), []
+        with kept.timed("edit"):
+            outcome, kl, values, base = in_room(partial(_solved, task, selection, solver))
     processes.wait()
-    seconds = {"locate": located - start, "edit": time.perf_counter() - located}
+    seconds = {part: kept.seconds(part) for part in ("locate", "edit")}
     return Attempt(selection, outcome, values, base, kl, location, seconds, curve)
 
 
@@ -189,6 +202,7 @@ def _task(
     config: EditConfig,
     material: Material,
     selection: Selection,
+    kept: Kept,
     location: Location | None = None,
 ) -> Task:
     trunk = in_room(partial(trunk_for, loaded, selection, material))
@@ -204,6 +218,7 @@ def _task(
         config,
         None if location is None else location.prices,
         material.more,
+        kept,
     )
 
 
@@ -213,10 +228,11 @@ def _selected(
     material: Material,
     location: Location,
     solver: Solver,
+    kept: Kept,
 ) -> tuple[Selection, Task, list[BudgetPoint]]:
     """The budget's best by the ranking; with `auto` the smallest budget that is enough."""
     ladder = _ladder(loaded, config, location)
-    task = _task(loaded, config, material, ladder[0], location)
+    task = _task(loaded, config, material, ladder[0], kept, location)
     if len(ladder) == 1 or not isinstance(solver, Frugal):
         return ladder[0], task, []
     if solver.fits(task, ladder[0].slices) is not None:

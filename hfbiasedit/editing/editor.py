@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,9 @@ from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
 from hfbiasedit.editing.judging import examples, outcome
+from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.record import edit_document, templates_of
+from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError, UsageError
@@ -26,7 +27,8 @@ from hfbiasedit.files import sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
-from hfbiasedit.outputs import contents_of, output_directory, probe_directory
+from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.outputs import contents_of, output_directory, probe_directory, probe_room
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def edit(
     *,
     out: str | Path = DEFAULT_OUT,
     command: str = "hfbiasedit.edit",
+    resume: bool = False,
     **overrides: Unpack[EditOverrides],
 ) -> runs.Run:
     """Edit a model and write a run directory: patch, audits before and after, figures, card.
@@ -59,42 +62,58 @@ def edit(
         config: options; `overrides` replace single ones: `edit("org/name", granularity="neuron")`.
         out: the run directory; a run that is there already is replaced when this one is complete.
         command: what `edit.json` says about how it was made.
+        resume: go on from what an interrupted edit has left beside `out` (see `keeping`).
 
     Raises:
-        BiasEditError: the model or an option cannot be used, or no edit helps within the budget
-            (`NothingHelps`); nothing is written then.
+        BiasEditError: the model or an option cannot be used, there is nothing to resume, or no edit
+            helps within the budget (`NothingHelps`); nothing is written then.
     """
-    start = time.perf_counter()
     config = replace(config or EditConfig(), **overrides)
     processes.join()
     _check_out(Path(out))
     check_inputs(config)
     asked = outcome.questions(config)
-    loaded = model if isinstance(model, LoadedModel) else _load(model, config)
+    kept = work_beside(Path(out), model, config, asked, resume)
+    loaded = model if isinstance(model, LoadedModel) else _load(model, config, kept)
     config, chosen = _checked(loaded, config)
-    message("measuring the original")
-    clock = time.perf_counter()
-    before = outcome.measure(loaded, asked, config.seed)
-    audit_seconds = time.perf_counter() - clock
-    material = gather(loaded, config)
-    found = attempt(loaded, config, material, selection=chosen)
+    with kept.unfinished(), kept.timed("total"):
+        claim_model(kept, loaded)
+        message("measuring the original")
+        with kept.timed("audit"):
+            before = outcome.measure(loaded, asked, config.seed, kept, "before")
+        material = gather(loaded, config, kept)
+        claim_material(kept, material)
+        found = attempt(loaded, config, material, selection=chosen, kept=kept)
+        if found.helped and processes.rank() == 0:
+            _write(Path(out), loaded, config, asked, material, before, found, kept, command)
+    kept.remove()
     if not found.helped:
         raise NothingHelps(_no_help(found, config))
-    if processes.rank() != 0:
-        processes.wait()
-        return runs.Run(Path(out))
-    with output_directory(Path(out), replace=True, keep=True) as folder:
-        document = _write_run(folder, loaded, config, asked, material, before, found)
+    processes.wait()
+    return runs.Run.open(Path(out)) if processes.rank() == 0 else runs.Run(Path(out))
+
+
+def _write(
+    out: Path,
+    loaded: LoadedModel,
+    config: EditConfig,
+    asked: outcome.Questions,
+    material: Material,
+    before: outcome.Measurement,
+    found: Attempt,
+    kept: Kept,
+    command: str,
+) -> None:
+    """Measure the edit and write the run directory."""
+    with output_directory(out, replace=True, keep=True) as folder:
+        document = _write_run(folder, loaded, config, asked, material, before, found, kept)
         document["command"] = command
-        document["seconds"]["audit"] += audit_seconds
-        document["seconds"]["total"] = time.perf_counter() - start
+        document["seconds"]["total"] = kept.seconds("total")
         document["peak_memory_bytes"] = outcome.peak_memory()
         write_json(folder / runs.EDIT, document)
         if config.base_model is not None:
             _name_base(folder, config.base_model)
         _write_pages(folder)
-    processes.wait()
-    return runs.Run.open(Path(out))
 
 
 def _write_run(
@@ -105,13 +124,13 @@ def _write_run(
     material: Material,
     before: outcome.Measurement,
     found: Attempt,
+    kept: Kept,
 ) -> Edit:
     """Measure the edit and write everything but `edit.json`, which is returned, and the pages."""
     message("measuring the edited checkpoint")
     patch = _patch(loaded, found, config)
-    clock = time.perf_counter()
-    after, shown = _measure_patched(loaded, patch, asked, config, before)
-    audit_seconds = time.perf_counter() - clock
+    with kept.timed("audit"):
+        after, shown = _measure_patched(loaded, patch, asked, config, before, kept)
     splits = outcome.compare_splits(before, after, config.seed)
     scores = {
         name: {"fb_before": row["fb_before"], "fb_after": row["fb_after"]}
@@ -131,15 +150,21 @@ def _write_run(
     if found.location is not None:
         found.location.save(folder)
     if config.ability:
-        _write_ability(loaded, config, folder)
+        write_json(
+            folder / runs.ABILITY, kept.facts("ability", lambda: _ability(loaded, config, folder))
+        )
     for part in ("locate", "edit"):
         document["seconds"][part] = found.seconds[part]
-    document["seconds"]["audit"] = audit_seconds
+    document["seconds"]["audit"] = kept.seconds("audit")
     return document
 
 
-def _load(model: str | Path, config: EditConfig) -> LoadedModel:
-    return load_model(model, config)
+def _load(model: str | Path, config: EditConfig, kept: Kept) -> LoadedModel:
+    """Load the model, once it is known that its edited copy has room beside the output."""
+    source = resolve_model(model, config.revision)
+    place = kept.folder or Path(tempfile.gettempdir())
+    probe_room(place, sorted(source.path.glob("*.safetensors")), "the edited checkpoint")
+    return load_model(source, config)
 
 
 def _checked(loaded: LoadedModel, config: EditConfig) -> tuple[EditConfig, Selection | None]:
@@ -230,6 +255,7 @@ def _measure_patched(
     asked: outcome.Questions,
     config: EditConfig,
     before: outcome.Measurement,
+    kept: Kept,
 ) -> tuple[outcome.Measurement, list[Example]]:
     """Write the patched checkpoint to a temporary directory, load it from there and measure it.
 
@@ -238,9 +264,9 @@ def _measure_patched(
     """
     from hfbiasedit.patches.checkpoint import apply_patch
 
-    folder = Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
+    folder = _room_beside(loaded.source.path, kept)
     try:
-        apply_patch(loaded.source.path, patch, folder / "patched")
+        apply_patch(loaded.source.path, patch, folder / "patched", replace=True)
         again = load_model(
             folder / "patched",
             config,
@@ -251,14 +277,24 @@ def _measure_patched(
         # The report speaks of the base model with the patch, not of a temporary directory.
         again.source, again.patch_digest = loaded.source, patch.digest
         again.identity = loaded.identity
-        after = outcome.measure(again, asked, config.seed)
+        after = outcome.measure(again, asked, config.seed, kept, "after")
         scores = (before.report.scores, after.report.scores)
         return after, examples.write_examples((loaded, again), scores, config.seed)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> None:
+def _room_beside(source: Path, kept: Kept) -> Path:
+    """A directory for the patched checkpoint: with the work, where a kill leaves it to the next.
+
+    A checkpoint cannot be written inside of its base, where `--out` may be.
+    """
+    if kept.folder is None or source.resolve() in kept.folder.resolve().parents:
+        return Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
+    return kept.folder / "checkpoint"
+
+
+def _ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> Any:
     from hfbiasedit.abilities.measurement import ability
 
     report = ability(
@@ -268,7 +304,7 @@ def _write_ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> Non
         reference=config.reference,
         seed=config.seed,
     )
-    write_json(folder / runs.ABILITY, report if isinstance(report, dict) else report.to_dict())
+    return report if isinstance(report, dict) else report.to_dict()
 
 
 def _write_pages(folder: Path) -> None:

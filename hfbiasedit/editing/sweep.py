@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.console import message
+from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
-from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
+from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather, train_part
 from hfbiasedit.editing.config import EditConfig, EditOverrides, SweepConfig
 from hfbiasedit.editing.inputs import check_inputs, check_weights
 from hfbiasedit.editing.judging import outcome
-from hfbiasedit.editing.locating.locator import Location
+from hfbiasedit.editing.keeping import Kept
+from hfbiasedit.editing.locating.locator import Location, locate_with
+from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json
 from hfbiasedit.levels import LEVELS
@@ -46,6 +49,7 @@ def sweep(
     config: SweepConfig | None = None,
     *,
     out: str | Path | None = None,
+    resume: bool = False,
     **overrides: Unpack[EditOverrides],
 ) -> Sweep:
     """Edit a model at every granularity with the same prompts, divergence budget and seed.
@@ -57,6 +61,7 @@ def sweep(
         model: Hub id, local directory, or a model loaded from one.
         config: levels, saliencies, baselines and the common protocol.
         out: directory for `sweep.json`, the figure and every patch.
+        resume: go on from what an interrupted sweep has left beside `out`.
         overrides: replace single options of the common protocol (`EditConfig`).
 
     Raises:
@@ -72,17 +77,20 @@ def sweep(
         probe_new_directory(out)
     check_inputs(common)
     asked = outcome.questions(common)
+    kept = work_beside(None if out is None else Path(out), model, common, asked, resume)
     loaded = model if isinstance(model, LoadedModel) else _load(model, common)
     check_weights(loaded, common)
-    message("measuring the original")
-    before = outcome.measure(loaded, asked, common.seed)
-    material = gather(loaded, common)
     locations: dict[str, Location] = {}
-    with _output(out) as folder:
+    with kept.unfinished(), _output(out) as folder:
+        claim_model(kept, loaded)
+        message("measuring the original")
+        before = outcome.measure(loaded, asked, common.seed, kept, "before")
+        material = gather(loaded, common, kept)
+        claim_material(kept, material)
         rows = []
         for plan in _plans(config):
             message(f"editing: {plan.name}")
-            rows.append(_row(loaded, plan, material, locations, asked, before, folder))
+            rows.append(_row(loaded, plan, material, locations, asked, before, folder, kept))
         document: Sweep = {
             "schema": "hfbiasedit.sweep/1",
             "version": __version__,
@@ -103,6 +111,7 @@ def sweep(
         if out is not None:
             write_json(folder / TRADEOFF, document)
             _draw(document, folder)
+    kept.remove()
     return document
 
 
@@ -140,31 +149,27 @@ def _row(
     asked: outcome.Questions,
     before: outcome.Measurement,
     folder: Path,
+    kept: Kept,
 ) -> SweepRow:
-    """Make and measure one edit."""
-    start = time.perf_counter()
-    config = plan.config
-    if plan.lora:
-        from hfbiasedit.editing.lora import attempt_lora
-
-        found = attempt_lora(loaded, config, material)
-    else:
-        found = attempt(loaded, config, material, location=locations.get(config.saliency))
-    if found.location is not None:
-        locations[config.saliency] = found.location
-    seconds = time.perf_counter() - start
+    """Make and measure one edit, or take it from an interrupted sweep."""
+    config, place = plan.config, kept.inside(plan.name)
+    path = folder / f"{plan.name.replace(', ', '-').replace(' ', '-').lower()}.safetensors"
+    known = place.load("row")
+    if known is not None:
+        _take(place, path, known[1])
+        return cast(SweepRow, known[1])
+    with place.timed("row"):
+        found = _found(loaded, plan, material, locations, kept)
     with applied(loaded, found):
         after = outcome.measure(loaded, asked, config.seed)
     patch = _patch(loaded, found, config)
-    name = plan.name.replace(", ", "-").replace(" ", "-").lower()
     size, change = 0, None
     if patch is not None:
-        path = folder / f"{name}.safetensors"
         patch.save(path)
         size = path.stat().st_size
         change = _perplexity_change(loaded, patch, config)
     summary = found.selection.summary(loaded.model)
-    return {
+    row: SweepRow = {
         "name": plan.name,
         "granularity": config.granularity,
         "saliency": config.saliency,
@@ -176,10 +181,41 @@ def _row(
         "splits": outcome.compare_splits(before, after, config.seed),
         "kl": found.kl_summary(config.allowed_kl),
         "perplexity_change": change,
-        "seconds": seconds,
+        "seconds": place.seconds("row"),
         "patch_bytes": size,
         "stopped": found.outcome.stopped,
     }
+    if place.folder is not None and patch is not None:
+        patch.save(place.folder / runs.PATCH)
+    place.save("row", {}, row)
+    return row
+
+
+def _found(
+    loaded: LoadedModel,
+    plan: _Plan,
+    material: Material,
+    locations: dict[str, Location],
+    kept: Kept,
+) -> Attempt:
+    """One edit; what was located for one is known to the others."""
+    config = plan.config
+    if plan.lora:
+        from hfbiasedit.editing.lora import attempt_lora
+
+        return attempt_lora(loaded, config, material)
+    if config.saliency not in locations:
+        place = kept.inside(f"locating-{config.saliency}")
+        locations[config.saliency] = locate_with(loaded, train_part(material), config, place)
+    location = locations[config.saliency]
+    return attempt(loaded, config, material, location=location, kept=kept.inside(plan.name))
+
+
+def _take(place: Kept, path: Path, row: dict[str, Any]) -> None:
+    """Put the patch of a finished row where the sweep's patches go."""
+    if row["helped"]:
+        assert place.folder is not None
+        shutil.copyfile(place.folder / runs.PATCH, path)
 
 
 @contextlib.contextmanager

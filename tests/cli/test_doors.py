@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from hfbiasedit.audits import auditor
 from hfbiasedit.cli import app as cli
 from hfbiasedit.editing import editor, sweep
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models import loading
 from tests.reports import fixtures
 
@@ -48,6 +50,8 @@ def loads(monkeypatch):
 
     for module in (loading, auditor, editor, sweep):
         monkeypatch.setattr(module, "load_model", refuse)
+    here = ModelSource("model", Path())  # `edit` asks for the room that its copy needs
+    monkeypatch.setattr(editor, "resolve_model", lambda *given: here)
     return count
 
 

@@ -16,6 +16,7 @@ from hfbiasedit.console import progress
 from hfbiasedit.documents.reading import edited_weights
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.intervals import interval, paired_interval
 from hfbiasedit.scoring import fb_score as formulas
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hfbiasedit.audits.report import AuditReport
+    from hfbiasedit.audits.resumption import PartialFile
     from hfbiasedit.models.loading import LoadedModel
+    from hfbiasedit.scoring.engine import Scores
 
 _BESIDE = (*EDIT_SPLITS, "test_combined")  # scored beside the audit of `test`
 
@@ -54,24 +57,58 @@ def questions(config: EditConfig) -> Questions:
     return Questions(_prompts(config, ("test", "dev", "all")), _beside(config))
 
 
-def measure(loaded: LoadedModel, asked: Questions, seed: int) -> Measurement:
-    """Audit a model on the held-out split and score the other splits."""
-    from hfbiasedit.audits import auditor
-    from hfbiasedit.scoring.continuations import encode
-    from hfbiasedit.scoring.engine import score
+def measure(
+    loaded: LoadedModel, asked: Questions, seed: int, kept: Kept | None = None, name: str = ""
+) -> Measurement:
+    """Audit a model on the held-out split and score the other splits.
 
-    report = auditor.measure(loaded, asked.audit, seed=seed)
+    `kept` takes the scores batch by batch, under a name.
+    """
+    from hfbiasedit.audits import auditor
+
+    partial, resume = _partial(loaded, asked.audit, kept, f"{name}.audit")
+    report = auditor.measure(loaded, asked.audit, seed=seed, partial=partial, resume=resume)
     splits = _by_split(report.scores)
     held_out = [part for name, part in splits.items() if name in TEST_SPLITS]
     if held_out:
         splits["test"] = report.scores
     if asked.beside is not None:
-        with progress("scoring the other splits", len(asked.beside.records)) as bar:
-            found = score(loaded, encode(loaded.tokenizer, asked.beside.records), progress=bar)
+        found = _score_beside(loaded, asked.beside, kept, f"{name}.splits")
         scores = PromptScores.of(asked.beside.records, found.log_male, found.log_female)
         splits = _by_split(scores) | splits
     order = (*EDIT_SPLITS, "test", *TEST_SPLITS, "test_combined")
     return Measurement(report, {name: splits[name] for name in order if name in splits})
+
+
+def _score_beside(loaded: LoadedModel, prompts: PromptSet, kept: Kept | None, name: str) -> Scores:
+    from hfbiasedit.scoring.continuations import encode
+    from hfbiasedit.scoring.engine import score
+
+    partial, resume = _partial(loaded, prompts, kept, name)
+    known = partial.resume() if partial is not None and resume else None
+    on_batch = None if partial is None else partial.add
+    try:
+        with progress("scoring the other splits", len(prompts)) as bar:
+            encoded = encode(loaded.tokenizer, prompts.records)
+            return score(loaded, encoded, progress=bar, known=known, on_batch=on_batch)
+    finally:
+        if partial is not None:
+            partial.close()
+
+
+def _partial(
+    loaded: LoadedModel, prompts: PromptSet, kept: Kept | None, name: str
+) -> tuple[PartialFile | None, bool]:
+    """The file that takes the scores of some prompts, and whether to go on from what it holds."""
+    from hfbiasedit.audits.identity import identity
+    from hfbiasedit.audits.resumption import PartialFile
+    from hfbiasedit.scoring.extensions import ENGINE
+
+    if kept is None or kept.folder is None:
+        return None, False
+    path = kept.folder / f"{name}.jsonl"
+    expected = identity(loaded, prompts.digest, "auto", ENGINE, False)
+    return PartialFile(path, expected, len(prompts)), kept.resumed and path.is_file()
 
 
 def compare_splits(before: Measurement, after: Measurement, seed: int) -> dict[str, Split]:

@@ -27,6 +27,8 @@ from torch import Tensor
 
 from hfbiasedit.console import progress, tracked, warn
 from hfbiasedit.editing import processes
+from hfbiasedit.editing.keeping import Kept
+from hfbiasedit.editing.locating.kept import kept_prices, kept_sums, rows_digest
 from hfbiasedit.editing.locating.measured import CONTRASTIVE
 from hfbiasedit.editing.locating.method import Evidence, Judgement
 from hfbiasedit.editing.locating.ranking import nothing_to_rank_by
@@ -71,13 +73,19 @@ class JointSolution:
             warn(f"{reason}: ranked by contrastive saliency")
             return replace(CONTRASTIVE.judge(evidence), instead="contrastive")
         windows = prepare_windows(loaded, load_anchor(config.anchor), PRICED, config.seed)
-        known = prices(loaded, names, windows, config.seed)
-        options: dict[str, Any] = {"checkpoint": config.checkpoint}
+        kept = evidence.kept
+        known = kept_prices(kept, lambda: prices(loaded, names, windows, config.seed))
+        options: dict[str, Any] = {"checkpoint": config.checkpoint, "kept": kept}
         joint = joint_solutions(loaded, items, evidence.prompts, known, config.seed, **options)
-        scores = joint_sums(loaded, items, joint, config.seed, config.checkpoint)
+        scores = kept_sums(
+            kept, lambda: joint_sums(loaded, items, joint, config.seed, config.checkpoint)
+        )
 
         def entry_scores(pool: dict[str, Tensor]) -> dict[str, Tensor]:
-            return joint_entries(loaded, items, pool, joint, config.checkpoint)
+            def entries() -> dict[str, Tensor]:
+                return joint_entries(loaded, items, pool, joint, config.checkpoint)
+
+            return kept.tensors(f"entries-{rows_digest(pool)}", entries)
 
         return Judgement(scores, entry_scores, anywhere=True, prices=known)
 
@@ -99,6 +107,7 @@ def joint_solutions(
     seed: int,
     *,
     checkpoint: bool = False,
+    kept: Kept | None = None,
 ) -> Joint:
     """Sketch every prompt's gradient and solve for each fold of the templates.
 
@@ -111,6 +120,9 @@ def joint_solutions(
     numbers = torch.tensor(chosen)
     members = [numbers[kinds == fold].tolist() for fold in range(int(kinds.max()) + 1)]
     batches = [prompts.batches(own) for own in members]
+    known = None if kept is None else kept.load("duals")
+    if known is not None:
+        return Joint(batches, [known[0][str(fold)] for fold in range(len(members))], prices)
     sketches, logits = _sketched(loaded, items, prompts, batches, prices, seed, checkpoint)
     if not (sketches.any() and torch.isfinite(sketches).all()):
         raise nothing_to_rank_by()
@@ -123,6 +135,8 @@ def joint_solutions(
         y = torch.zeros(len(prompts), dtype=torch.float64)
         y[own] = solution_at(gram, targets, KL).y
         duals.append(y.float())
+    if kept is not None:
+        kept.save("duals", {str(fold): y for fold, y in enumerate(duals)})
     return Joint(batches, duals, prices)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hfbiasedit.editing.config import LocateConfig, LocateOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, numbered_blocks
+from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.method import EntryScores, Evidence, saliency_of
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.material.price import Price
@@ -80,11 +81,15 @@ def locate(
     return found
 
 
-def locate_with(loaded: LoadedModel, prompts: Prompts, config: LocateConfig) -> Location:
-    """Locate with prompts whose original shares are known already."""
+def locate_with(
+    loaded: LoadedModel, prompts: Prompts, config: LocateConfig, kept: Kept | None = None
+) -> Location:
+    """Locate with prompts whose original shares are known already; `kept` takes what is found."""
     start = time.perf_counter()
     items = projections(loaded.model)
-    found = saliency_of(config.saliency).judge(Evidence(loaded, items, prompts, config))
+    found = saliency_of(config.saliency).judge(
+        Evidence(loaded, items, prompts, config, kept or Kept())
+    )
     saliency = found.instead or config.saliency
     origin = {"saliency": saliency, "seed": config.seed, "model": loaded.source.id}
     ranking = Ranking(saliency, tuple(items), found.scores, origin, found.drawn)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from hfbiasedit.editing.config import LocateConfig
 from hfbiasedit.editing.extensions import SALIENCIES
+from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.saliency import Sums
 from hfbiasedit.editing.material.forward import code_losses, run
 from hfbiasedit.editing.material.objective import bias_loss
@@ -38,6 +39,7 @@ class Evidence:
     items: list[Projection]
     prompts: Prompts
     config: LocateConfig
+    kept: Kept = field(default_factory=Kept)
 
     def bias_losses(self) -> list[Loss]:
         """One loss per probe: a kind of prompt, and a side of the bias."""

@@ -20,23 +20,30 @@ from hfbiasedit.editing.solving.bench import Bench, bench_of
 from hfbiasedit.editing.solving.candidates import best_of, candidates
 from hfbiasedit.editing.solving.coordinates import own_slices
 from hfbiasedit.editing.solving.linearisation import Linear
+from hfbiasedit.editing.solving.states import Reached
 from hfbiasedit.editing.solving.task import Task, scored
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
 TRIES = 2  # prices of a budget
 SLACK = 0.05  # of the best one's score
+_NAME = "budgets"
 
 
 def budget_curve(
     task: Task, deltas: Deltas, ladder: Sequence[Selection]
-) -> tuple[Selection, list[BudgetPoint], Linear]:
+) -> tuple[Selection, list[BudgetPoint], Linear | None]:
     """The smallest of nested selections that is enough, what each reaches, its linear model.
+
+    There is no linear model where a resumed solver has no use for it.
 
     Args:
         deltas: of the widest selection, which is the first of `ladder`.
     """
     model, limit = task.loaded.model, task.config.allowed_kl
+    known = task.kept.load(_NAME)
+    if known is not None and Reached.load(task.kept) is not None:
+        return ladder[known[1]["number"]], known[1]["points"], None
     points: list[BudgetPoint] = []
     with (
         checkpointing(model, task.config.checkpoint),
@@ -46,9 +53,12 @@ def budget_curve(
         linear = bench.linear(None)
         if not linear.finite:  # the solver says so
             return ladder[0], [], linear
+        masks = [coordinates_of(bench, selection) for selection in ladder]
+        if known is not None:
+            chosen = known[1]["number"]
+            return ladder[chosen], known[1]["points"], linear.columns(masks[chosen])
         before = scored(task, bench.dev).fb
         scores: list[float] = []
-        masks = [coordinates_of(bench, selection) for selection in ladder]
         for selection, columns in zip(ladder, masks, strict=True):
             choice, found = candidates(bench, linear, columns, TRIES)
             best = best_of(list(found), limit)
@@ -69,6 +79,7 @@ def budget_curve(
     goal = (1 + SLACK) * min((scores[n] for n in allowed), default=0.0)
     number = max((n for n in allowed if scores[n] <= goal), default=0)
     points[number]["chosen"] = True
+    task.kept.save(_NAME, {}, {"number": number, "points": points})
     return ladder[number], points, linear.columns(masks[number])
 
 

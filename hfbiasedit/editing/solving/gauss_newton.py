@@ -21,6 +21,7 @@ from hfbiasedit.editing.solving.bench import Bench, bench_of, widened
 from hfbiasedit.editing.solving.candidates import TARGET, State, best_of, candidates
 from hfbiasedit.editing.solving.descent import BENDS, descend
 from hfbiasedit.editing.solving.linearisation import Linear
+from hfbiasedit.editing.solving.states import Reached
 from hfbiasedit.editing.solving.task import Outcome, Task, scored, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 
@@ -37,13 +38,23 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
     model there without those, where it has been made already.
     """
     model, config = task.loaded.model, task.config
+    reached = Reached.load(task.kept)
+    if reached is not None and reached.done:
+        settle(deltas, reached.outcome)
+        return reached.outcome
     with checkpointing(model, config.checkpoint), progress("editing", STEPS) as bar:
         bench = bench_of(task, deltas)
-        before = scored(task, bench.dev)
-        outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
-        state: State | None = None
+        if reached is not None:
+            outcome, state, last_step = reached.outcome, reached.state, reached.step
+            task.remember()
+            bench.write(reached.state.move)
+            bar.advance(last_step)
+        else:
+            before = scored(task, bench.dev)
+            outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
+            state, last_step = None, 0
         linear = first
-        for step in range(1, STEPS + 1):
+        for step in range(last_step + 1, STEPS + 1):
             if state is not None:
                 linear = bench.linear(state.move)
             else:
@@ -65,6 +76,7 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
             bench.write(best.move)
             if state is None and best is found[0] and outcome.state is not None:
                 outcome.stopped = "prompts left out speak against more"
+                Reached(step, best, outcome, done=True).save(task.kept)
                 bar.advance(STEPS)
                 break
             bench.write(torch.zeros_like(best.move))
@@ -73,8 +85,11 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
             bench.write(state.move)
             bar.advance()
             bar.describe(f"editing: dev FB {state.score.fb:.1f}, KL {state.score.mean_kl:.4f}")
-            if step > PATIENCE and outcome.dev_after > (1 - GAIN) * last:
+            stuck = step > PATIENCE and outcome.dev_after > (1 - GAIN) * last
+            if stuck:
                 outcome.stopped = "dev got no better"
+            Reached(step, state, outcome, done=stuck or step == STEPS).save(task.kept)
+            if stuck:
                 break
         settle(deltas, outcome)
     return outcome

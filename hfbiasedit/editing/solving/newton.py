@@ -35,7 +35,8 @@ class GaussNewton:
         """See `curve`."""
         selection, points, first = budget_curve(task, deltas, ladder)
         # Leading directions are those of the widest selection; the chosen one has others.
-        self._first = first if first.rows.shape[1] == selection.weights else None
+        fits = first is not None and first.rows.shape[1] == selection.weights
+        self._first = first if fits else None
         return selection, points
 
     def solve(self, task: Task, deltas: Deltas) -> Outcome:

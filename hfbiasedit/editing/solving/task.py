@@ -13,6 +13,7 @@ from torch import Tensor
 from hfbiasedit.console import tracked
 from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import remember_original, run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms, divergences
@@ -41,6 +42,7 @@ class Task:
     config: EditConfig
     prices: Mapping[str, Price] | None = None  # of projections, where they are known already
     more: Prompts | None = None  # to learn from besides, not measured yet
+    kept: Kept = field(default_factory=Kept)
 
     def remember(self) -> None:
         """Measure the original on `keep`, unless that has been done; the model must be it now."""
