@@ -90,7 +90,7 @@ def test_a_patch_can_be_taken_back(real_checkpoint, edited, patched):
 
 
 def test_ability_is_measured_before_and_after(real_checkpoint, edited):
-    tasks = ("--tasks", "perplexity", "--tasks", "humaneval", "--documents", "4")
+    tasks = ("--tasks", "perplexity,humaneval", "--documents", "4")
     few = ("--limit", "2", "--max-new-tokens", "48", "--problems", PROBLEMS)
     judged = ("--allow-code-execution", "--patch", edited / "patch.safetensors", "--json")
     found = json.loads(_run("ability", real_checkpoint, *tasks, *few, *judged))
