@@ -124,8 +124,9 @@ def root(
     verbose: VerboseOption = False,
 ) -> None:
     """Measure and edit the gender bias of code language models on the Hugging Face Hub."""
-    from hfbiasedit.console import progress
+    from hfbiasedit.console import progress, set_verbosity
 
+    context.call_on_close(set_verbosity)  # a program that calls this goes on as it was
     say_as_asked(debug=debug, quiet=quiet, verbose=verbose)
     if not sys.stderr.isatty():  # whatever takes long is heard of, also where nothing counts steps
         context.with_resource(progress(str(context.invoked_subcommand), None))

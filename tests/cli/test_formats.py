@@ -8,6 +8,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+from hfbiasedit import console
 from hfbiasedit.cli.app import COMMANDS, _leaves, app
 from tests.publishing.runs import make_run, patch_of
 from tests.tiny import save_checkpoint
@@ -71,3 +72,11 @@ def test_an_export_of_the_dataset_lists_its_files(tmp_path):
     document = json.loads(invoke(*words).stdout)
     assert "README.md" in document["files"]
     assert all((tmp_path / "data" / name).is_file() for name in document["files"])
+
+
+@pytest.mark.parametrize("words", [["--quiet", "dataset", "show"], ["dataset", "show", "--quiet"]])
+def test_what_one_run_says_is_not_what_the_next_one_says(words, capsys):
+    """Programs and notebooks call commands one after the other."""
+    assert CliRunner().invoke(app, words).exit_code == 0
+    console.message("heard")
+    assert "heard" in capsys.readouterr().err

@@ -192,7 +192,7 @@ def test_an_edit_learns_from_edit_stops_on_dev_and_sees_no_test(tmp_path, monkey
 
     seen = {}
 
-    def locating(loaded, prompts, config):
+    def locating(loaded, prompts, config, *kept):
         seen["located"] = prompts
         return _location(loaded)
 
