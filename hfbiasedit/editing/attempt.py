@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +176,8 @@ def attempt(
                         partial(locate_with, loaded, train_part(material), config, place)
                     )
                 selection, task, curve = _selected(loaded, config, material, location, solver, kept)
+                # What is saved marks the blocks that the edit lies in, not those it might have.
+                location = replace(location, blocks=selection.blocks(loaded.model))
             else:
                 task, curve = _task(loaded, config, material, selection, kept), []
         with kept.timed("edit"):

@@ -42,7 +42,7 @@ def draw_saliency(
     shown = range(0, blocks, step)
     marks = set(chosen)
     axes.set_yticks(shown, [f"{block} •" if block in marks else str(block) for block in shown])
-    axes.set_ylabel("block (• may be edited)" if marks else "block")
+    axes.set_ylabel("block (• open to the edit)" if marks else "block")
     axes.set_title(f"Saliency of a weight ({saliency}), mean")
     axes.tick_params(length=0, labelsize=7.5)
     for side in axes.spines.values():

@@ -128,6 +128,9 @@ def test_auto_tries_its_ladder_and_edits_the_smallest_that_is_enough(monkeypatch
     (marked,) = (point for point in found.curve if point["chosen"])
     assert found.selection.weights == marked["weights"]
     assert found.helped
+    # What is drawn as edited is where the selection lies.
+    blocks = {int(name.split(".layers.")[1].split(".")[0]) for name in found.selection.slices}
+    assert found.location.blocks == sorted(blocks)
     assert found.outcome.dev_after < found.outcome.dev_before
     assert float(found.kl.mean()) <= 0.05
     assert all(torch.equal(p, before[name]) for name, p in loaded.model.named_parameters())

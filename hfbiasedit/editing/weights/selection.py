@@ -73,6 +73,11 @@ class Selection:
         ordered = {name: common[name] for name in self.slices if name in common}
         return Selection(self.granularity, ordered, self.model)
 
+    def blocks(self, model: nn.Module) -> list[int]:
+        """The blocks with selected weights, in order."""
+        numbers = block_numbers(model)
+        return sorted({numbers[name] for name in self.slices if name in numbers})
+
     def lowest_block(self, model: nn.Module) -> int:
         """The first block with selected weights (the number of blocks when only the head has some).
 
