@@ -8,7 +8,6 @@ import pytest
 from huggingface_hub import constants, errors
 
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.hub import retries
 from hfbiasedit.hub.failures import explain
 from hfbiasedit.hub.pull import model_files, pull_model, pull_patch
 from tests.hub_server import ALICE_READ_TOKEN, BOB_TOKEN
@@ -30,11 +29,6 @@ WANTED = {
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
     "README.md", "model.safetensors",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
 
 
 def names(folder):

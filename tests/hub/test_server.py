@@ -11,7 +11,7 @@ from huggingface_hub import (
     errors,
 )
 
-from hfbiasedit.hub import retries, session
+from hfbiasedit.hub import session
 from hfbiasedit.hub.pull import pull_model
 from tests.hub_server import ALICE_READ_TOKEN, ALICE_TOKEN, BOB_TOKEN
 
@@ -155,7 +155,6 @@ def test_a_renamed_repository_is_followed(hub_client):
 
 def test_calls_have_a_time_limit(hub_client, monkeypatch, capsys):
     monkeypatch.setattr(session, "READ_TIMEOUT", 0.3)
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
     hub_client.create_repo("acme/model", {"config.json": b"{}", "model.safetensors": b"1"})
     hub_client.fault("/api/models/acme/model", method="GET", delay=1.5)
     assert pull_model("acme/model").commit

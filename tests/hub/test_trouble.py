@@ -26,11 +26,6 @@ class Clock:
         self.now += seconds
 
 
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
-
-
 def test_reading_has_a_shorter_limit_than_sending(hub_client, monkeypatch):
     limits = {}
 

@@ -13,6 +13,14 @@ import pytest
 from tests.hub_server.server import ALICE_TOKEN, HubServer
 
 
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No long waits before something is tried again, in modules that import this."""
+    from hfbiasedit.hub import retries
+
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
+
+
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     """A running Hub, empty but for its users."""

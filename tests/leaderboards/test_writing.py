@@ -11,19 +11,13 @@ from typer.testing import CliRunner
 
 from hfbiasedit.cli.app import app
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.hub import retries
 from hfbiasedit.leaderboards.writing import leaderboard, push_leaderboard
-from tests.hub_server.fixtures import hub, hub_client  # noqa: F401
+from tests.hub_server.fixtures import hub, hub_client, short_waits  # noqa: F401
 from tests.hub_server.yaml_check import front_matter
 from tests.leaderboards import made
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SPACE = "alice/board"
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture

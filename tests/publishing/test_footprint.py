@@ -2,22 +2,10 @@
 
 import pytest
 
-from hfbiasedit.hub import retries
 from hfbiasedit.publishing import commit, publication
 from hfbiasedit.publishing.push import push
-from tests.publishing.runs import BASE, make_base, make_run
 
 REPO = "alice/edited"
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def run(hub_client, tmp_path):
-    return make_run(tmp_path / "run", BASE, make_base(hub_client).head)
 
 
 def interrupted(monkeypatch, *, after):

@@ -14,7 +14,6 @@ from hfbiasedit.cards.model_card import render_card
 from hfbiasedit.cli.app import app
 from hfbiasedit.documents.runs import Run
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.hub import retries
 from hfbiasedit.publishing.origin import find_base, name_base
 from hfbiasedit.publishing.patched import load_patched
 from hfbiasedit.publishing.push import push
@@ -22,21 +21,10 @@ from tests.publishing.runs import (
     BASE,
     EDITED,
     checkpoint_files,
-    make_base,
     make_run,
     patch_of,
     shard_of,
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def base(hub_client):
-    return make_base(hub_client)
 
 
 @pytest.fixture

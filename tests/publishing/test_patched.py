@@ -7,7 +7,6 @@ import torch
 from huggingface_hub import constants
 
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.hub import retries
 from hfbiasedit.hub.pull import pull_model
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.hub.verification import announced_hashes, verify_source
@@ -22,21 +21,6 @@ from tests.publishing.runs import (
     patch_of,
     shard_of,
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def base(hub_client):
-    return make_base(hub_client)
-
-
-@pytest.fixture
-def run(base, tmp_path):
-    return make_run(tmp_path / "run", BASE, base.head)
 
 
 def rows(loaded):

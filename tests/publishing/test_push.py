@@ -10,7 +10,6 @@ from huggingface_hub import ModelCard, constants
 
 from hfbiasedit.cards.model_card import write_card
 from hfbiasedit.errors import BiasEditError, UsageError
-from hfbiasedit.hub import retries
 from hfbiasedit.hub.failures import explain
 from hfbiasedit.hub.layout import MANIFEST
 from hfbiasedit.hub.pull import pull_model
@@ -23,21 +22,6 @@ from tests.hub_server.yaml_check import front_matter, problems
 from tests.publishing.runs import BASE, checkpoint_files, make_base, make_run, shard_of
 
 REPO = "alice/edited"
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def base(hub_client):
-    return make_base(hub_client)
-
-
-@pytest.fixture
-def run(base, tmp_path):
-    return make_run(tmp_path / "run", BASE, base.head)
 
 
 def actions(result):
