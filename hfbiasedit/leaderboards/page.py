@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from hfbiasedit.documents.structures.leaderboard_document import BoardRow, Leaderboard
 from hfbiasedit.leaderboards.scatter import scatters
-from hfbiasedit.reports.environment import render
-from hfbiasedit.resources import template_path
+from hfbiasedit.reports.environment import inlined, render
 
 _TEMPLATE, _STYLE, _SCRIPT = (f"leaderboard.{end}" for end in ("html.jinja", "css", "js"))
 _SHADES = 8  # colours of cells, from the smallest score of a table to the largest
@@ -19,18 +16,12 @@ _SHADES = 8  # colours of cells, from the smallest score of a table to the large
 def render_page(board: Leaderboard) -> str:
     """The page as text. Everything from audits is escaped, and a content security policy allows
     only the page's own script and style (by hash)."""
-    from markupsafe import Markup
-
-    style, script = (template_path(name).read_text("utf-8") for name in (_STYLE, _SCRIPT))
     rows = board["rows"]
     ranked = [row for row in rows if row["reason"] is None]
     worst = max(max(row["ci95"][1] for row in ranked), board["baselines"]["even"])
     context: dict[str, Any] = {
         "board": board,
-        "style": Markup(style),  # noqa: S704 - our own file
-        "style_hash": _source_hash(style),
-        "script": Markup(script),  # noqa: S704 - our own file
-        "script_hash": _source_hash(script),
+        **inlined(_STYLE, _SCRIPT),
         "ranked": ranked,
         "apart": [row for row in rows if row["reason"] is not None],
         "scale": min(100.0, 1.05 * worst),
@@ -64,8 +55,3 @@ def _cells(rows: Sequence[BoardRow], key: Literal["by_group", "by_surface"]) -> 
         ]
         lines.append({"row": row, "cells": cells})
     return {"columns": list(columns.items()), "lines": lines}
-
-
-def _source_hash(text: str) -> str:
-    """The hash by which a content security policy allows one inline script or style."""
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

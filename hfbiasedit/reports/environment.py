@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
 from pathlib import Path
@@ -61,6 +63,20 @@ def environment(folder: Path, *, html: bool) -> Environment:
         granularity_name=names.granularity_name,
     )
     return made
+
+
+def inlined(style: str, script: str) -> dict[str, Any]:
+    """What a page says of its own style and script, files that ship: `style`, `script`, and the
+    hashes by which its content security policy allows these and no others."""
+    from markupsafe import Markup
+
+    found: dict[str, Any] = {}
+    for kind, name in (("style", style), ("script", script)):
+        text = template_path(name).read_text("utf-8")
+        digest = hashlib.sha256(text.encode("utf-8")).digest()
+        found[kind] = Markup(text)  # noqa: S704 - our own file
+        found[f"{kind}_hash"] = base64.b64encode(digest).decode("ascii")
+    return found
 
 
 def render(template: Path | None, default: str, context: dict[str, Any], *, html: bool) -> str:

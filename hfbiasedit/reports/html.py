@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,7 @@ from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.files import write_text
 from hfbiasedit.reports import concerns, facts, prompts, scale, scatter, tables, verdict
-from hfbiasedit.reports.environment import render
-from hfbiasedit.resources import template_path
+from hfbiasedit.reports.environment import inlined, render
 
 _TEMPLATE = "report.html.jinja"
 _BREAKDOWNS = ("group", "template", "language", "polarity", "modifier", "split")
@@ -49,11 +47,8 @@ def render_report(documents: Documents, figures: Mapping[str, bytes] | None = No
 
 
 def _context(documents: Documents, figures: Mapping[str, bytes] | None) -> dict[str, Any]:
-    from markupsafe import Markup
-
     documents = public_documents(documents)
     before, after, edit = documents.before, documents.after, documents.edit
-    style, script = (template_path(name).read_text("utf-8") for name in ("report.css", "report.js"))
     rows = _professions(before, after)
     ability = tables.ability(documents.ability)
     moves = [row.move for row in rows]
@@ -61,10 +56,7 @@ def _context(documents: Documents, figures: Mapping[str, bytes] | None) -> dict[
     drawers = prompts.drawers(before, after)
     return {
         "title": model_name(before["model"]["id"]),
-        "style": Markup(style),  # noqa: S704 - our own file
-        "style_hash": _source_hash(style),
-        "script": Markup(script),  # noqa: S704 - our own file
-        "script_hash": _source_hash(script),
+        **inlined("report.css", "report.js"),
         "before": before,
         "after": after,
         "edit": edit,
@@ -156,8 +148,3 @@ def _for_dark(svg: bytes) -> bytes:
     )
     rule = f"<style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
     return svg.replace(b"<defs>", rule.encode() + b"<defs>", 1)
-
-
-def _source_hash(text: str) -> str:
-    """The hash by which a content security policy allows one inline script or style."""
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
