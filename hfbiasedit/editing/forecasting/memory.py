@@ -46,7 +46,7 @@ def memory_of(
         sides = sides // blocks + blocks * hidden // KEPT
     activations = KEPT * TOKENS * sides * element
     activations += _LOGITS * 4 * (TOKENS // WINDOW) * PLACES * vocabulary
-    captured = sizes.train + sizes.held + sizes.dev + sizes.windows
+    captured = sizes.dev + sizes.windows
     states = captured.tokens * hidden * element + sizes.windows.places * TOP * 12
     # Random projections of all sides; sums of rows and columns need about as much.
     projected = sum(item.rows + item.experts * item.columns for item in items)

@@ -54,8 +54,8 @@ def bench_of(task: Task, deltas: Deltas) -> Bench:
     held = task.prompts.batches(task.train[::HELD])
     sample = Sample(
         task.prompts.records,
-        prepared(task, order),
-        prepared(task, held),
+        order,
+        held,
         _weights(task, order),
         task.config.mass * _weights(task, held),
     )
