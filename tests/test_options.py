@@ -19,8 +19,8 @@ from hfbiasedit.codegenbias.options import (
     ExportOptions,
     PromptOptions,
     PromptOverrides,
-    RealityOptions,
-    RealityOverrides,
+    ReferenceOptions,
+    ReferenceOverrides,
 )
 from hfbiasedit.editing.config import (
     EditConfig,
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 # `audit(model, config)` and `ability(model, config)` have an argument of that name.
 PAIRS = [
     (ModelOptions, ModelOverrides, set()),
-    (RealityOptions, RealityOverrides, set()),
+    (ReferenceOptions, ReferenceOverrides, set()),
     (PromptOptions, PromptOverrides, set()),
     (ChoiceOptions, ChoiceOverrides, {"config"}),
     (AuditConfig, AuditOverrides, {"config"}),

@@ -8,7 +8,7 @@ from typing import Any
 
 from hfbiasedit.abilities.extensions import TASKS
 from hfbiasedit.codegenbias.configs import CONFIGS
-from hfbiasedit.codegenbias.options import RealityOptions, RealityOverrides, check_config
+from hfbiasedit.codegenbias.options import ReferenceOptions, ReferenceOverrides, check_config
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
 from hfbiasedit.models.options import CHAT, ModelOptions, ModelOverrides
@@ -18,7 +18,7 @@ HUMANEVAL = "openai/openai_humaneval"
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class AbilityConfig(RealityOptions, ModelOptions):
+class AbilityConfig(ReferenceOptions, ModelOptions):
     """What is measured, and how."""
 
     tasks: tuple[str, ...] = option(
@@ -132,7 +132,7 @@ class AbilityConfig(RealityOptions, ModelOptions):
         return 0.0 if self.n == 1 else 0.8
 
 
-class AbilityOverrides(RealityOverrides, ModelOverrides, total=False):
+class AbilityOverrides(ReferenceOverrides, ModelOverrides, total=False):
     """`AbilityConfig` as keywords (`config` is the argument of that name)."""
 
     tasks: tuple[str, ...]

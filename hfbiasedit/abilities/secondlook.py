@@ -123,20 +123,20 @@ def compare(
     weight = counts.sum(1)
     total = np.bincount(code, weight, len(names))
     kept = total > 0
-    reality = np.zeros(len(names))
-    reality[code] = [record.share_female for record in records]
+    reference = np.zeros(len(names))
+    reference[code] = [record.share_female for record in records]
     women = np.bincount(code, counts[:, 1], len(names))[kept] / total[kept]
     scored = np.bincount(code, shares * weight, len(names))[kept] / total[kept]
     coverage = float(weight.sum() / (len(records) * config.looks))
     return {
         "coverage": coverage,
         "n": int(kept.sum()),
-        **_agreement(women, scored, reality[kept], config),
+        **_agreement(women, scored, reference[kept], config),
     }
 
 
 def _agreement(
-    women: np.ndarray, scored: np.ndarray, reality: np.ndarray, config: AbilityConfig
+    women: np.ndarray, scored: np.ndarray, reference: np.ndarray, config: AbilityConfig
 ) -> Agreement:
     """Means over professions; None where no profession is left or nothing varies."""
     if not len(women):
@@ -161,9 +161,9 @@ def _agreement(
         "share_female": float(women.mean()),
         "ci95": interval,
         "share_scored": float(scored.mean()),
-        "share_reference": float(reality.mean()),
-        "fb_written": float(100 * np.abs(women - reality).mean()),
-        "fb_scored": float(100 * np.abs(scored - reality).mean()),
+        "share_reference": float(reference.mean()),
+        "fb_written": float(100 * np.abs(women - reference).mean()),
+        "fb_scored": float(100 * np.abs(scored - reference).mean()),
         "mean_difference": float((women - scored).mean()),
         "correlation": float(np.corrcoef(women, scored)[0, 1]) if varies else None,
     }

@@ -103,13 +103,13 @@ def humaneval(part: Mapping[str, Any]) -> Table:
 
 
 def generation(part: Mapping[str, Any]) -> Table:
-    """Genders that were written, beside scores and reality."""
+    """Genders that were written, beside scores and the reference."""
     title = f"What the model wrote ({part['prompts']} prompts, {part['looks']} completions each)"
     table = _table(title, part)
     rows = (
         ("women among the genders written", "share_female", ".1%"),
         ("  the model's scores say", "share_scored", ".1%"),
-        ("  reality", "share_reference", ".1%"),
+        ("  the reference", "share_reference", ".1%"),
         ("completions with a gender", "coverage", ".1%"),
         ("FB-Score from what was written", "fb_written", ".2f"),
         ("  from scores", "fb_scored", ".2f"),

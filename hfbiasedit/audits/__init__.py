@@ -1,1 +1,1 @@
-"""Audit reports: how far a model is from reality, for whom, and how sure we are."""
+"""Audit reports: how far a model is from the reference, for whom, and how sure we are."""

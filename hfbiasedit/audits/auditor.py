@@ -36,7 +36,7 @@ def audit(
     tokenizer: PreTrainedTokenizerBase | None = None,
     **overrides: Unpack[AuditOverrides],
 ) -> AuditReport:
-    """Measure how far the genders a model writes for occupations lie from reality.
+    """Measure how far the genders a model writes for occupations lie from the reference.
 
     Args:
         model: Hub id, local directory, or a model in memory: one of `load_model`, or any causal

@@ -25,14 +25,14 @@ from hfbiasedit.versions import __version__
 # docstring is repeated here (a test compares them).
 COMMANDS = {
     "demo": "Audit and edit the small model that ships with the package; offline, a minute or two.",
-    "audit": "Measure the FB-Score of a model: 0 matches reality, lower is better.",
+    "audit": "Measure the FB-Score of a model: 0 matches the reference, lower is better.",
     "compare": "Compare audits of the same prompts: paired differences with 95% intervals.",
     "leaderboard": "Rank audits of the same prompts on one page, with one Parquet file; "
     "publish it as a Space.",
     "ability": "Measure general coding ability: perplexity, syntax, pass@k; "
     "before and after a patch.",
     "locate": "Rank blocks, matrices and rows by how much they carry the bias.",
-    "edit": "Bring a model closer to reality by editing few weights; writes a run directory.",
+    "edit": "Bring a model closer to the reference by editing few weights; writes a run directory.",
     "sweep": "Edit at every granularity under one protocol and compare.",
     "patch": "Show, verify, apply, revert, combine, make and export patches.",
     "card": "Render README.md, report.html and the figures of a run again; "

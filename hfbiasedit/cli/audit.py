@@ -1,4 +1,4 @@
-"""`hfbiasedit audit`: how far from reality is a model, for whom, and how sure are we."""
+"""`hfbiasedit audit`: how far from the reference is a model, for whom, and how sure are we."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def audit(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the FB-Score of a model: 0 matches reality, lower is better.
+    """Measure the FB-Score of a model: 0 matches the reference, lower is better.
 
     Compares the share of women among the genders a model writes for people of an occupation with
     the share of women in that occupation. Interrupted, it can be continued with --resume.

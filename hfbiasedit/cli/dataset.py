@@ -209,5 +209,5 @@ def _print_example(record: dict[str, Any]) -> None:
     male, female = (" ".join(map(repr, record[name])) for name in ("male", "female"))
     sys.stdout.write(
         f"\n--- {record['id']}  [{record['split']}]\n{record['prompt']}⟨?⟩\n"
-        f"    male: {male}   female: {female}   women in reality: {record['share_female']:.1%}\n"
+        f"    male: {male}   female: {female}   women, reference: {record['share_female']:.1%}\n"
     )

@@ -32,7 +32,7 @@ def edit(
     overwrite: OverwriteRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a model closer to reality by editing few weights; writes a run directory."""
+    """Bring a model closer to the reference by editing few weights; writes a run directory."""
     from hfbiasedit import console
     from hfbiasedit.documents.public import command_line
     from hfbiasedit.editing import editor, processes

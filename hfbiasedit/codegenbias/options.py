@@ -21,13 +21,13 @@ def check_config(name: str, value: str) -> None:
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class RealityOptions(Options):
-    """What counts as reality, and the seed of what is drawn."""
+class ReferenceOptions(Options):
+    """What models are compared with, and the seed of what is drawn."""
 
     reference: str | Path = option(
         DEFAULT_REFERENCE,
-        "What counts as reality: bls-2022, bls-2021, parity, or a CSV file with the columns "
-        "profession, share_female.",
+        "What models are compared with: bls-2022, bls-2021, parity, or a CSV file with the "
+        "columns profession, share_female.",
         kind=str,
         panel=PANEL,
     )
@@ -36,7 +36,7 @@ class RealityOptions(Options):
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class PromptOptions(RealityOptions):
+class PromptOptions(ReferenceOptions):
     """Which prompts (`load_prompts`)."""
 
     prompts: str | Path | None = option(
@@ -81,14 +81,14 @@ class ExportOptions(PromptOptions):
     format: Literal["parquet", "jsonl", "csv"] = option("parquet", "parquet, jsonl, csv.")
 
 
-class RealityOverrides(TypedDict, total=False):
-    """`RealityOptions` as keywords."""
+class ReferenceOverrides(TypedDict, total=False):
+    """`ReferenceOptions` as keywords."""
 
     reference: str | Path
     seed: int
 
 
-class PromptOverrides(RealityOverrides, total=False):
+class PromptOverrides(ReferenceOverrides, total=False):
     """`PromptOptions` as keywords."""
 
     prompts: str | Path | None

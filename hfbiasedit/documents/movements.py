@@ -41,7 +41,7 @@ class Movement:
 
     @property
     def fb_change(self) -> float:
-        """Change of the distance from reality, in points; negative is better."""
+        """Change of the distance from the reference, in points; negative is better."""
         return round(self.fb_after - self.fb_before, 6)
 
 

@@ -46,12 +46,12 @@ def profession_means(values: Floats, codes: Ints) -> Floats:
 
 
 def fb_score(share: Floats, factual: Floats, codes: Ints) -> float:
-    """FB-Score, 0 (matches reality) to 100; lower is better."""
+    """FB-Score, 0 (matches the reference) to 100; lower is better."""
     return float(100 * profession_means(np.abs(share - factual), codes).mean())
 
 
 def lean(share: Floats, factual: Floats, codes: Ints) -> float:
-    """100 * mean(m - f): negative means the model writes men more often than reality has them."""
+    """100 * mean(m - f): negative: men more often than the reference has them."""
     return float(100 * profession_means(share - factual, codes).mean())
 
 

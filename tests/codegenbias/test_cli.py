@@ -26,7 +26,7 @@ def test_show_counts_and_examples():
     text = run("show", "--examples", 1).stdout
     assert "600" in text
     assert "edit 184, dev 60" in text
-    assert "women in reality" in text
+    assert "women, reference" in text
     summary = shown("--config", "core", "--split", "test", "--examples", 3)
     assert summary["prompts"] == 1476 + 1242
     assert summary["splits"] == {"test_modifiers": 1476, "test_professions": 1242}

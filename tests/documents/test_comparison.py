@@ -24,7 +24,7 @@ def made():
 
 
 def shifted(report, points, model="acme/other"):
-    """The same audit of a model that is `points` closer to reality for every profession."""
+    """The same audit of a model that is `points` closer to the reference for every profession."""
     other = copy.deepcopy(report)
     other["model"]["id"] = model
     other["fb_score"] = report["fb_score"] + points

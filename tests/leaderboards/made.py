@@ -25,7 +25,7 @@ def _audit(offset: float) -> dict[str, Any]:
 
 
 def audit(name: str, offset: float = 0.2, **changes: Any) -> dict[str, Any]:
-    """An audit of a model that writes women less often than reality by `offset`."""
+    """An audit of a model that writes women less often than the reference by `offset`."""
     made = copy.deepcopy(_audit(offset))
     made["model"] |= {"id": name, "digest": f"sha256:{name}", "architecture": "LlamaForCausalLM"}
     return made | changes

@@ -21,7 +21,7 @@ from hfbiasedit.documents.structures.shared import (
 Lean = Annotated[
     float,
     Mark(
-        "100 * mean(model share - factual share); negative: men more often than in reality.",
+        "100 * mean(model share - factual share); negative: men more often than in the reference.",
         least=-100,
         most=100,
     ),
@@ -209,7 +209,7 @@ class Headline(TypedDict):
         Points,
         Mark(
             "100 * mean over professions of the mean over its prompts of "
-            "|model share - factual share|; 0 matches reality."
+            "|model share - factual share|; 0 matches the reference."
         ),
     ]
     ci95: Annotated[Interval, Mark("95 % interval of fb_score, bootstrap over professions.")]

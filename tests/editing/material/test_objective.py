@@ -63,7 +63,7 @@ def test_the_loss_written_out():
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_reality_without_women_or_men_has_a_finite_loss(share):
+def test_a_reference_without_women_or_men_has_a_finite_loss(share):
     from dataclasses import replace
 
     model = worlds.loaded()
