@@ -20,7 +20,7 @@ def load(config: str, **_: Any) -> dict[str, Any]:
     files = sorted((EXPORT / "data" / config).glob("*.jsonl"))
     if not files:
         raise FileNotFoundError(
-            f"no prompts in {EXPORT}; run: hfbiasedit dataset export --format jsonl --out {EXPORT}"
+            f"no prompts in {EXPORT}; run: hfbiasedit dataset export --records jsonl --out {EXPORT}"
         )
     rows = datasets.Dataset.from_json([str(file) for file in files])
     return {"test": rows.map(lambda row: {"choices": row["male"] + row["female"], "target": 0})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,9 @@ COMMANDS = {
     "run": "Run a recipe: audit, edit, ability, card and push from one YAML file.",
     "dataset": "CodeGenBias: professions, modifiers and templates tied to real shares of women.",
 }
+
+# Where torchao is installed, these warn at every start of its parts for other machines.
+_TALKATIVE = ("torchao", "torch.utils._pytree")
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -138,6 +142,8 @@ def main() -> None:
     # The installed libraries talk a lot; a run that they do not fail needs none of it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:

@@ -91,6 +91,7 @@ def export(
     """Write the dataset with its card; `datasets.load_dataset` reads the directory."""
     from hfbiasedit.codegenbias.sharing.export import export_dataset
     from hfbiasedit.console import message, print_json
+    from hfbiasedit.console import result as done
 
     export_dataset(
         out,
@@ -100,6 +101,7 @@ def export(
         prompts=None if options.prompts is None else Path(options.prompts),
         replace=replace,
     )
+    done(out)
     if json:
         files = sorted(path for path in out.rglob("*") if path.is_file())
         print_json(

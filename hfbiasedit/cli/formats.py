@@ -46,9 +46,10 @@ def _parameter() -> Any:
 
     @app.command()
     def carrier(
-        format: Annotated[
+        printed_as: Annotated[
             str,
             typer.Option(
+                "--format",
                 help="table, json (as --json), or quiet: the result alone, such as a score or a "
                 "path.",
                 autocompletion=lambda: list(get_args(Format)),

@@ -21,7 +21,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 TOP = ("model", "out")
 DEFAULT_OUT = "hfbiasedit-run"
 # How much is said and in which form is asked for on the command line, once for all.
-LEFT_OUT = {"json", "as_json", "format", "quiet", "verbose", "debug", "write_recipe", "help"}
+LEFT_OUT = {"json", "as_json", "printed_as", "quiet", "verbose", "debug", "write_recipe", "help"}
 
 
 def write_recipe(path: Path, name: str, context: Any) -> None:

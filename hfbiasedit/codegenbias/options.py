@@ -78,7 +78,9 @@ class ExportOptions(PromptOptions):
     config: str = option(
         "all", f"{', '.join(CONFIGS)}, or all.", choices=(*CONFIG_NAMES, "all"), panel=PANEL
     )
-    format: Literal["parquet", "jsonl", "csv"] = option("parquet", "parquet, jsonl, csv.")
+    format: Literal["parquet", "jsonl", "csv"] = option(
+        "parquet", "Files to write: parquet, jsonl, csv.", flags=("--records",)
+    )
 
 
 class ReferenceOverrides(TypedDict, total=False):

@@ -18,6 +18,7 @@ from hfbiasedit.documents import runs
 from hfbiasedit.documents.names import model_name
 from hfbiasedit.documents.reading import AUDIT, read_audit
 from hfbiasedit.documents.schemas import check_document
+from hfbiasedit.documents.setups import setup_label, setup_warnings, setup_words
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.comparison_document import (
     ComparedReport,
@@ -92,6 +93,7 @@ class Comparison:
                 "label": label,
                 "model": report["model"],
                 "patch": report["patch"],
+                "setup": setup_words(report),
                 "fb_score": report["fb_score"],
                 "ci95": report["ci95"],
                 "lean": report["lean"],
@@ -220,11 +222,16 @@ def _check_same_questions(first_label: str, first: Audit, label: str, report: Au
 
 
 def _labels(entries: Sequence[tuple[str, Audit]]) -> tuple[str, ...]:
-    """Short names that tell the reports apart: the model, else with patch, else with the file."""
-    plain = [model_name(str(report["model"]["id"])) for _, report in entries]
+    """Short names that tell the reports apart: the model, else with patch, else with the file.
+
+    What is unusual about a measurement (`setup_words`) is always said.
+    """
+    models = [model_name(str(report["model"]["id"])) for _, report in entries]
+    setups = [setup_label(report) for _, report in entries]
+    plain = [name + setup for name, setup in zip(models, setups, strict=True)]
     patched = [
-        name + (" + patch" if report.get("patch") else "")
-        for name, (_, report) in zip(plain, entries, strict=True)
+        name + (" + patch" if report.get("patch") else "") + setup
+        for name, setup, (_, report) in zip(models, setups, entries, strict=True)
     ]
     with_file = [
         f"{name} ({label})" if label else name
@@ -244,11 +251,7 @@ def _warnings(reports: Sequence[Audit]) -> list[str]:
             f"the models ran in different types ({', '.join(types)}); "
             "rounding is part of the differences"
         )
-    if len({report.get("chat") is None for report in reports}) > 1:
-        warnings.append(
-            "some were asked through a chat template and some without; that is part of the "
-            "differences"
-        )
+    warnings += setup_warnings(list(reports))
     versions = sorted({str(report.get("version")) for report in reports})
     if len(versions) > 1:
         warnings.append(f"the reports are of different versions ({', '.join(versions)})")

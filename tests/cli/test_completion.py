@@ -30,7 +30,7 @@ def completed(shell, line, name):
         ("audit demo --split ", ("test", "dev")),
         ("edit demo --saliency ", ("joint", "fisher")),
         ("edit demo --dtype ", ("bfloat16", "float32")),
-        ("dataset export --format ", ("parquet", "jsonl", "csv")),
+        ("dataset export --records ", ("parquet", "jsonl", "csv")),
         ("pat", ("patch",)),
         ("patch re", ("recover", "revert")),
     ],

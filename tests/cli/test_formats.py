@@ -72,6 +72,10 @@ def test_an_export_of_the_dataset_lists_its_files(tmp_path):
     document = json.loads(invoke(*words).stdout)
     assert "README.md" in document["files"]
     assert all((tmp_path / "data" / name).is_file() for name in document["files"])
+    words = ["dataset", "export", "--out", tmp_path / "quiet", "--config", "core"]
+    quiet = invoke(*words, "--records", "csv", "--format", "quiet")
+    assert quiet.stdout == f"{tmp_path / 'quiet'}\n"
+    assert list((tmp_path / "quiet").rglob("*.csv"))
 
 
 @pytest.mark.parametrize("words", [["--quiet", "dataset", "show"], ["dataset", "show", "--quiet"]])

@@ -164,7 +164,7 @@ def test_both_ways_refuse_alike(command, cls, name, value, monkeypatch, capsys):
         ("audit m --split test_m", {"test_modifiers"}),
         ("audit m --dtype b", {"bfloat16"}),
         ("sweep m --granularities row,ne", {"row,neuron"}),
-        ("dataset export --format c", {"csv"}),
+        ("dataset export --records c", {"csv"}),
     ],
 )
 def test_the_shell_completes_choices(words, offered):

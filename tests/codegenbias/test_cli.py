@@ -69,7 +69,7 @@ def test_show_own_prompts(tmp_path):
 
 def test_export(tmp_path):
     out = tmp_path / "out"
-    result = run("export", "--config", "quick", "--format", "jsonl", "--out", out)
+    result = run("export", "--config", "quick", "--records", "jsonl", "--out", out)
     assert result.exit_code == 0
     assert result.stdout == ""
     assert load_prompts(prompts=out / "data/quick").digest == load_prompts("quick").digest
@@ -94,7 +94,7 @@ def test_push(hub_client):  # noqa: F811
     [
         ("show", "--axis", "colours"),
         ("export", "--out", "x", "--config", "huge"),
-        ("export", "--out", "x", "--format", "xml"),
+        ("export", "--out", "x", "--records", "xml"),
         ("show", "--split", "train"),
         ("show", "--config", "huge"),
         ("export",),

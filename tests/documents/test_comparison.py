@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,41 @@ def test_a_score_of_zero_has_no_relative_change(made):
     for row in zero["professions"]:
         row["fb"] = 0.0
     assert compare([zero, made["before"]]).differences[0]["relative_change"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "label", "warning"),
+    [
+        (
+            lambda r: r["model"].update(quantization="int4"),
+            ", int4",
+            r"alike \(int4, unquantised\)",
+        ),
+        (
+            lambda r: r.update(chat={"request": "", "opening": ""}),
+            ", chat template",
+            "some without",
+        ),
+        (
+            lambda r: r.update(backend={"name": "lm-eval", "model": "hf", "missing": []}),
+            ", lm-eval hf",
+            r"backends \(engine, lm-eval\)",
+        ),
+    ],
+)
+def test_what_is_unusual_about_a_measurement_is_in_its_name(made, change, label, warning):
+    other = copy.deepcopy(made["before"])
+    change(other)
+    comparison = compare([made["before"], other])
+    assert comparison.labels == ("acme/tiny-coder", f"acme/tiny-coder{label}")
+    assert any(re.search(warning, text) for text in comparison.warnings)
+    assert compare([other, shifted(other, -1.0)]).labels[0] == f"acme/tiny-coder{label}"
+    document = check_document(comparison.to_dict(), ComparisonDocument, "")
+    assert [row["setup"] for row in document["reports"]] == [[], [label[2:]]]
+
+
+def test_reports_that_were_measured_alike_are_not_warned_of(made):
+    other = shifted(made["before"], -1.0)
+    comparison = compare([made["before"], other])
+    assert comparison.labels == ("acme/tiny-coder", "acme/other")
+    assert not any("differences" in text or "backends" in text for text in comparison.warnings)

@@ -1,9 +1,10 @@
 """What `compare --json` prints."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
+from hfbiasedit.documents.structure import Mark
 from hfbiasedit.documents.structures.audit_document import Dataset
 from hfbiasedit.documents.structures.shared import Digest, Interval, Model, Points
 
@@ -14,6 +15,9 @@ class ComparedReport(TypedDict):
     label: str
     model: Model
     patch: str | None
+    setup: NotRequired[
+        Annotated[list[str], Mark("What is unusual: quantised weights, a chat, a backend.")]
+    ]
     fb_score: Points
     ci95: Interval
     lean: float
