@@ -8,14 +8,15 @@ changes neither a row's length nor, but for rounding, its numbers.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.nn.functional import pad
 
-from hfbiasedit.scoring.logits import new_cache, selected_logits
+from hfbiasedit.abilities.generating.room import RoomyLayer, roomy_cache
+from hfbiasedit.scoring.logits import selected_logits
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -35,6 +36,9 @@ class Row:
     limit: int
     written: list[int] = field(default_factory=list)
 
+
+_TOGETHER = 8  # rows that start when others have ended
+_READ = 1024  # tokens of prompts read at once, padding included
 
 # From logits [rows, vocabulary] and their rows to the token that each writes next.
 Choose = Callable[[torch.Tensor, Sequence[Row]], list[int]]
@@ -61,7 +65,7 @@ def decode(
     batch = _Batch(model, device)
     while waiting or batch.rows:
         # Starting several together is cheap, one after the other is not.
-        if waiting and len(batch.rows) <= most // 2:
+        if waiting and most - len(batch.rows) >= min(_TOGETHER, (most + 1) // 2):
             room = most - len(batch.rows)
             batch.add(waiting[:room])
             del waiting[:room]
@@ -93,40 +97,53 @@ class _Batch:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Read the prompts of more rows; they become the last ones."""
-        width = max(len(row.prompt) for row in rows)
-        ids = torch.tensor(
-            [[row.prompt[0]] * (width - len(row.prompt)) + [*row.prompt] for row in rows]
-        )
-        mask = torch.tensor(
-            [[0] * (width - len(row.prompt)) + [1] * len(row.prompt) for row in rows]
-        )
-        device = self._model.device
-        ids, mask = ids.to(device), mask.to(device)
-        cache = new_cache()
-        logits = self._forward(ids, mask, cache)
-        if self._cache is None or not self.rows:
-            self._cache, self._mask, self.logits = cache, mask, logits
-        else:
-            self._cache = _join(self._cache, cache)
-            columns = max(width, self._mask.shape[1])
-            parts = [pad(one, (columns - one.shape[1], 0)) for one in (self._mask, mask)]
-            self._mask, self.logits = torch.cat(parts), torch.cat([self.logits, logits])
+        parts = [self._read(chunk) for chunk in _chunks(rows)]
+        if self._cache is not None:
+            parts.insert(0, (self._cache, self._mask, self.logits))
+        caches, masks, logits = zip(*parts, strict=True)
+        for layer, *others in zip(*map(_layers, caches), strict=True):
+            layer.join(others)
+        columns = max(mask.shape[1] for mask in masks)
+        self._cache = caches[0]
+        self._mask = torch.cat([pad(mask, (columns - mask.shape[1], 0)) for mask in masks])
+        self.logits = torch.cat(logits)
         self.rows += rows
 
+    def _read(self, rows: Sequence[Row]) -> tuple[Cache, torch.Tensor, torch.Tensor]:
+        """Cache, mask and logits after the prompts of rows."""
+        # One column of padding stays in front of all: where nothing is masked, transformers runs
+        # every head of a query by itself, which takes several times as long on a processor.
+        width = 1 + max(len(row.prompt) for row in rows)
+        before = [width - len(row.prompt) for row in rows]
+        ids = [[row.prompt[0]] * n + [*row.prompt] for row, n in zip(rows, before, strict=True)]
+        mask = [[0] * n + [1] * (width - n) for n in before]
+        device = self._model.device
+        found = torch.tensor(mask, device=device)
+        cache = roomy_cache()
+        return cache, found, self._forward(torch.tensor(ids, device=device), found, cache)
+
     def remove(self, rows: Sequence[Row]) -> None:
-        """Take rows out, and columns in which only they had tokens."""
+        """Take rows out, the last ones filling their places, and columns that are all padding."""
         gone = {id(row) for row in rows}
-        kept = [place for place, row in enumerate(self.rows) if id(row) not in gone]
-        self.rows = [self.rows[place] for place in kept]
-        if not kept:
-            self._cache = None
+        left = len(self.rows) - len(gone)
+        if not left:
+            self.rows, self._cache = [], None
             return
         assert self._cache is not None
-        index = torch.tensor(kept, device=self._mask.device)
+        stays = [id(row) not in gone for row in self.rows]
+        holes = [place for place in range(left) if not stays[place]]
+        movers = [place for place in range(left, len(stays)) if stays[place]]
+        moves = list(zip(movers, holes, strict=True))
+        order = list(range(left))
+        for source, place in moves:
+            order[place] = source
+        self.rows = [self.rows[place] for place in order]
+        index = torch.tensor(order, device=self._mask.device)
         self.logits, self._mask = self.logits[index], self._mask[index]
-        first = int(self._mask.any(0).int().argmax())
-        self._mask = self._mask[:, first:]
-        self._cache = _select(self._cache, index, first)
+        padding = int(self._mask.any(0).int().argmax()) - 1
+        self._mask = self._mask[:, padding:]
+        for layer in _layers(self._cache):
+            layer.shrink(moves, left, self._mask.shape[1])
 
     def step(self) -> None:
         """Read the token that was written last in every row."""
@@ -155,28 +172,17 @@ class _Batch:
         return logits.to(ids.device)
 
 
-def _join(first: Cache, second: Cache) -> Cache:
-    """Both caches' rows, in as many columns as the wider has, padded on the left."""
-    result = new_cache()
-    for number, (one, two) in enumerate(zip(_layers(first), _layers(second), strict=True)):
-        columns = max(one.keys.shape[2], two.keys.shape[2])
-        keys, values = (
-            torch.cat([pad(part, (0, 0, columns - part.shape[2], 0)) for part in pair])
-            for pair in ((one.keys, two.keys), (one.values, two.values))
-        )
-        result.update(keys, values, number)
-    return result
+def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Cut rows into neighbours that are read together; of one length there is no padding."""
+    chunk: list[Row] = []
+    for row in rows:
+        width = max(len(one.prompt) for one in (*chunk, row))
+        if chunk and width * (len(chunk) + 1) > _READ:
+            yield chunk
+            chunk = []
+        chunk.append(row)
+    yield chunk
 
 
-def _select(cache: Cache, index: torch.Tensor, first: int) -> Cache:
-    """Some rows of a cache, from a column on."""
-    result = new_cache()
-    for number, layer in enumerate(_layers(cache)):
-        at = index.to(layer.keys.device)
-        result.update(layer.keys[at, :, first:], layer.values[at, :, first:], number)
-    return result
-
-
-def _layers(cache: Cache) -> list[Any]:
-    """The layers of a cache of plain keys and values, both [rows, heads, columns, size]."""
-    return list(cache.layers)
+def _layers(cache: Cache) -> list[RoomyLayer]:
+    return cast("list[RoomyLayer]", cache.layers)
