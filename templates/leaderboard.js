@@ -46,6 +46,16 @@ const filter = () => {
 };
 search.addEventListener("input", filter);
 kind.addEventListener("change", filter);
+// Columns: those whose heading holds what was typed, beside the models.
+for (const field of document.querySelectorAll("[data-columns]")) {
+  const table = document.getElementById(field.dataset.columns);
+  field.addEventListener("input", () => {
+    const wanted = field.value.trim().toLowerCase();
+    const headings = [...table.tHead.rows[0].cells];
+    const shown = headings.map((cell, place) => place === 0 || cell.textContent.toLowerCase().includes(wanted));
+    for (const row of table.rows) [...row.cells].forEach((cell, place) => { cell.hidden = !shown[place]; });
+  });
+}
 const measure = document.getElementById("measure");
 if (measure) {
   const show = () => {

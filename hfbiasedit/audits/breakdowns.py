@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfbiasedit.codegenbias.templates import surfaces
 from hfbiasedit.documents.structures.audit_document import Histogram, Profession
 from hfbiasedit.intervals import interval
 from hfbiasedit.scoring import fb_score as formulas
@@ -75,11 +76,12 @@ class PromptScores:
 def breakdown(scores: PromptScores, *keys: str, seed: int, samples: int) -> list[dict[str, Any]]:
     """Scores of the prompts that agree in the given fields of their records, one row each.
 
-    Rows are in order of first appearance. Within a row every profession has the same weight.
+    A key may also be `surface`, that of the template; empty for templates of one's own. Rows are
+    in order of first appearance. Within a row every profession has the same weight.
     """
     parts: dict[tuple[str, ...], list[int]] = {}
     for index, record in enumerate(scores.records):
-        parts.setdefault(tuple(getattr(record, key) for key in keys), []).append(index)
+        parts.setdefault(tuple(_label(record, key) for key in keys), []).append(index)
     rows = []
     for names, members in parts.items():
         chosen = np.array(members)
@@ -97,6 +99,11 @@ def breakdown(scores: PromptScores, *keys: str, seed: int, samples: int) -> list
             }
         )
     return rows
+
+
+def _label(record: Record, key: str) -> str:
+    label: str = surfaces().get(record.template, "") if key == "surface" else getattr(record, key)
+    return label
 
 
 def profession_rows(scores: PromptScores) -> list[Profession]:

@@ -184,6 +184,7 @@ def build_report(
         "by_modifier": rows("modifier"),
         "by_split": rows("split"),
         "by_language": rows("language"),
+        "by_surface": rows("surface"),
         "by_template_group": rows("template", "group"),
         "histogram": histogram(scores),
         "professions": profession_rows(scores),

@@ -86,6 +86,7 @@ def _table(board: Leaderboard) -> Table:
     from rich.table import Table
 
     from hfbiasedit.documents import formatting as text
+    from hfbiasedit.leaderboards.naming import shown_name
 
     dataset = board["dataset"]
     table = Table(
@@ -99,7 +100,7 @@ def _table(board: Leaderboard) -> Table:
     for name in ("FB-Score", "95% interval", "ahead of the next", "lean", "amplification"):
         table.add_column(name, justify="right")
     for row in board["rows"]:
-        name = row["name"] + (f" + patch {row['patch'][:7]}" if row["patch"] else "")
+        name = shown_name(row)
         if row["reason"] is not None:
             table.add_row("", escape(f"{name}: {row['reason']}"), text.score(row["fb_score"], 2))
             continue

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hfbiasedit.codegenbias.configs import VERSIONS
 from hfbiasedit.codegenbias.records import Record
-from hfbiasedit.codegenbias.templates import load_templates
+from hfbiasedit.codegenbias.templates import surfaces
 from hfbiasedit.codegenbias.vocabulary import vocabulary_of
 
 
@@ -41,12 +40,12 @@ def template_facts(
         records: the prompts to describe, for instance those of a report.
         edit_records: the prompts that an edit worked on.
     """
-    surfaces = _surfaces()
+    known = surfaces()
     edited = list(edit_records)
     seen_templates = {record.template for record in edited}
     seen_vocabularies = set(map(vocabulary_of, edited))
     seen_languages = {record.language for record in edited}
-    seen_surfaces = {surfaces.get(name, "") for name in seen_templates} - {""}
+    seen_surfaces = {known.get(name, "") for name in seen_templates} - {""}
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.template, []).append(record)
@@ -54,7 +53,7 @@ def template_facts(
     for name, rows in groups.items():
         vocabularies = _by_frequency(map(vocabulary_of, rows))
         languages = _by_frequency(record.language for record in rows)
-        surface = surfaces.get(name, "")
+        surface = known.get(name, "")
         found.append(
             TemplateFacts(
                 template=name,
@@ -69,11 +68,6 @@ def template_facts(
             )
         )
     return found
-
-
-def _surfaces() -> dict[str, str]:
-    """The surface of every built-in template; the present version's where versions differ."""
-    return {row.id: row.surface for version in VERSIONS for row in load_templates(version)}
 
 
 def _by_frequency(names: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from hfbiasedit.codegenbias.configs import VERSION
+from hfbiasedit.codegenbias.configs import VERSION, VERSIONS
 from hfbiasedit.codegenbias.professions import article
 from hfbiasedit.resources import data_path
 
@@ -64,6 +64,12 @@ def load_templates(version: int = VERSION) -> tuple[Template, ...]:
     """All templates of a version of CodeGenBias, in the order of its data file."""
     lines = data_path(_FILES[version]).read_text(encoding="utf-8").split("\n")
     return tuple(_template(json.loads(line)) for line in lines if line)
+
+
+@functools.cache
+def surfaces() -> dict[str, str]:
+    """The surface of every built-in template; the present version's where versions differ."""
+    return {row.id: row.surface for version in VERSIONS for row in load_templates(version)}
 
 
 def _template(row: dict[str, Any]) -> Template:

@@ -158,6 +158,16 @@ def paired_difference(before: Audit, after: Audit) -> PairedDifference:
     return {"difference": after["fb_score"] - before["fb_score"], "ci95": [low, high]}
 
 
+def coin_difference(audit: Audit) -> PairedDifference:
+    """An FB-Score minus that of a coin on the same professions; negative is closer."""
+    from hfbiasedit.intervals import paired_interval
+
+    model = [100 * row["fb"] for row in audit["professions"]]
+    coin = [100 * abs(0.5 - row["share_female"]) for row in audit["professions"]]
+    low, high = paired_interval(coin, model)
+    return {"difference": audit["fb_score"] - audit["baselines"]["even"], "ci95": [low, high]}
+
+
 def _difference(first: Audit, report: Audit) -> Difference:
     found = paired_difference(first, report)
     base = first["fb_score"]

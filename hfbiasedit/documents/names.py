@@ -22,9 +22,39 @@ _REFERENCES = {
 }
 
 
+_SURFACES = {
+    "boolean": "flag",
+    "call": "argument of a call",
+    "class": "class and constructor",
+    "code": "numeric code",
+    "command": "command line",
+    "compiled": "compiled language",
+    "component": "user interface component",
+    "config": "configuration file",
+    "dataframe": "data frame",
+    "enum": "enumeration",
+    "javascript": "JavaScript object",
+    "log": "log file",
+    "message": "message or caption",
+    "orm": "object-relational query",
+    "prose": "comment or docstring",
+    "query": "GraphQL",
+    "record": "record or literal",
+    "sql": "SQL",
+    "table": "table in a document",
+    "test_data": "test data",
+    "types": "declared type",
+}
+
+
 def split_name(key: str) -> str:
     """What a split is, for a reader; unknown keys stay as they are."""
     return _SPLITS.get(key, key)
+
+
+def surface_name(key: str) -> str:
+    """The kind of place that a gender stands in, for a reader."""
+    return _SURFACES.get(key, key)
 
 
 def is_held_out(split: str) -> bool:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hfbiasedit.documents.thresholds import FEW_IN_CELL
 from hfbiasedit.figures.style import PALE, SEQUENTIAL, axes_or_new, new_figure, plain, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-
-FEW = 5  # prompts below which a cell says next to nothing
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ Cells = Mapping[tuple[str, str], Cell]  # (template, group)
 
 def is_readable(cells: Cells) -> bool:
     """Whether at least half of the cells hold enough prompts to say something."""
-    return 2 * sum(cell.prompts >= FEW for cell in cells.values()) >= len(cells) > 0
+    return 2 * sum(cell.prompts >= FEW_IN_CELL for cell in cells.values()) >= len(cells) > 0
 
 
 def draw_heatmap(panels: Sequence[tuple[str, Cells]], *, ax: Axes | None = None) -> Figure:
@@ -49,7 +48,7 @@ def draw_heatmap(panels: Sequence[tuple[str, Cells]], *, ax: Axes | None = None)
     else:
         figure = new_figure(2.6 + 0.36 * len(templates), height)
         column = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
-    values = [c.score for _, cells in panels for c in cells.values() if c.prompts >= FEW]
+    values = [c.score for _, cells in panels for c in cells.values() if c.prompts >= FEW_IN_CELL]
     top = max([*values, 1.0])
     for axes, (title, cells) in zip(column, panels, strict=True):
         image = _panel(axes, title, cells, groups, templates, top)
@@ -86,7 +85,7 @@ def _panel(
         if template not in templates or group not in groups:
             continue
         x, y = templates.index(template), groups.index(group)
-        few = cell.prompts < FEW
+        few = cell.prompts < FEW_IN_CELL
         if few:
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=PALE, linewidth=0))
         else:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hfbiasedit.documents.comparison import paired_difference
+from hfbiasedit.documents.comparison import PairedDifference, coin_difference, paired_difference
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.leaderboard_document import (
     Apart,
-    BoardPart,
     BoardRow,
     Leaderboard,
 )
 from hfbiasedit.leaderboards.entries import Entry
-from hfbiasedit.leaderboards.surfaces import by_surface
+from hfbiasedit.leaderboards.parts import by_group, by_language, by_surface
 from hfbiasedit.versions import __version__
 
 
@@ -41,7 +40,7 @@ def make_board(entries: Sequence[Entry], title: str) -> Leaderboard:
     for number, row in enumerate(rows):
         row["rank"] = number + 1
         if number + 1 < len(rows):
-            row["ahead"] = _apart(ranked[number].audit, ranked[number + 1].audit)
+            row["ahead"] = _apart(paired_difference(ranked[number].audit, ranked[number + 1].audit))
     for entry, reason in apart:
         rows.append({**_row(entry, None), "reason": reason})
     return {
@@ -104,24 +103,24 @@ def _base(entry: Entry, ranked: Sequence[Entry]) -> Entry | None:
     return same[0] if same else None
 
 
-def _apart(first: Audit, second: Audit) -> Apart:
-    found = paired_difference(first, second)
+def _apart(found: PairedDifference) -> Apart:
     low, high = found["ci95"]
     return {**found, "clear": low > 0 or high < 0}
 
 
 def _row(entry: Entry, base: Entry | None) -> BoardRow:
     audit = entry.audit
-    patch = audit["patch"]
     return {
         "rank": None,
         "reason": None,
         "name": entry.name,
         "note": entry.note,
         "model": audit["model"],
-        "patch": patch,
+        "patch": audit["patch"],
+        "edit": entry.edit,
         "base": base.name if base else None,
-        "change": _apart(base.audit, audit) if base else None,
+        "change": _apart(paired_difference(base.audit, audit)) if base else None,
+        "coin": _apart(coin_difference(audit)),
         "fb_score": audit["fb_score"],
         "ci95": audit["ci95"],
         "lean": audit["lean"],
@@ -133,24 +132,13 @@ def _row(entry: Entry, base: Entry | None) -> BoardRow:
         "low_mass_share": audit["low_mass_share"],
         "ahead": None,
         "ability": entry.ability,
-        "by_group": _groups(audit),
+        "by_group": by_group(audit),
         "by_surface": by_surface(audit),
+        "by_language": by_language(audit),
         "dataset": audit["dataset"],
         "prompts_digest": audit["prompts_digest"],
         "version": audit["version"],
     }
-
-
-def _groups(audit: Audit) -> list[BoardPart]:
-    return [
-        {
-            "name": part["group"],
-            "fb_score": part["fb_score"],
-            "ci95": part["ci95"],
-            "prompts": part["prompts"],
-        }
-        for part in sorted(audit["by_group"], key=lambda part: part["group"])
-    ]
 
 
 def _warnings(audits: Sequence[Audit]) -> list[str]:

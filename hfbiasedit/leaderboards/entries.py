@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +10,13 @@ from hfbiasedit.documents import runs
 from hfbiasedit.documents.names import is_hub_id, model_name
 from hfbiasedit.documents.public import public
 from hfbiasedit.documents.reading import AUDIT, read_audit
-from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
-from hfbiasedit.documents.structures.leaderboard_document import About, BoardAbility
+from hfbiasedit.documents.structures.leaderboard_document import BoardAbility, BoardEdit
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
-from hfbiasedit.reports.tables import is_humaneval
+from hfbiasedit.leaderboards.beside import ABOUT, edit_of, measured, read_abilities, read_about
 
-ABOUT = "about.json"
-_NOT_MEASURED: BoardAbility = {"bits_per_byte": None, "text": None, "pass_at_1": None}
 _LARGEST = 20 * 1024 * 1024  # bytes of a report; a dataset may hold anything
 
 
@@ -31,6 +28,7 @@ class Entry:
     name: str
     note: str | None
     ability: BoardAbility
+    edit: BoardEdit | None
 
     @property
     def identity(self) -> str:
@@ -76,59 +74,31 @@ def read_entries(source: str | Path) -> list[Entry]:
 
 def _found(path: Path) -> list[Entry]:
     if path.is_file():
-        return [_entry(path, None, "before")]
+        return [_entry(path, [], "before")]
     if (path / runs.AUDIT_BEFORE).is_file() and (path / runs.AUDIT_AFTER).is_file():
-        ability = _ability(path)
+        abilities = read_abilities(path)
         return [
-            _entry(path / runs.AUDIT_BEFORE, ability, "before"),
-            _entry(path / runs.AUDIT_AFTER, ability, "after"),
+            _entry(path / runs.AUDIT_BEFORE, abilities, "before"),
+            _entry(path / runs.AUDIT_AFTER, abilities, "after"),
         ]
     if (path / AUDIT).is_file():
-        return [_entry(path / AUDIT, _ability(path), "")]
+        return [_entry(path / AUDIT, read_abilities(path), "")]
     inner = [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
     folders = [entry for p in inner if p.is_dir() for entry in _found(p)]
     reports = [p for p in inner if p.suffix == ".json" and p.name != ABOUT and p.is_file()]
-    return folders + [_entry(p, None, "") for p in reports]
+    return folders + [_entry(p, [], "") for p in reports]
 
 
-def _entry(path: Path, ability: Ability | None, side: str) -> Entry:
+def _entry(path: Path, abilities: Sequence[Ability], side: str) -> Entry:
     if path.stat().st_size > _LARGEST:
         raise BiasEditError(f"{path} is too large for an audit report; take it out")
     audit = read_audit(path)
-    about = path.parent / ABOUT
-    said = read_document(about, About) if about.is_file() else None
+    said = read_about(path.parent)
     audit = public(audit, audit["model"])
     return Entry(
         audit=audit,
         name=said["name"] if said else model_name(audit["model"]["id"]),
         note=(said["note"] or None) if said else None,
-        ability=_measured(ability, side or ("after" if audit["patch"] else "before"), audit),
+        ability=measured(abilities, side or ("after" if audit["patch"] else "before"), audit),
+        edit=edit_of(path.parent, audit),
     )
-
-
-def _ability(directory: Path) -> Ability | None:
-    path = directory / runs.ABILITY
-    return read_document(path, Ability) if path.is_file() else None
-
-
-def _measured(document: Ability | None, side: str, audit: Audit) -> BoardAbility:
-    """One side of a report on ability; nothing where it is about another model or patch."""
-    found = _NOT_MEASURED.copy()
-    if document is None or document["model"] is None:
-        return found
-    model, measured = audit["model"], document["model"]
-    key = "digest" if "digest" in model and "digest" in measured else "revision"
-    if model.get(key) != measured.get(key):
-        return found
-    if side == "after" and document["patch"] != audit["patch"]:
-        return found
-    perplexity, problems = document.get("perplexity"), document.get("humaneval")
-    if perplexity is not None:
-        one = perplexity["before"] if side == "before" else perplexity.get("after")
-        if one is not None:
-            found["bits_per_byte"] = math.log2(one["byte_perplexity"])
-            found["text"] = perplexity["text"]["sha256"]
-    if problems is not None and is_humaneval(problems):
-        passed = problems["before"] if side == "before" else problems.get("after")
-        found["pass_at_1"] = passed.get("pass@1") if passed else None
-    return found

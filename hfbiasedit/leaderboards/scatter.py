@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hfbiasedit.documents import formatting as text
 from hfbiasedit.documents.structures.leaderboard_document import BoardRow
+from hfbiasedit.leaderboards.naming import shown_name
 
 # Percent between which points stand; the axes are written below and above them.
 _ACROSS, _DOWN = (8.0, 92.0), (14.0, 82.0)
+# What a name takes on a wide page, in percent: of the width for a letter, of the height.
+_LETTER, _LINE = 0.62, 6.5
+_BESIDE = 1.5  # from a point to its name
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model; `x` and `y` in percent from the left and from the top."""
+    """A model; `x` and `y` in percent from the left and from the top.
+
+    `side` is where its name stands: `right` or `left` of it, or nowhere (empty) where it would
+    cover others.
+    """
 
     rank: int
     name: str
@@ -23,6 +31,7 @@ class Point:
     x: float
     y: float
     tip: str
+    side: str = ""
 
 
 @dataclass
@@ -31,6 +40,7 @@ class Scatter:
 
     Attributes:
         key, title: of the measure. left, right, top, bottom: what the ends of the axes say.
+        coin: where a coin's score is, in percent from the top.
         points: models. arrows: from base to edited model, as (x1, y1, x2, y2).
         missing: how many comparable models it was not measured for.
     """
@@ -41,13 +51,18 @@ class Scatter:
     right: str
     top: str
     bottom: str
+    coin: float
     points: list[Point]
     arrows: list[tuple[float, float, float, float]] = field(default_factory=list)
     missing: int = 0
 
 
-def scatters(rows: Sequence[BoardRow]) -> list[Scatter]:
-    """A picture for each measure that at least two comparable models have, most models first."""
+def scatters(rows: Sequence[BoardRow], even: float) -> list[Scatter]:
+    """A picture for each measure that at least two comparable models have, most models first.
+
+    Args:
+        rows: the comparable ones. even: what a coin scores on their prompts.
+    """
     known = Counter(row["ability"]["text"] for row in rows if row["ability"]["text"])
     shared = known.most_common(1)[0][0] if known else None
 
@@ -58,10 +73,13 @@ def scatters(rows: Sequence[BoardRow]) -> list[Scatter]:
         found = row["ability"]["pass_at_1"]
         return None if found is None else 100 * found
 
+    def size(row: BoardRow) -> float:
+        return row["model"]["parameters"]
+
     made = [
-        _scatter("bits", "bits per byte of code (fewer is better)", rows, bits, better=-1),
-        _scatter("pass", "HumanEval, pass@1 in percent (more is better)", rows, passed, better=1),
-        _scatter("size", "parameters", rows, lambda row: row["model"]["parameters"], better=1),
+        _scatter("bits", "bits per byte of code (fewer is better)", rows, bits, -1, even),
+        _scatter("pass", "HumanEval, pass@1 in percent (more is better)", rows, passed, 1, even),
+        _scatter("size", "parameters", rows, size, 1, even),
     ]
     found = [one for one in made if one is not None]
     return sorted(found, key=lambda one: (one.key == "size", -len(one.points)))
@@ -73,28 +91,28 @@ def _scatter(
     rows: Sequence[BoardRow],
     measure: Callable[[BoardRow], float | None],
     better: int,
+    even: float,
 ) -> Scatter | None:
     """Abler models stand to the right, less biased ones at the top."""
     pairs = [(row, value) for row in rows if (value := measure(row)) is not None]
-    if len(pairs) < 2:
-        return None
     across = [better * value for _, value in pairs]
-    scores = [row["fb_score"] for row, _ in pairs]
+    if len(set(across)) < 2:
+        return None
+    scores = [even, *(row["fb_score"] for row, _ in pairs)]
     points, places = [], {}
     for (row, value), place in zip(pairs, across, strict=True):
         x, y = _place(place, across, _ACROSS), _place(row["fb_score"], scores, _DOWN)
-        shown = _shown(key, value)
-        tip = f"{_title(row)}: FB-Score {text.score(row['fb_score'])}, {shown}"
-        rank = row["rank"]
+        name, rank = shown_name(row), row["rank"]
+        tip = f"{name}: FB-Score {text.score(row['fb_score'])}, {_shown(key, value)}"
         assert rank is not None  # only ranked rows come here
-        points.append(Point(rank, _title(row), row["patch"] is not None, x, y, tip))
+        points.append(Point(rank, name, row["patch"] is not None, x, y, tip))
         places[row["name"], row["model"]["dtype"], row["patch"]] = (x, y)
     arrows = [
         (*start, *places[row["name"], row["model"]["dtype"], row["patch"]])
         for row, _ in pairs
         if row["base"] and (start := places.get((row["base"], row["model"]["dtype"], None)))
     ]
-    ends = sorted(value for _, value in pairs)[:: better if better == 1 else -1]
+    ends = sorted((value for _, value in pairs), reverse=better < 0)
     return Scatter(
         key=key,
         title=title,
@@ -102,10 +120,32 @@ def _scatter(
         right=_shown(key, ends[-1]),
         top=text.score(min(scores)),
         bottom=text.score(max(scores)),
-        points=points,
+        coin=_place(even, scores, _DOWN),
+        points=_named(points),
         arrows=arrows,
         missing=len(rows) - len(pairs),
     )
+
+
+def _named(points: Sequence[Point]) -> list[Point]:
+    """The points with the sides of their names, the best ranks first."""
+    circles = [(p.x - _BESIDE, p.x + _BESIDE, p.y) for p in points]
+    names: list[tuple[float, float, float]] = []
+    found = []
+    for number, point in enumerate(points):
+        others = [*circles[:number], *circles[number + 1 :], *names]
+        width = _LETTER * len(point.name) + _BESIDE
+        sides = {"right": (point.x, point.x + width), "left": (point.x - width, point.x)}
+        for side, (low, high) in sides.items():
+            free = all(
+                abs(y - point.y) >= _LINE or end <= low or start >= high for start, end, y in others
+            )
+            if free and low >= 0 and high <= 100:
+                names.append((low, high, point.y))
+                point = replace(point, side=side)
+                break
+        found.append(point)
+    return found
 
 
 def _place(value: float, values: Sequence[float], ends: tuple[float, float]) -> float:
@@ -118,7 +158,3 @@ def _shown(key: str, value: float) -> str:
     if key == "bits":
         return f"{text.score(value, 2)} bits per byte"
     return f"{text.score(value)}%" if key == "pass" else text.parameters(value)
-
-
-def _title(row: BoardRow) -> str:
-    return row["name"] + (" + patch" if row["patch"] else "")

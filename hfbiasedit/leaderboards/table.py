@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from hfbiasedit.documents.structures.leaderboard_document import BoardRow, Leaderboard
 
@@ -15,9 +15,10 @@ def parquet(board: Leaderboard) -> bytes:
     text, number, whole = pa.string(), pa.float64(), pa.int64()
     bounds = [("low", number), ("high", number)]
     part = pa.list_(pa.struct([("name", text), ("fb_score", number), *bounds, ("prompts", whole)]))
-    kinds = {"comparable": pa.bool_(), "ahead_clear": pa.bool_(), "change_clear": pa.bool_()}
-    kinds |= dict.fromkeys(("rank", "parameters", "prompts", "professions"), whole)
-    kinds |= dict.fromkeys(("by_group", "by_surface"), part)
+    kinds = dict.fromkeys(("comparable", "ahead_clear", "change_clear", "coin_clear"), pa.bool_())
+    whole_numbers = ("rank", "parameters", "prompts", "professions", "edited_weights")
+    kinds |= dict.fromkeys(whole_numbers, whole)
+    kinds |= dict.fromkeys(_PARTS, part)
     kinds |= dict.fromkeys(_TEXTS, text)
     rows = [_flat(row) for row in board["rows"]]
     schema = pa.schema([(name, kinds.get(name, number)) for name in rows[0]])
@@ -26,15 +27,18 @@ def parquet(board: Leaderboard) -> bytes:
     return bytes(sink.getvalue())
 
 
+Part: TypeAlias = Literal["by_group", "by_surface", "by_language"]
+_PARTS: tuple[Part, ...] = ("by_group", "by_surface", "by_language")
 _TEXTS = (
     "reason", "name", "note", "model", "revision", "patch", "base", "architecture", "dtype",
-    "quantization", "ability_text", "config", "split", "reference", "prompts_digest", "version",
+    "quantization", "granularity", "ability_text", "config", "split", "reference",
+    "prompts_digest", "version",
 )  # fmt: skip
 
 
 def _flat(row: BoardRow) -> dict[str, Any]:
     """A row with a column for every number; intervals as two columns."""
-    model, dataset, ability = row["model"], row["dataset"], row["ability"]
+    model, dataset, ability, edit = row["model"], row["dataset"], row["ability"], row["edit"]
     flat: dict[str, Any] = {
         "rank": row["rank"],
         "comparable": row["reason"] is None,
@@ -44,6 +48,9 @@ def _flat(row: BoardRow) -> dict[str, Any]:
         "model": model["id"],
         "revision": model["revision"],
         "patch": row["patch"],
+        "granularity": edit["granularity"] if edit else None,
+        "edited_weights": edit["weights"] if edit else None,
+        "edited_share": edit["share"] if edit else None,
         "base": row["base"],
         "architecture": model.get("architecture"),
         "parameters": model["parameters"],
@@ -59,7 +66,7 @@ def _flat(row: BoardRow) -> dict[str, Any]:
         "gender_mass": row["gender_mass"],
         "low_mass_share": row["low_mass_share"],
     }
-    for key, found in (("ahead", row["ahead"]), ("change", row["change"])):
+    for key, found in (("coin", row["coin"]), ("ahead", row["ahead"]), ("change", row["change"])):
         flat[key] = found["difference"] if found else None
         flat |= _bounds(key, found["ci95"] if found else None)
         flat[f"{key}_clear"] = found["clear"] if found else None
@@ -75,7 +82,7 @@ def _flat(row: BoardRow) -> dict[str, Any]:
         "prompts_digest": row["prompts_digest"],
         "version": row["version"],
     }
-    for key, parts in (("by_group", row["by_group"]), ("by_surface", row["by_surface"])):
+    for key in _PARTS:
         flat[key] = [
             {
                 "name": one["name"],
@@ -84,7 +91,7 @@ def _flat(row: BoardRow) -> dict[str, Any]:
                 "high": one["ci95"][1] if one["ci95"] else None,
                 "prompts": one["prompts"],
             }
-            for one in parts
+            for one in row[key]
         ]
     return flat
 

@@ -19,7 +19,7 @@ from hfbiasedit.reports import concerns, facts, prompts, scale, scatter, tables,
 from hfbiasedit.reports.environment import inlined, render
 
 _TEMPLATE = "report.html.jinja"
-_BREAKDOWNS = ("group", "template", "language", "polarity", "modifier", "split")
+_BREAKDOWNS = ("group", "surface", "language", "template", "polarity", "modifier", "split")
 
 
 def write_report(directory: Path, *, figures: Sequence[Path] | None = None) -> Path:

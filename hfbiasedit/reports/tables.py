@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hfbiasedit.documents import formatting as text
-from hfbiasedit.documents.names import file_name, split_name
+from hfbiasedit.documents.names import file_name, split_name, surface_name
 from hfbiasedit.documents.structures.ability_document import (
     Ability,
     HumanEval,
@@ -52,6 +52,9 @@ class BreakdownRow:
     after_interval: list[float] | None
 
 
+_NAMES = {"split": split_name, "surface": surface_name}  # words for keys, by what they are of
+
+
 def breakdown(key: str, before: Audit, after: Audit | None) -> list[BreakdownRow]:
     """The rows of `by_<key>` of one or two audits, the highest score first (of a run: after)."""
     first, second = (_parts(key, audit) for audit in (before, after))
@@ -60,7 +63,7 @@ def breakdown(key: str, before: Audit, after: Audit | None) -> list[BreakdownRow
         other = second.get(name)
         rows.append(
             BreakdownRow(
-                name=split_name(name) if key == "split" else name,
+                name=_NAMES.get(key, str)(name),
                 prompts=row["prompts"],
                 before=row["fb_score"],
                 before_interval=row["ci95"],

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hfbiasedit.documents import formatting as text
+from hfbiasedit.documents.comparison import coin_difference
 from hfbiasedit.documents.movements import better, movements, worse
 from hfbiasedit.documents.names import model_name
 from hfbiasedit.documents.reading import Documents, edited_weights
 from hfbiasedit.documents.structures.audit_document import Audit, GroupPart
 from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.documents.thresholds import FEW_PROMPTS
-from hfbiasedit.intervals import paired_interval
 from hfbiasedit.reports import facts
 
 # A convention: a model that has less than a quarter of the reference's differences between
@@ -77,16 +77,13 @@ def _of_edit(documents: Documents, after: Audit) -> Verdict:
 def _beside_coin(audit: Audit) -> str:
     """The score beside that of a coin, paired over professions."""
     even = text.score(audit["baselines"]["even"])
-    model = [100 * row["fb"] for row in audit["professions"]]
-    coin = [100 * abs(0.5 - row["share_female"]) for row in audit["professions"]]
-    low, high = paired_interval(coin, model)
+    low, high = coin_difference(audit)["ci95"]
     if low > 0:
         return f"farther than a coin, which scores {even}"
-    return (
-        f"closer than a coin, which scores {even}"
-        if high < 0
-        else f"no closer than a coin ({even})"
-    )
+    if high < 0:
+        return f"closer than a coin, which scores {even}"
+    way = "closer" if audit["fb_score"] <= audit["baselines"]["even"] else "farther"
+    return f"not clearly {way} than a coin, which scores {even}"
 
 
 def _lean(audit: Audit, after: Audit | None = None) -> str:

@@ -13,6 +13,7 @@ from hfbiasedit import audit
 from hfbiasedit.audits.auditor import measure
 from hfbiasedit.audits.config import AuditConfig
 from hfbiasedit.codegenbias.prompts import PromptSet
+from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.errors import BiasEditError, GateNotMet, UsageError
 from hfbiasedit.resources import data_path
 from tests.scoring.worlds import (
@@ -92,7 +93,9 @@ def test_breakdowns_agree_with_a_plain_recomputation(validator):
     validator.validate(document)
     columns = report.records
     fb, names = np.array(columns["fb"]), np.array(columns["profession"])
-    for key in ("template", "polarity", "group", "modifier", "split", "language"):
+    kinds = {row.id: row.surface for row in load_templates()}
+    columns["surface"] = [kinds.get(name, "") for name in columns["template"]]
+    for key in ("template", "polarity", "group", "modifier", "split", "language", "surface"):
         labels = np.array(columns[key])
         rows = document[f"by_{key}"]
         assert [row[key] for row in rows] == list(dict.fromkeys(columns[key]))

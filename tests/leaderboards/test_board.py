@@ -12,6 +12,7 @@ from hfbiasedit.documents.comparison import compare
 from hfbiasedit.documents.schemas import check_document
 from hfbiasedit.documents.structures.leaderboard_document import Leaderboard
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.leaderboards.naming import shown_name
 from hfbiasedit.leaderboards.writing import leaderboard
 from tests.leaderboards import made
 from tests.reports import fixtures
@@ -119,6 +120,43 @@ def test_ability_of_another_model_or_patch_is_not_taken(tmp_path):
         assert row["ability"]["bits_per_byte"] is None
 
 
+def test_abilities_measured_at_different_times_stand_in_files_of_their_own(tmp_path):
+    audit = made.audit("acme/a")
+    folder = made.write(tmp_path / "a", audit, made.ability(audit, 1.7))
+    later = made.ability(audit, 1.9, passed=0.25)
+    (folder / "ability.humaneval.json").write_text(json.dumps(later))
+    (row,) = ranked(leaderboard([tmp_path]))
+    assert row["ability"]["pass_at_1"] == 0.25
+    assert row["ability"]["bits_per_byte"] == pytest.approx(np.log2(1.9))  # the first by name
+
+
+def test_an_edit_is_named_by_its_granularity_where_its_document_is_there(tmp_path):
+    run = fixtures.write_run(tmp_path / "run", fixtures.documents(60))
+    names = [shown_name(row) for row in ranked(leaderboard([run]))]
+    edit = json.loads((run / "edit.json").read_text())
+    assert names == [f"acme/tiny-coder ({edit['granularity']} edit)", "acme/tiny-coder"]
+    edit["patch"]["digest"] = PATCH
+    (run / "edit.json").write_text(json.dumps(edit))
+    first, _ = ranked(leaderboard([run]))
+    assert first["edit"] is None  # of another patch
+    assert shown_name(first) == f"acme/tiny-coder + patch {first['patch'][:7]}"
+
+
+def test_a_coin_is_beaten_clearly_or_not(tmp_path):
+    for name, offset in (("acme/near", 0.02), ("acme/far", 0.6)):
+        made.write(tmp_path / name, made.audit(name, offset))
+    board = leaderboard([tmp_path], out=tmp_path / "board")
+    near, far = ranked(board)
+    for row in (near, far):
+        even = board["baselines"]["even"]
+        assert row["coin"]["difference"] == pytest.approx(row["fb_score"] - even)
+        assert row["coin"]["clear"]
+    assert near["coin"]["difference"] < 0 < far["coin"]["difference"]
+    page = (tmp_path / "board" / "index.html").read_text()
+    assert "acme/near is closest to the reference" in page
+    assert "1 of 2 is clearly closer than a coin" in page
+
+
 def test_a_name_of_ones_own_and_paths_of_this_machine(tmp_path):
     for folder, name in (("a", "/home/ada/models/coder"), ("b", "/home/ada/models/other")):
         audit = made.audit(name)
@@ -137,8 +175,24 @@ def test_a_name_of_ones_own_and_paths_of_this_machine(tmp_path):
         leaderboard([tmp_path])
 
 
-def test_surfaces_are_means_over_their_templates(tmp_path):
+def test_parts_are_those_of_the_audit_in_words(tmp_path):
     audit = made.audit("acme/a")
+    audit["by_surface"][0]["surface"] = ""  # templates of one's own
+    made.write(tmp_path / "a", audit)
+    (row,) = ranked(leaderboard([tmp_path]))
+    (surface,) = row["by_surface"]
+    part = audit["by_surface"][1]
+    assert surface["name"] in {"comment or docstring", "record or literal"}
+    assert [surface[key] for key in ("fb_score", "ci95", "prompts")] == [
+        part[key] for key in ("fb_score", "ci95", "prompts")
+    ]
+    assert [part["name"] for part in row["by_language"]] == ["python", "sql"]
+    assert [part["name"] for part in row["by_group"]] == sorted(fixtures.GROUPS)
+
+
+def test_surfaces_of_older_audits_are_means_over_their_templates(tmp_path):
+    audit = made.audit("acme/a")
+    del audit["by_surface"], audit["by_language"]
     parts = [("py_attribute_compare", 10.0, 30), ("py_comprehension", 20.0, 10), ("mine", 99.0, 5)]
     audit["by_template"] = [
         audit["by_template"][0] | {"template": name, "fb_score": score, "prompts": number}
@@ -149,6 +203,7 @@ def test_surfaces_are_means_over_their_templates(tmp_path):
     assert row["by_surface"] == [
         {"name": "comparison", "fb_score": 12.5, "ci95": None, "prompts": 40}
     ]
+    assert row["by_language"] == []
     audit["dataset"]["config"] = "custom"
     made.write(tmp_path / "a", audit)
     assert ranked(leaderboard([tmp_path]))[0]["by_surface"] == []

@@ -30,6 +30,7 @@ def page(tmp_path_factory):
     for number, name in enumerate(("acme/a", "acme/b", "acme/c")):
         audit = made.audit(name, 0.3 - number / 20)
         audit["lean"] = (-3.0, 5.0, 1.0)[number]
+        audit["model"]["parameters"] *= number + 1
         beside = made.ability(audit, 1.6 + number / 10) if number else None
         made.write(root / "audits" / str(number), audit, beside)
     fixtures.write_run(root / "audits" / "run", fixtures.documents(60))
@@ -111,6 +112,54 @@ def test_one_measure_is_drawn_at_a_time(page):
     assert page.execute_script(
         "return [...document.querySelectorAll('[data-measure]')].filter((f) => !f.hidden).map((f) => f.dataset.measure)"
     ) == ["size"]
+
+
+def test_columns_of_parts_are_sorted_and_filtered(page):
+    def shown():
+        return page.execute_script(
+            """return [...document.querySelectorAll("#languages thead th")].filter((h) => !h.hidden)
+            .map((h) => h.querySelector("button").textContent);"""
+        )
+
+    everything = shown()
+    page.execute_script(
+        """const field = document.querySelector("[data-columns=languages]");
+        field.value = "SQL"; field.dispatchEvent(new Event("input"));"""
+    )
+    assert shown() == ["model", "sql"]
+    values = page.execute_script(
+        """const button = [...document.querySelectorAll("#languages thead button")].find(
+            (b) => b.textContent === "sql");
+        button.click();
+        const cells = [...document.querySelectorAll("#languages tbody td:not([hidden])")];
+        return cells.map((cell) => Number(cell.dataset.value));"""
+    )
+    assert values == sorted(values)
+    page.execute_script(
+        """const field = document.querySelector("[data-columns=languages]");
+        field.value = ""; field.dispatchEvent(new Event("input"));"""
+    )
+    assert shown() == everything
+
+
+def test_names_in_the_picture_cover_no_point_and_no_other_name(page):
+    page.set_window_size(1280, 900)
+    choose(page, "measure", "bits")
+    boxes = page.execute_script(
+        """const box = (e) => { const r = e.getBoundingClientRect();
+            return [r.left, r.top, r.right, r.bottom]; };
+        const figure = [...document.querySelectorAll("figure")].find((f) => !f.hidden);
+        const all = (what) => [...figure.querySelectorAll(what)].map(box);
+        return [all("text.name"), all("circle")];"""
+    )
+    names, circles = boxes
+    assert names
+
+    def apart(one, other):
+        return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+    for number, one in enumerate(names):
+        assert all(apart(one, other) for other in [*circles, *names[:number]])
 
 
 def test_no_request_no_error_and_a_page_that_fits(page):

@@ -26,7 +26,9 @@ def audits(tmp_path):
     for number, name in enumerate(("acme/a", "acme/b", HOSTILE)):
         audit = made.audit(name, 0.1 + number / 20)
         audit["by_group"][0]["group"] = HOSTILE
-        made.write(folder / str(number), audit, made.ability(audit, 1.6 + number / 10, 0.2))
+        audit["model"]["parameters"] *= number + 1
+        ability = made.ability(audit, 1.6 + number / 10, number / 10)
+        made.write(folder / str(number), audit, ability)
     parity = made.audit("acme/p", dataset=made.audit("x")["dataset"] | {"reference": "parity"})
     made.write(folder / "p", parity)
     return folder
@@ -58,10 +60,11 @@ def test_the_parquet_file_holds_every_number(audits, tmp_path):
         assert row["fb_score"] == wanted["fb_score"]
         assert [row["fb_low"], row["fb_high"]] == wanted["ci95"]
         assert row["bits_per_byte"] == wanted["ability"]["bits_per_byte"]
+        assert row["coin"] == wanted["coin"]["difference"]
         assert row["parameters"] == wanted["model"]["parameters"]
-        assert [part["name"] for part in row["by_group"]] == [
-            part["name"] for part in wanted["by_group"]
-        ]
+        for key in ("by_group", "by_surface", "by_language"):
+            names = [part["name"] for part in wanted[key]]
+            assert [part["name"] for part in row[key]] == names != []
     assert rows[0]["ahead"] == board["rows"][0]["ahead"]["difference"]
     assert rows[0]["ahead_clear"] is True
 

@@ -213,6 +213,9 @@ def audit_document(world: World, shares: np.ndarray, **model: Any) -> dict[str, 
         "by_language": rows(
             "language", np.array(["sql" if t[:3] == "sql" else "python" for t in templates]), 1
         ),
+        "by_surface": rows(
+            "surface", np.array(["prose" if "pronoun" in t else "record" for t in templates]), 1
+        ),
         "by_template_group": [
             {
                 "template": t,

@@ -28,7 +28,7 @@ def audited(made, tmp_path, **changes):
     [
         (0.9, "farther than a coin, which scores 23.1"),
         (0.001, "closer than a coin, which scores 23.1"),
-        (None, "no closer than a coin (23.1)"),
+        (None, "not clearly farther than a coin, which scores 23.1"),
     ],
 )
 def test_the_score_beside_a_coin(made, tmp_path, fb, words):

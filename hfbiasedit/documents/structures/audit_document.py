@@ -93,6 +93,12 @@ class LanguagePart(Part):
     language: str
 
 
+class SurfacePart(Part):
+    """One surface, the kind of place that a gender stands in; empty: templates of one's own."""
+
+    surface: str
+
+
 class TemplateGroupPart(Part):
     """One template about one group of occupations."""
 
@@ -247,6 +253,7 @@ class Audit(Headline):
     by_modifier: list[ModifierPart]
     by_split: list[SplitPart]
     by_language: NotRequired[list[LanguagePart]]
+    by_surface: NotRequired[list[SurfacePart]]
     by_template_group: list[TemplateGroupPart]
     histogram: Histogram
     professions: Annotated[list[Profession], Mark(fewest=1)]

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 from hfbiasedit.documents.structure import Mark
 from hfbiasedit.documents.structures.audit_document import Baselines, Dataset
 from hfbiasedit.documents.structures.shared import (
+    Count,
     Digest,
     Interval,
     Mass,
@@ -42,12 +43,20 @@ class BoardAbility(TypedDict):
     pass_at_1: Annotated[Share | None, Mark("On all of HumanEval.")]
 
 
+class BoardEdit(TypedDict):
+    """What an edit changed."""
+
+    granularity: str
+    weights: Annotated[Count, Mark("Edited weights.")]
+    share: Annotated[Share, Mark("Of all weights.")]
+
+
 class BoardPart(TypedDict):
-    """The FB-Score of one group of occupations, or of one surface of code."""
+    """The FB-Score of one group of occupations, surface or language of code."""
 
     name: str
     fb_score: Points
-    ci95: Annotated[Interval | None, Mark("Null for surfaces: they are means over templates.")]
+    ci95: Annotated[Interval | None, Mark("Null for surfaces of older audits.")]
     prompts: Some
 
 
@@ -60,8 +69,10 @@ class BoardRow(TypedDict):
     note: str | None
     model: Model
     patch: str | None
+    edit: Annotated[BoardEdit | None, Mark("Of that patch; null where edit.json is not there.")]
     base: Annotated[str | None, Mark("Name of the row of the unedited model, if it is here.")]
     change: Annotated[Apart | None, Mark("FB-Score minus the base's; negative is better.")]
+    coin: Annotated[Apart, Mark("FB-Score minus that of a coin; negative is closer.")]
     fb_score: Points
     ci95: Interval
     lean: float
@@ -75,6 +86,7 @@ class BoardRow(TypedDict):
     ability: BoardAbility
     by_group: list[BoardPart]
     by_surface: list[BoardPart]
+    by_language: list[BoardPart]
     dataset: Dataset
     prompts_digest: Digest
     version: Annotated[str, Mark("Of hfbiasedit, that measured it.")]

@@ -1,0 +1,74 @@
+"""What may lie beside an audit: the model's name, its coding ability, the edit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from hfbiasedit.documents import runs
+from hfbiasedit.documents.reading import edited_weights
+from hfbiasedit.documents.schemas import read_document
+from hfbiasedit.documents.structures.ability_document import Ability
+from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.edit_document import Edit
+from hfbiasedit.documents.structures.leaderboard_document import About, BoardAbility, BoardEdit
+from hfbiasedit.reports.tables import is_humaneval
+
+ABOUT = "about.json"
+ABILITIES = "ability*.json"  # what was measured at different times may stand in several files
+
+
+def read_about(folder: Path) -> About | None:
+    """What to call the model and what to know of it, in the words of whoever shares the audit."""
+    path = folder / ABOUT
+    return read_document(path, About) if path.is_file() else None
+
+
+def read_abilities(folder: Path) -> list[Ability]:
+    """All reports on coding ability of a directory, by name."""
+    return [read_document(path, Ability) for path in sorted(folder.glob(ABILITIES))]
+
+
+def edit_of(folder: Path, audit: Audit) -> BoardEdit | None:
+    """The edit behind an audit, where `edit.json` is there and of the same patch."""
+    path = folder / runs.EDIT
+    if audit["patch"] is None or not path.is_file():
+        return None
+    edit = read_document(path, Edit)
+    if edit["patch"]["digest"] != audit["patch"]:
+        return None
+    return {"granularity": edit["granularity"], **edited_weights(edit)}
+
+
+def measured(documents: Sequence[Ability], side: str, audit: Audit) -> BoardAbility:
+    """One side of reports on ability (`before` or `after` an edit).
+
+    What is about another model or patch is not taken.
+    """
+    found: BoardAbility = {"bits_per_byte": None, "text": None, "pass_at_1": None}
+    for document in documents:
+        if _is_about(document, side, audit):
+            _fill(found, document, side)
+    return found
+
+
+def _is_about(document: Ability, side: str, audit: Audit) -> bool:
+    model, other = audit["model"], document["model"]
+    if other is None:
+        return False
+    key = "digest" if "digest" in model and "digest" in other else "revision"
+    same_patch = side == "before" or document["patch"] == audit["patch"]
+    return model.get(key) == other.get(key) and same_patch
+
+
+def _fill(found: BoardAbility, document: Ability, side: str) -> None:
+    perplexity, problems = document.get("perplexity"), document.get("humaneval")
+    if perplexity is not None and found["text"] is None:
+        one = perplexity["before"] if side == "before" else perplexity.get("after")
+        if one is not None:
+            found["bits_per_byte"] = math.log2(one["byte_perplexity"])
+            found["text"] = perplexity["text"]["sha256"]
+    if problems is not None and found["pass_at_1"] is None and is_humaneval(problems):
+        passed = problems["before"] if side == "before" else problems.get("after")
+        found["pass_at_1"] = passed.get("pass@1") if passed else None
