@@ -51,11 +51,13 @@ def render_page(board: Leaderboard) -> str:
 def _verdict(ranked: Sequence[BoardRow], even: float) -> str:
     """The answer in one sentence: who is closest, and who is closer than a coin."""
     first = ranked[0]
+    ahead = first["ahead"]
+    sure = "" if ahead is None or ahead["clear"] else ", not clearly ahead of the next"
     closer = sum(row["coin"]["clear"] and row["coin"]["difference"] < 0 for row in ranked)
     clear = f"{closer or 'None'} of {len(ranked)} {'is' if closer == 1 else 'are'} clearly closer"
     return (
         f"{shown_name(first)} is closest to the reference: {text.score(first['fb_score'])} points "
-        f"away. {clear} than a coin, which scores {text.score(even)}."
+        f"away{sure}. {clear} than a coin, which scores {text.score(even)}."
     )
 
 

@@ -15,6 +15,7 @@ _ACROSS, _DOWN = (8.0, 92.0), (14.0, 82.0)
 # What a name takes on a wide page, in percent: of the width for a letter, of the height.
 _LETTER, _LINE = 0.62, 6.5
 _BESIDE = 1.5  # from a point to its name
+_COIN = 15.0  # half of what the coin's label takes in the middle, on a narrow page
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Scatter:
 
     Attributes:
         key, title: of the measure. left, right, top, bottom: what the ends of the axes say.
-        coin: where a coin's score is, in percent from the top.
+        coin: where a coin's score is, in percent from the top. coin_side: where on that line it
+            is said: `start`, `end` or `middle`.
         points: models. arrows: from base to edited model, as (x1, y1, x2, y2).
         missing: how many comparable models it was not measured for.
     """
@@ -52,6 +54,7 @@ class Scatter:
     top: str
     bottom: str
     coin: float
+    coin_side: str
     points: list[Point]
     arrows: list[tuple[float, float, float, float]] = field(default_factory=list)
     missing: int = 0
@@ -112,6 +115,7 @@ def _scatter(
         for row, _ in pairs
         if row["base"] and (start := places.get((row["base"], row["model"]["dtype"], None)))
     ]
+    coin = _place(even, scores, _DOWN)
     ends = sorted((value for _, value in pairs), reverse=better < 0)
     return Scatter(
         key=key,
@@ -120,7 +124,8 @@ def _scatter(
         right=_shown(key, ends[-1]),
         top=text.score(min(scores)),
         bottom=text.score(max(scores)),
-        coin=_place(even, scores, _DOWN),
+        coin=coin,
+        coin_side=_coin_side(points, coin),
         points=_named(points),
         arrows=arrows,
         missing=len(rows) - len(pairs),
@@ -146,6 +151,14 @@ def _named(points: Sequence[Point]) -> list[Point]:
                 break
         found.append(point)
     return found
+
+
+def _coin_side(points: Sequence[Point], coin: float) -> str:
+    """The end of the line where no point is near; the middle where both ends have one."""
+    near = [point.x for point in points if abs(point.y - coin) < 2 * _LINE]
+    if not any(x < 50 - _COIN for x in near):
+        return "start"
+    return "middle" if any(x > 50 + _COIN for x in near) else "end"
 
 
 def _place(value: float, values: Sequence[float], ends: tuple[float, float]) -> float:
