@@ -1,38 +1,62 @@
-"""Several processes at one edit: who works on what, and sums over all of them.
+"""Several processes at one piece of work: who works on what, and what all of them found.
 
-Under `accelerate launch` (or `torchrun`) every process loads the model and takes its share of every
-batch; gradients are added up, so that the result is that of one process with the same batch.
+Under `accelerate launch` (or `torchrun`) every process loads the model and runs the same lines. In
+an edit each takes its share of every batch and gradients are added up; in an audit each scores its
+share of the batches. The result is that of one process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as group
-from torch import Tensor
+from hfbiasedit.errors import BiasEditError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_LONGEST_WAIT = timedelta(days=7)  # for a process that has more to do than this one
+_together: ContextVar[bool] = ContextVar("all processes run these lines", default=False)
 
 
 def join() -> None:
     """Join the processes that a launcher has started; nothing to do when there is only this one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not group.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        import torch
+        import torch.distributed as group
+
+        if group.is_initialized():
+            return
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        group.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        group.init_process_group(backend, timeout=_LONGEST_WAIT)
 
 
 def rank() -> int:
     """This process's number; 0 is the one that writes."""
-    return group.get_rank() if group.is_available() and group.is_initialized() else 0
+    group = _group()
+    return group.get_rank() if group else 0
 
 
 def processes() -> int:
     """How many processes there are."""
-    return group.get_world_size() if group.is_available() and group.is_initialized() else 1
+    group = _group()
+    return group.get_world_size() if group else 1
+
+
+def _group() -> Any:
+    """`torch.distributed` where processes have joined; not imported for finding that out."""
+    group = sys.modules.get("torch.distributed")
+    return group if group and group.is_available() and group.is_initialized() else None
 
 
 def share(items: Sequence[Item]) -> list[Item]:
@@ -44,10 +68,70 @@ def add_up_(tensors: Iterable[Tensor]) -> None:
     """Replace every tensor by its sum over all processes."""
     if processes() > 1:
         for tensor in tensors:
-            group.all_reduce(tensor)
+            _group().all_reduce(tensor)
 
 
 def wait() -> None:
     """Wait until all processes are here."""
     if processes() > 1:
-        group.barrier()
+        _group().barrier()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Join; in the block all processes run the same lines, so that what they do can be shared.
+
+    Elsewhere one process may work alone while others wait, as callbacks of trainers do.
+    """
+    join()
+    token = _together.set(True)
+    try:
+        yield
+        wait()
+    finally:
+        _together.reset(token)
+
+
+def team() -> tuple[int, int]:
+    """This process's number among those that share what is done here, and how many they are."""
+    return (rank(), processes()) if _together.get() else (0, 1)
+
+
+def gathered(value: Result) -> list[Result]:
+    """What every process of the team has, in the order of their numbers."""
+    if team()[1] == 1:
+        return [value]
+    found: list[Any] = [None] * processes()
+    _group().all_gather_object(found, value)
+    return found
+
+
+def everywhere(work: Callable[[], Result]) -> Result:
+    """Run `work`, which every process of the team does; where it fails in one, it fails in all.
+
+    Raises:
+        BiasEditError: it failed in another process. What it raised itself goes first; of several
+            processes the first one says it.
+    """
+    number, count = team()
+    if count == 1:
+        return work()
+    mine: Exception | None = None
+    try:
+        result = work()
+    except Exception as error:
+        mine = error
+    told = gathered(None if mine is None else f"{type(mine).__name__}: {mine}")
+    failed = [place for place, text in enumerate(told) if text is not None]
+    if not failed:
+        return result
+    if mine is None:
+        mine = BiasEditError(f"process {failed[0]} failed: {told[failed[0]]}")
+    if number:
+        mine.said_elsewhere = True  # type: ignore[attr-defined]
+    raise mine
+
+
+def by_the_first(work: Callable[[], None]) -> None:
+    """Run `work` in the first process of the team; where it fails there, it fails in all."""
+    everywhere(work if team()[0] == 0 else lambda: None)

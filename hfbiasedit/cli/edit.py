@@ -33,9 +33,9 @@ def edit(
     as_json: JsonOption = False,
 ) -> None:
     """Bring a model closer to the reference by editing few weights; writes a run directory."""
-    from hfbiasedit import console
+    from hfbiasedit import console, processes
     from hfbiasedit.documents.public import command_line
-    from hfbiasedit.editing import editor, processes
+    from hfbiasedit.editing import editor
     from hfbiasedit.editing.judging import outcome
 
     if dry_run:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hfbiasedit import processes
 from hfbiasedit.checkpoints.dtypes import bits_of
 from hfbiasedit.codegenbias.configs import parse_config
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.locator import Location, locate_with

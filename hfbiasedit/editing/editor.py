@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hfbiasedit import processes
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.edit_document import Edit, Example
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights

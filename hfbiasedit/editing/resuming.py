@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hfbiasedit.editing import processes
+from hfbiasedit import processes
 from hfbiasedit.editing.attempt import Material
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.judging import outcome

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hfbiasedit import processes
 from hfbiasedit.console import progress, tracked, warn
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.kept import kept_prices, kept_sums, rows_digest
 from hfbiasedit.editing.locating.measured import CONTRASTIVE

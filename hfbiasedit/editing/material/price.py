@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hfbiasedit import processes
 from hfbiasedit.console import tracked
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
+from hfbiasedit import processes
 from hfbiasedit.console import warn
-from hfbiasedit.editing import processes
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.exhaustion import free_memory, out_of_memory
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from hfbiasedit import processes
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import Step
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.batches import PromptBatch, by_length
 from hfbiasedit.editing.material.forward import run

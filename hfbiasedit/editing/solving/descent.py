@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hfbiasedit import processes
 from hfbiasedit.console import tracked
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.dual import Targets, curvature
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import divergences

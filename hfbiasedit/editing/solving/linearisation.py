@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hfbiasedit import processes
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.console import tracked
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets
 from hfbiasedit.editing.material.forward import run, with_hidden

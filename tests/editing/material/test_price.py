@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hfbiasedit.editing import processes
+from hfbiasedit import processes
 from hfbiasedit.editing.material import price
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.price import prices

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from hfbiasedit import processes
 from hfbiasedit.editing import attempt as attempts
-from hfbiasedit.editing import processes
 from hfbiasedit.editing.attempt import attempt
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating import joint
