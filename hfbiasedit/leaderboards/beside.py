@@ -38,7 +38,9 @@ def edit_of(folder: Path, audit: Audit) -> BoardEdit | None:
     edit = read_document(path, Edit)
     if edit["patch"]["digest"] != audit["patch"]:
         return None
-    return {"granularity": edit["granularity"], **edited_weights(edit)}
+    edited = edited_weights(edit)
+    granularity = edit["granularity"]
+    return {"granularity": granularity, "weights": edited["weights"], "share": edited["share"]}
 
 
 def measured(documents: Sequence[Ability], side: str, audit: Audit) -> BoardAbility:
