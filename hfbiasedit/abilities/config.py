@@ -11,14 +11,14 @@ from hfbiasedit.codegenbias.configs import CONFIGS
 from hfbiasedit.codegenbias.options import ReferenceOptions, ReferenceOverrides, check_config
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
-from hfbiasedit.models.options import CHAT, ModelOptions, ModelOverrides
+from hfbiasedit.models.options import CHAT, MeasuringOptions, MeasuringOverrides
 
 HUMANEVAL = "openai/openai_humaneval"
 
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class AbilityConfig(ReferenceOptions, ModelOptions):
+class AbilityConfig(ReferenceOptions, MeasuringOptions):
     """What is measured, and how."""
 
     tasks: tuple[str, ...] = option(
@@ -132,7 +132,7 @@ class AbilityConfig(ReferenceOptions, ModelOptions):
         return 0.0 if self.n == 1 else 0.8
 
 
-class AbilityOverrides(ReferenceOverrides, ModelOverrides, total=False):
+class AbilityOverrides(ReferenceOverrides, MeasuringOverrides, total=False):
     """`AbilityConfig` as keywords (`config` is the argument of that name)."""
 
     tasks: tuple[str, ...]

@@ -52,9 +52,15 @@ def measure_ability(
         raise UsageError("ready-made samples have no before and after: leave the patch out")
     if model is None and not ready_made:
         raise UsageError("name a MODEL, or judge ready-made completions with --samples FILE")
+    if config.quantize is not None:
+        _check_quantising(model, ready_made)
     patch = _patch(config.patch)
     prepared = {name: task.prepare(config, patch) for name, task in tasks.items()}
     loaded = None if ready_made else _load(model, config)
+    if loaded is not None and config.quantize is not None:
+        from hfbiasedit.patches.rounded import quantise_both
+
+        patch = quantise_both(loaded, patch, config.quantize)
     document: dict[str, Any] = {
         "schema": "hfbiasedit.ability/1",
         "version": __version__,
@@ -70,6 +76,17 @@ def measure_ability(
 
 
 ability = measure_ability
+
+
+def _check_quantising(model: Any, ready_made: bool) -> None:
+    from hfbiasedit.models.loading import LoadedModel
+    from hfbiasedit.models.quantising import check_quantiser
+
+    if ready_made:
+        raise UsageError("ready-made samples are of no model here; leave --quantize out")
+    if isinstance(model, LoadedModel):
+        raise UsageError("the model is loaded already; quantise it with quantise(model, name)")
+    check_quantiser()
 
 
 def _load(model: Any, config: AbilityConfig) -> LoadedModel:
@@ -90,10 +107,4 @@ def _patch(given: Any) -> Patch | None:
 def _describe(loaded: LoadedModel | None) -> Model | None:
     if loaded is None:
         return None
-    return {
-        "id": loaded.source.id,
-        "revision": loaded.source.commit,
-        "digest": loaded.identity,
-        "dtype": loaded.dtype,
-        "parameters": loaded.parameters,
-    }
+    return loaded.describe()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.abilities.ability_task import TAKEN, task_of
 from hfbiasedit.abilities.extensions import TASKS
+from hfbiasedit.documents.setups import setup_label
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +20,15 @@ def tables(document: Mapping[str, Any]) -> Iterator[Table]:
             table = task_of(name).table(document[name])
             if document["model"] is None:
                 table.title = f"{table.title}, ready-made samples"
+            else:
+                table.title = f"{table.title}{_setup(name, document)}"
             yield table
+
+
+def _setup(name: str, document: Mapping[str, Any]) -> str:
+    """How a task's model was asked; a text is not asked about."""
+    asked = document if name != "perplexity" else {**document, "chat": False}
+    return setup_label(asked)
 
 
 def _table(title: str, part: Mapping[str, Any], change: str | None = "change") -> Table:

@@ -14,6 +14,7 @@ from hfbiasedit.audits.config import AuditConfig, AuditOverrides
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.models.live import borrowed
 from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.models.quantising import check_quantiser, quantise
 from hfbiasedit.patches.finding import find_patch
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
@@ -171,6 +172,8 @@ def _check_inputs(model: str | Path | LoadedModel, config: AuditConfig) -> None:
             raise BiasEditError(
                 "the model is loaded already; give patch and revision to load_model"
             )
+        if config.quantize is not None:
+            raise UsageError("the model is loaded already; quantise it with quantise(model, name)")
         if connects(config.backend):
             raise UsageError(f"the backend {config.backend} holds models itself; give a name")
         return
@@ -181,6 +184,13 @@ def _check_inputs(model: str | Path | LoadedModel, config: AuditConfig) -> None:
                 "them; write the patched model with `hfbiasedit patch apply`, and audit that"
             )
         Patch.load(find_patch(config.patch))
+    if config.quantize is not None:
+        if connects(config.backend):
+            raise UsageError(
+                f"the backend {config.backend} holds models itself; let it quantise, and leave "
+                "--quantize out"
+            )
+        check_quantiser()
     path = config.partial_path
     if config.resume and path is not None and not path.is_file():
         raise BiasEditError(f"nothing to resume: {path} does not exist; audit without --resume")
@@ -194,7 +204,7 @@ def _subject(model: str | Path | LoadedModel, config: AuditConfig) -> Subject:
         return model
     if connects(config.backend):
         return connected(model, config)
-    return with_patch(load_model(model, config), config.patch)
+    return quantise(with_patch(load_model(model, config), config.patch), config.quantize)
 
 
 def _partial_file(

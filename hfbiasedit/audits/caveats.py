@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfbiasedit.documents.structures.audit_document import Backend, BatchPlan
-from hfbiasedit.documents.structures.shared import Model
+from hfbiasedit.documents.structures.shared import Model, Quantized
 from hfbiasedit.documents.thresholds import FEW_PROFESSIONS, FEW_PROMPTS, LOW_MASS_SHARE
 from hfbiasedit.scoring.noise import NoiseFloor
 
@@ -45,7 +45,7 @@ def caveats(
             "or the cut falls inside a token, shares may be off"
         )
     quantization = model.get("quantization")
-    if quantization is not None:
+    if quantization is not None and "quantized" not in model:
         found.append(
             f"the weights are quantised ({quantization}): the score is that of the rounded "
             "model, and such weights cannot be edited"
@@ -59,10 +59,13 @@ def caveats(
 
 
 def notes(
-    *, dtype: str, noise: NoiseFloor | None, backend: Backend | None, chat: bool
+    *, model: Model, noise: NoiseFloor | None, backend: Backend | None, chat: bool
 ) -> list[str]:
     """What belongs to the method: who computed what, and how far rounding moves a number."""
+    dtype = model["dtype"]
     found = [] if backend is None else [_of_backend(backend)]
+    if "quantized" in model:
+        found.append(_of_quantising(model["quantized"], dtype))
     if chat:
         found.append(
             "asked through the model's chat template, each prompt as an answer that was begun; "
@@ -87,5 +90,20 @@ def _of_backend(backend: Backend) -> str:
     return text
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _of_quantising(done: Quantized, dtype: str) -> str:
+    """What was rounded how, and what was not."""
+    scales = ", ".join(
+        f"a scale per {'row' if size == 'row' else f'{size} weights'}"
+        + (f" in {number}" if len(done["groups"]) > 1 else "")
+        for size, number in done["groups"].items()
+    )
+    return (
+        f"quantised to {done['method']} before it was measured: the "
+        f"{_count(done['matrices'], 'projection matrix', 'projection matrices')} of the blocks, "
+        f"symmetric, {scales} ({done['by']}); computed in {dtype} with the rounded weights; "
+        "embeddings, head and norms are not quantised"
+    )
+
+
+def _count(number: int, noun: str, several: str = "") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {several or f'{noun}s'}"

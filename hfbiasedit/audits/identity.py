@@ -24,6 +24,7 @@ _NAMES = {
     "batch_size": "the batch size",
     "scorer": "the backend",
     "chat": "the use of a chat template",
+    "quantized": "the quantisation",
     "device": "the device",
     "versions": "the versions of torch or transformers",
 }
@@ -45,6 +46,7 @@ def identity(
         # The built-in one has no name here, so that files of earlier versions can be continued.
         "scorer": None if backend == ENGINE else backend,
         "chat": chat or None,
+        "quantized": subject.describe().get("quantized"),
         "device": str(subject.device),
         "versions": [installed.get("torch"), installed.get("transformers")],
     }

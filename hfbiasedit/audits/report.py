@@ -204,7 +204,7 @@ def build_report(
             backend=backend,
             plan=plan,
         ),
-        "notes": notes(dtype=model["dtype"], noise=noise, backend=backend, chat=chat),
+        "notes": notes(model=model, noise=noise, backend=backend, chat=chat),
         "versions": versions(),
         "seconds": round(seconds, 3),
     }

@@ -30,6 +30,7 @@ def _headline(document: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
     from hfbiasedit.documents import formatting as text
+    from hfbiasedit.documents.setups import setup_label
 
     model, dataset = document["model"], document["dataset"]
     patch = f" + patch {document['patch'][:12]}" if document["patch"] else ""
@@ -37,7 +38,7 @@ def _headline(document: Mapping[str, Any]) -> Table:
         title=f"{escape(str(model['id']))}{patch} ({model['dtype']}), {dataset['config']}/"
         f"{dataset['split']}: {text.count(dataset['prompts'])} prompts, "
         f"{text.count(dataset['professions'])} professions, {escape(str(dataset['reference']))}"
-        f"{', through the chat template' if document.get('chat') else ''}",
+        f"{setup_label(document)}",
         title_justify="left",
         show_header=False,
     )

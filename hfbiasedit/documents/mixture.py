@@ -31,6 +31,7 @@ def check_run(
         if audit["model"]["dtype"] != edit["model"]["dtype"]:
             raise _mixed(path, f"measured in {audit['model']['dtype']}, and the edit was made in "
                          f"{edit['model']['dtype']}")  # fmt: skip
+        _check_setup(path, audit, "the edit's")
     if before["patch"] is not None:
         raise _mixed(first, "of a model with a patch, and should be of the original")
     if after["patch"] != edit["patch"]["digest"]:
@@ -42,6 +43,7 @@ def check_run(
     if ability is not None:
         path = directory / runs.ABILITY
         _check_model(path, ability["model"], edit["model"], "the edit's")
+        _check_rounding(path, ability["model"], None, "the edit's")
         if ability["patch"] not in (None, edit["patch"]["digest"]):
             raise _mixed(path, "of another patch than the edit's")
 
@@ -52,6 +54,7 @@ def check_audited(directory: Path, audit: Audit, ability: Ability | None) -> Non
         return
     path = directory / runs.ABILITY
     _check_model(path, ability["model"], audit["model"], "the audit's")
+    _check_rounding(path, ability["model"], audit["model"].get("quantization"), "the audit's")
     if ability["patch"] != audit["patch"]:
         raise _mixed(path, "of another patch than the audit's")
 
@@ -85,6 +88,24 @@ def _check_model(path: Path, found: Model | None, wanted: Model, whose: str) -> 
     if not same:
         names = f"{_name(found)}, {whose} is {_name(wanted)}"
         raise _mixed(path, f"of another model than {whose} ({names})")
+
+
+def _check_setup(path: Path, audit: Audit, whose: str) -> None:
+    """An edit is judged in full precision and on the prompts as they are."""
+    _check_rounding(path, audit["model"], None, whose)
+    if audit.get("chat"):
+        raise _mixed(path, f"asked through a chat template, and {whose} are not")
+
+
+def _check_rounding(path: Path, found: Model | None, wanted: str | None, whose: str) -> None:
+    rounded = (found or {}).get("quantization")
+    if rounded != wanted:
+        raise _mixed(path, f"of weights that are {_rounding(rounded)}, {whose} are "
+                     f"{_rounding(wanted)}")  # fmt: skip
+
+
+def _rounding(name: object) -> str:
+    return "not quantised" if name is None else f"quantised ({name})"
 
 
 def _name(model: Model) -> str:

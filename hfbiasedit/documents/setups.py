@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-CHAT = "chat template"
+CHAT = "through the chat template"
 
 
 def setup_words(report: Mapping[str, Any]) -> list[str]:
@@ -26,7 +26,7 @@ def setup_words(report: Mapping[str, Any]) -> list[str]:
 
 
 def setup_label(report: Mapping[str, Any]) -> str:
-    """The same as an end of a title, `, int4, chat template`; nothing where all is as usual."""
+    """The same as the end of a title, such as `, int4`; nothing where all is as usual."""
     return "".join(f", {word}" for word in setup_words(report))
 
 

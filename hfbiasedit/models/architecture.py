@@ -17,6 +17,8 @@ from transformers.pytorch_utils import Conv1D
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.fusion import Part, fused_parts
 
+# What a model is marked with whose weights were rounded in memory (`models.quantising`).
+QUANTIZED = "hfbiasedit_quantized"
 ATTENTION, MLP, EXPERT = "attention", "mlp", "expert"
 _ATTENTION_CLASSES = ("attention", "attn", "deltanet", "mamba", "mixer", "shortconv")
 
@@ -185,7 +187,8 @@ def hidden_units(items: list[Projection]) -> list[UnitGroup]:
 
 def refuse_quantised(model: nn.Module) -> None:
     """Raise `BiasEditError` when the model's weights are stored quantised."""
-    if getattr(model, "is_quantized", False) or getattr(model, "hf_quantizer", None) is not None:
+    marks = ("is_quantized", "hf_quantizer", QUANTIZED)
+    if any(getattr(model, mark, None) for mark in marks):
         raise BiasEditError(
             "the model is quantised and its weights cannot be edited; "
             "edit the 16-bit original and quantise afterwards"

@@ -38,13 +38,18 @@ def borrowed(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> Iterator[
     inner = _inner(model)
     training = [module for module in inner.modules() if module.training]
     inner.eval()
+    from hfbiasedit.models.architecture import QUANTIZED
+
+    quantized = getattr(inner, QUANTIZED, None)
+    stored = quantization_name(getattr(inner.config, "quantization_config", None))
     try:
         yield LoadedModel(
             model=inner,
             tokenizer=tokenizer,
             source=_source(inner),
             dtype=str(inner.dtype).removeprefix("torch."),
-            quantization=quantization_name(getattr(inner.config, "quantization_config", None)),
+            quantization=stored if quantized is None else quantized["method"],
+            quantized=quantized,
             in_memory=True,
         )
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.console import progress
-from hfbiasedit.documents.structures.shared import Model
+from hfbiasedit.documents.structures.shared import Model, Quantized
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.configuration import check_causal, first_line, load_config
@@ -40,7 +40,8 @@ class LoadedModel:
         source: Where its files came from.
         dtype: Name of the dtype its weights are held in, such as `bfloat16`.
         patch_digest: Digest of the patch applied in memory, if one is.
-        quantization: Name of the quantisation method, if the checkpoint is quantised.
+        quantization: Name of the quantisation method, if the weights are quantised.
+        quantized: How, where that was done in memory (`models.quantising`).
         in_memory: Whether the weights are those of no file: of a model in training, say.
     """
 
@@ -50,6 +51,7 @@ class LoadedModel:
     dtype: str
     patch_digest: str | None = None
     quantization: str | None = None
+    quantized: Quantized | None = None
     in_memory: bool = False
 
     @property
@@ -73,7 +75,7 @@ class LoadedModel:
 
     def describe(self) -> Model:
         """The model's part of a report."""
-        return {
+        about: Model = {
             "id": self.source.id,
             "revision": self.source.commit,
             "digest": self.identity,
@@ -83,6 +85,9 @@ class LoadedModel:
             "device": str(self.device),
             "quantization": self.quantization,
         }
+        if self.quantized is not None:
+            about["quantized"] = self.quantized
+        return about
 
     @property
     def parameters(self) -> int:

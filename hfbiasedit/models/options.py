@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.models.placement import DEVICES, DTYPES, check_device, check_dtype
 
 PANEL = "Model"
+Quantization = Literal["int8", "int4"]
 CHAT = "Ask through the model's chat template: each prompt as an answer that was begun."
 
 
@@ -43,6 +44,20 @@ class ModelOptions(Options):
     trust_remote_code: bool = option(False, "Run Python code that ships with MODEL.", panel=PANEL)
 
 
+@documented
+@dataclass(frozen=True, kw_only=True)
+class MeasuringOptions(ModelOptions):
+    """How a model is loaded that is measured and not edited."""
+
+    quantize: Quantization | None = option(
+        None,
+        "int8 or int4: round the weights first as torchao does, to see what the quantised model "
+        "says.",
+        note="A patch is applied before.",
+        panel=PANEL,
+    )
+
+
 class ModelOverrides(TypedDict, total=False):
     """`ModelOptions` as keywords."""
 
@@ -51,3 +66,9 @@ class ModelOverrides(TypedDict, total=False):
     device: str
     device_map: str | dict[str, Any] | None
     trust_remote_code: bool
+
+
+class MeasuringOverrides(ModelOverrides, total=False):
+    """`MeasuringOptions` as keywords."""
+
+    quantize: Quantization | None

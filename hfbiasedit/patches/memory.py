@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.checkpoints.dtypes import name_of, torch_dtype
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.architecture import QUANTIZED
 from hfbiasedit.models.indexing import gather, scatter
 from hfbiasedit.models.naming import Naming, StoredTensor
 from hfbiasedit.patches.building import unwrapped
@@ -29,6 +30,11 @@ def write_values(model: Any, patch: PatchValue, *, reverse: bool = False) -> Non
     import torch
 
     model, _ = unwrapped(model)
+    if getattr(model, QUANTIZED, None) is not None:
+        raise BiasEditError(
+            "the model was quantised after loading and has none of the patch's values; apply the "
+            "patch first, then quantise"
+        )
     naming = Naming(model)
     with torch.no_grad():
         targets = {name: _targets(naming, patch.tensors[name]) for name in patch.tensors}
@@ -53,17 +59,21 @@ def write_values(model: Any, patch: PatchValue, *, reverse: bool = False) -> Non
             patch.release()
 
 
+def edited_parameters(model: Any, patch: PatchValue) -> list[str]:
+    """Runtime names of the parameters of a model that a patch changes.
+
+    Raises:
+        BiasEditError: the model lacks one.
+    """
+    naming = Naming(unwrapped(model)[0])
+    found = [place for name in patch.tensors for place in _places(naming, patch.tensors[name])]
+    return list(dict.fromkeys(place.runtime for place in found))
+
+
 def _targets(naming: Naming, edit: TensorEdit) -> list[torch.Tensor]:
     """Views of the parameters that hold a stored tensor, tied copies included."""
-    places: dict[str, StoredTensor] = {}
-    for name in (edit.name, *edit.tied):
-        stored = naming.to_runtime(name)
-        if stored is not None:
-            places[stored.name] = stored
-    if not places:
-        raise BiasEditError(f"the model has no tensor {edit.name}; the patch is for another model")
     views = []
-    for stored in places.values():
+    for stored in _places(naming, edit):
         view = stored.view(naming.parameter(stored.runtime).data)
         if view.is_meta:
             raise BiasEditError(f"{stored.runtime} is offloaded; load the model without offloading")
@@ -79,6 +89,18 @@ def _targets(naming: Naming, edit: TensorEdit) -> list[torch.Tensor]:
             )
         views.append(view)
     return views
+
+
+def _places(naming: Naming, edit: TensorEdit) -> list[StoredTensor]:
+    """Where a model has a stored tensor, tied copies included."""
+    places: dict[str, StoredTensor] = {}
+    for name in (edit.name, *edit.tied):
+        stored = naming.to_runtime(name)
+        if stored is not None:
+            places[stored.name] = stored
+    if not places:
+        raise BiasEditError(f"the model has no tensor {edit.name}; the patch is for another model")
+    return list(places.values())
 
 
 def _promoted(one: torch.dtype, other: torch.dtype) -> torch.dtype:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
-from hfbiasedit.models.options import CHAT, ModelOptions, ModelOverrides
+from hfbiasedit.models.options import CHAT, MeasuringOptions, MeasuringOverrides
 from hfbiasedit.scoring.extensions import ENGINE, HARNESS, SCORERS
 
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class ScoringOptions(ModelOptions):
+class ScoringOptions(MeasuringOptions):
     """How a model is loaded, or reached, and asked."""
 
     batch_size: int | str = option(
@@ -39,7 +39,7 @@ class ScoringOptions(ModelOptions):
             raise UsageError(f"backend_args go with the backend {HARNESS}")
 
 
-class ScoringOverrides(ModelOverrides, total=False):
+class ScoringOverrides(MeasuringOverrides, total=False):
     """`ScoringOptions` as keywords."""
 
     batch_size: int | str

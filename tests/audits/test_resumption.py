@@ -129,7 +129,8 @@ def test_every_part_of_the_identity_counts(tmp_path):
     words = {
         "weights": "the model changed", "patch": "the patch changed", "dtype": "the dtype changed",
         "prompts": "the prompts changed", "batch_size": "the batch size changed",
-        "scorer": "the backend changed", "chat": "the use of a chat template changed", "device": "the device changed",
+        "scorer": "the backend changed", "chat": "the use of a chat template changed",
+        "quantized": "the quantisation changed", "device": "the device changed",
         "versions": "versions of torch or transformers changed",
     }  # fmt: skip
     assert words.keys() == first.keys()

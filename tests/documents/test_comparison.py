@@ -138,7 +138,7 @@ def test_a_score_of_zero_has_no_relative_change(made):
         ),
         (
             lambda r: r.update(chat={"request": "", "opening": ""}),
-            ", chat template",
+            ", through the chat template",
             "some without",
         ),
         (

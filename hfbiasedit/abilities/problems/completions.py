@@ -104,8 +104,9 @@ def _about(
         "top_p": config.top_p,
         "max_new_tokens": config.max_new_tokens,
         "strip_prompt": config.strip_prompt,
-        # Without a chat as earlier versions said it, so that their files can be continued.
+        # What is usual as earlier versions said it, so that their files can be continued.
         **({"chat": True} if config.chat else {}),
+        **({"quantized": loaded.quantized} if loaded.quantized else {}),
         "seed": config.seed,
     }
 

@@ -21,6 +21,19 @@ Versions = dict[str, str]
 Mass = Annotated[float, Mark(least=0, most=1.000001)]
 
 
+class Quantized(TypedDict):
+    """How weights were rounded in memory, after loading: symmetric, to the nearest."""
+
+    method: str
+    by: Annotated[str, Mark("What rounded them, with its version.")]
+    groups: Annotated[
+        dict[str, Some],
+        Mark("How many weights of a row share a scale, or `row`, to the number of matrices."),
+    ]
+    matrices: Annotated[Some, Mark("Projection matrices of the blocks; all else is as loaded.")]
+    weights: Some
+
+
 class Model(TypedDict):
     """The model that was measured or edited."""
 
@@ -41,6 +54,7 @@ class Model(TypedDict):
     architecture: NotRequired[str]
     device: NotRequired[str]
     quantization: NotRequired[str | None]
+    quantized: NotRequired[Quantized]
 
 
 class BaseModel(TypedDict):
