@@ -89,6 +89,8 @@ def widened(bench: Bench, first: Linear) -> Linear:
     known = len(first.records)
     rows = storage.zeros(known + count + held, bench.coordinates.total)
     rows[:known] = first.rows
+    storage.let_go(first.rows)
+    storage.let_go(rows)
     sample = Sample(
         task.more.records,
         task.more.batches(numbers),

@@ -75,6 +75,8 @@ class Linear:
         rows = storage.zeros(len(self.rows), int(mask.sum()))
         for kept, row in zip(rows, self.rows, strict=True):
             kept.copy_(row[mask])
+            storage.let_go(rows)
+            storage.let_go(self.rows)
         return replace(self, rows=rows)
 
     def gram(self, columns: Tensor | None = None) -> Tensor:
@@ -108,6 +110,7 @@ class Linear:
         for start in range(0, self.rows.shape[1], columns):
             place = slice(start, start + columns)
             yield place, self.rows[:, place].float()
+            storage.let_go(self.rows)
 
 
 def linearised(
@@ -157,6 +160,7 @@ def linearised(
             values[here] = shown.detach().float().cpu()
             masses[here] = terms.log_mass.detach().float().exp().cpu()
             factual[here] = batch.target
+            storage.let_go(rows)
     processes.add_up_([rows, values, factual, masses])
     targets = Targets.of(
         values[:count], factual[:count], sample.weight, values[count:], sample.mass_weight

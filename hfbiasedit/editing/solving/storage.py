@@ -6,15 +6,17 @@ import errno
 import mmap
 import os
 import tempfile
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from hfbiasedit.errors import BiasEditError
 
-IN_MEMORY = 1 << 30  # bytes of rows that are kept in memory
+IN_MEMORY = 1 << 28  # bytes of rows that are kept in memory
 _PIECE = 1 << 24  # bytes that are written at once
 _UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems that cannot reserve
+_maps: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()  # by the address of their data
 
 
 def zeros(height: int, width: int) -> Tensor:
@@ -39,7 +41,24 @@ def zeros(height: int, width: int) -> Tensor:
                 f"{size / 1e9:.1f} GB of temporary files do not fit into {tempfile.gettempdir()}; "
                 "free some space, set TMPDIR to a larger disk or give a smaller --budget"
             ) from error
-    return torch.frombuffer(mapped, dtype=torch.bfloat16).view(height, width)
+    rows = torch.frombuffer(mapped, dtype=torch.bfloat16).view(height, width)
+    _maps[_address(rows)] = mapped
+    return rows
+
+
+def let_go(rows: Tensor) -> None:
+    """Leave the rows to the disk: what a map has read or written counts as the process's memory.
+
+    The values stay (the system holds them while it has room, and reads them again where it has
+    not); rows in memory are left alone.
+    """
+    mapped = _maps.get(_address(rows))
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _address(rows: Tensor) -> int:
+    return rows.untyped_storage().data_ptr()
 
 
 def _reserve(file: int, size: int) -> None:

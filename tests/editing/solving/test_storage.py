@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,6 +47,31 @@ def test_rows_in_a_file_are_zeros_that_can_be_written(folder, monkeypatch, reser
     del rows
     gc.collect()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process, as Linux says it")
+def test_rows_that_were_let_go_keep_their_values_and_cost_no_memory(folder):
+    def resident():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("RssShmem:")).split()[1]) + int(
+            next(line for line in lines if line.startswith("RssFile:")).split()[1]
+        )
+
+    rows = storage.zeros(64, 1 << 18)
+    before = resident()
+    rows.fill_(1.5)
+    held = resident() - before
+    storage.let_go(rows[3:])  # a part stands for all
+    assert held > 30_000
+    assert resident() - before < held / 4
+    assert bool((rows == 1.5).all())
+
+
+def test_rows_in_memory_are_left_alone():
+    rows = storage.zeros(3, 5)
+    rows += 2
+    storage.let_go(rows)
+    assert bool((rows == 2).all())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="blocks of a file without a name")
