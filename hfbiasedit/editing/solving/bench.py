@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import PRICED, prices
-from hfbiasedit.editing.material.prompts import learning_weights, weights_of
+from hfbiasedit.editing.material.prompts import Prompts, learning_weights, weights_of
 from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.recording import Key, Passed, recorded
 from hfbiasedit.editing.solving import storage
@@ -47,18 +47,20 @@ class Bench:
         """Differentiate the prompts where the model is."""
         return linearised(self.task.loaded, self.coordinates, self.sample, self.task.trunk, now)
 
+    @property
+    def whole(self) -> Bench:
+        """The same with the task's further prompts, which have been measured."""
+        task = self.task
+        if not task.more:
+            return self
+        prompts = task.everything
+        numbers = [*task.train, *range(len(task.prompts), len(prompts))]
+        return replace(self, sample=_sample(task, prompts, numbers))
+
 
 def bench_of(task: Task, deltas: Deltas) -> Bench:
     """Set up the coordinates and batches of an edit; the model is unchanged."""
-    order = task.prompts.batches(task.train)
-    held = task.prompts.batches(task.train[::HELD])
-    sample = Sample(
-        task.prompts.records,
-        order,
-        held,
-        _weights(task, order),
-        task.config.mass * _weights(task, held),
-    )
+    sample = _sample(task, task.prompts, task.train)
     known = task.prices or {}
     if any(name not in known for name in deltas.slices):
         windows = choose(task.keep, range(min(PRICED, len(task.keep))))
@@ -71,9 +73,15 @@ def bench_of(task: Task, deltas: Deltas) -> Bench:
     return Bench(task, deltas, coordinates, sample, dev)
 
 
-def _weights(task: Task, batches: Sequence[PromptBatch]) -> Tensor:
-    index = torch.cat([batch.index for batch in batches]).tolist()
-    return torch.tensor(learning_weights(task.prompts, index))
+def _sample(task: Task, prompts: Prompts, numbers: Sequence[int]) -> Sample:
+    """Some prompts, which have been measured; every eighth one's mass is held."""
+    order, held = prompts.batches(numbers), prompts.batches(numbers[::HELD])
+
+    def weights(batches: Sequence[PromptBatch]) -> Tensor:
+        index = torch.cat([batch.index for batch in batches]).tolist()
+        return torch.tensor(learning_weights(prompts, index))
+
+    return Sample(prompts.records, order, held, weights(order), task.config.mass * weights(held))
 
 
 def widened(bench: Bench, first: Linear) -> Linear:

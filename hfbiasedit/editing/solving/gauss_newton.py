@@ -56,7 +56,7 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
         linear = first
         for step in range(last_step + 1, STEPS + 1):
             if state is not None:
-                linear = bench.linear(state.move)
+                linear = bench.whole.linear(state.move)
             else:
                 if linear is None or linear.rows.shape[1] != bench.coordinates.total:
                     linear = bench.linear(None)

@@ -18,7 +18,7 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import remember_original, run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms, divergences
 from hfbiasedit.editing.material.price import Price
-from hfbiasedit.editing.material.prompts import SEEN, Prompts
+from hfbiasedit.editing.material.prompts import SEEN, Prompts, measure_original
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.room import halved
@@ -45,9 +45,22 @@ class Task:
     kept: Kept = field(default_factory=Kept)
 
     def remember(self) -> None:
-        """Measure the original on `keep`, unless that has been done; the model must be it now."""
+        """Measure the original on `keep` and `more`, unless done; the model must be it now."""
         if self.keep.original is None:
             self.keep = remember_original(self.loaded, self.keep, self.trunk)
+        if self.more and not self.more.log_mass:
+            measure_original(self.loaded, self.more)
+
+    @property
+    def everything(self) -> Prompts:
+        """`prompts` and behind them `more`, which has been measured."""
+        first, more = self.prompts, self.more or Prompts((), [])
+        return Prompts(
+            first.records + more.records,
+            first.encoded + more.encoded,
+            first.share + more.share,
+            first.log_mass + more.log_mass,
+        )
 
 
 @dataclass
