@@ -34,65 +34,76 @@ _STEEPEST, _SHALLOWEST = 4.0, 0.5  # changes of the price from step to step
 def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
     """Move the deltas by Gauss-Newton steps; they end at the best state (or at zero).
 
-    The first step, from the original model, learns from `task.more` besides. `first` is the linear
-    model there without those, where it has been made already.
+    `first` is the linear model at the original without `task.more`, where it has been made already.
     """
-    model, config = task.loaded.model, task.config
     reached = Reached.load(task.kept)
     if reached is not None and reached.done:
         settle(deltas, reached.outcome)
         return reached.outcome
-    with checkpointing(model, config.checkpoint), progress("editing", STEPS) as bar:
+    with (
+        checkpointing(task.loaded.model, task.config.checkpoint),
+        progress("editing", STEPS) as bar,
+    ):
         bench = bench_of(task, deltas)
-        if reached is not None:
-            outcome, state, last_step = reached.outcome, reached.state, reached.step
+        if reached is None:
+            reached = _first_step(bench, first)
+            reached.save(task.kept)
+        else:
             task.remember()
             bench.write(reached.state.move)
-            bar.advance(last_step)
-        else:
-            before = scored(task, bench.dev)
-            outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
-            state, last_step = None, 0
-        linear = first
-        for step in range(last_step + 1, STEPS + 1):
-            if state is not None:
-                linear = bench.whole.linear(state.move)
-            else:
-                if linear is None or linear.rows.shape[1] != bench.coordinates.total:
-                    linear = bench.linear(None)
-                linear = widened(bench, linear)
-            if not linear.finite:
-                outcome.stopped = "the gradients were not finite"
-                break
-            last = outcome.dev_after
-            if state is None:
-                found = list(candidates(bench, linear)[1])
-            else:
-                found = [_descended(bench, linear, state, step)]
-            for trial in found:
-                outcome.history.append(_entry(step, linear, trial))
-                _record(bench, trial, outcome, step)
-            best = best_of(found, config.allowed_kl)
-            bench.write(best.move)
-            if state is None and best is found[0] and outcome.state is not None:
-                outcome.stopped = "prompts left out speak against more"
-                Reached(step, best, outcome, done=True).save(task.kept)
-                bar.advance(STEPS)
-                break
-            bench.write(torch.zeros_like(best.move))
-            task.remember()
-            state = _next(state, best, config.allowed_kl)
-            bench.write(state.move)
+        bar.advance(reached.step)
+        while not reached.done:
+            score = reached.state.score
+            bar.describe(f"editing: dev FB {score.fb:.1f}, KL {score.mean_kl:.4f}")
+            reached = _further_step(bench, reached)
+            reached.save(task.kept)
             bar.advance()
-            bar.describe(f"editing: dev FB {state.score.fb:.1f}, KL {state.score.mean_kl:.4f}")
-            stuck = step > PATIENCE and outcome.dev_after > (1 - GAIN) * last
-            if stuck:
-                outcome.stopped = "dev got no better"
-            Reached(step, state, outcome, done=stuck or step == STEPS).save(task.kept)
-            if stuck:
-                break
-        settle(deltas, outcome)
-    return outcome
+        settle(deltas, reached.outcome)
+    return reached.outcome
+
+
+def _first_step(bench: Bench, first: Linear | None) -> Reached:
+    """From the original, at several prices."""
+    task, before = bench.task, scored(bench.task, bench.dev)
+    outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
+    nowhere = torch.zeros(bench.coordinates.total)
+    if first is None or first.rows.shape[1] != bench.coordinates.total:
+        first = bench.linear(None)
+    linear = widened(bench, first)
+    if not linear.finite:
+        outcome.stopped = "the gradients were not finite"
+        return Reached(1, State(nowhere, 0.0, 1.0, before), outcome, done=True)
+    found = list(candidates(bench, linear)[1])
+    for trial in found:
+        outcome.history.append(_entry(1, linear, trial))
+        _record(bench, trial, outcome, 1)
+    best = best_of(found, task.config.allowed_kl)
+    if best is found[0] and outcome.state is not None:
+        outcome.stopped = "prompts left out speak against more"
+        return Reached(1, best, outcome, done=True)
+    bench.write(nowhere)
+    task.remember()
+    bench.write(best.move)
+    return Reached(1, _next(None, best, task.config.allowed_kl), outcome, done=False)
+
+
+def _further_step(bench: Bench, reached: Reached) -> Reached:
+    """From where the last one led, at one price, by the measured divergence."""
+    step, state, outcome = reached.step + 1, reached.state, reached.outcome
+    linear = bench.whole.linear(state.move)
+    if not linear.finite:
+        outcome.stopped = "the gradients were not finite"
+        return Reached(step, state, outcome, done=True)
+    last = outcome.dev_after
+    found = _descended(bench, linear, state, step)
+    outcome.history.append(_entry(step, linear, found))
+    _record(bench, found, outcome, step)
+    stuck = step > PATIENCE and outcome.dev_after > (1 - GAIN) * last
+    if stuck:
+        outcome.stopped = "dev got no better"
+    state = _next(state, found, bench.task.config.allowed_kl)
+    bench.write(state.move)
+    return Reached(step, state, outcome, done=stuck or step == STEPS)
 
 
 def _next(state: State | None, found: State, limit: float) -> State:
