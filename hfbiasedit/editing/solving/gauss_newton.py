@@ -28,7 +28,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 STEPS = 4
 PATIENCE = 1  # steps before a poor gain ends the search
 GAIN = 0.01  # relative gain on dev below which a step was not worth it
-_STEEPEST, _SHALLOWEST = 4.0, 0.5  # changes of the price from step to step
+_STEEPEST, _SHALLOWEST = 4.0, 0.25  # changes of the price from step to step
 
 
 def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
@@ -84,6 +84,9 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     bench.write(nowhere)
     task.remember()
     bench.write(best.move)
+    # Further steps pay what is measured, not what was predicted: the same price in its units.
+    ratio = best.predicted / max(best.score.mean_kl, best.predicted, 1e-30)
+    best = replace(best, price=ratio * best.price)
     return Reached(1, _next(None, best, task.config.allowed_kl), outcome, done=False)
 
 
