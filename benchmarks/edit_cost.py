@@ -52,6 +52,7 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     from hfbiasedit.editing.judging.outcome import peak_memory
     from hfbiasedit.editing.locating.drawn import random_ranking
     from hfbiasedit.editing.locating.locator import middle_blocks
+    from hfbiasedit.editing.material import gathering
     from hfbiasedit.editing.material.forward import remember_original
     from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
     from hfbiasedit.editing.material.windows import prepare_windows, split_windows
@@ -83,7 +84,7 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     selection = select(loaded.model, ranking, level, budget, blocks=blocks, include=include)
     start = time.perf_counter()
     processor = time.process_time()
-    material = attempts.Material(prompts, list(range(len(prompts))), [0], load_anchor(), windows)
+    material = gathering.Material(prompts, list(range(len(prompts))), [0], load_anchor(), windows)
     trunk = attempts.trunk_for(loaded, selection, material)
     keep, watch = split_windows(remember_original(loaded, windows, trunk))
     task = Task(loaded, trunk, prompts, material.train, material.dev, keep, watch, config)

@@ -84,11 +84,12 @@ def measure(loaded: Any, config: Any, clock: Clock) -> None:
     """Go through the stages of an edit, up to its first step."""
     from hfbiasedit.editing import attempt as attempts
     from hfbiasedit.editing.locating.locator import locate_with
+    from hfbiasedit.editing.material import gathering
     from hfbiasedit.editing.solving.solver import solver_of
     from hfbiasedit.editing.weights.deltas import Deltas
 
-    material = clock.run("what the original says", partial(attempts.gather, loaded, config))
-    train = attempts.train_part(material)
+    material = clock.run("what the original says", partial(gathering.gather, loaded, config))
+    train = gathering.train_part(material)
     location = clock.run("locate", partial(locate_with, loaded, train, config))
     solver = solver_of(config.solver)
     chosen = partial(attempts._selected, loaded, config, material, location, solver)
@@ -145,15 +146,15 @@ def main() -> None:
     parser.add_argument("--forecast-only", action="store_true")
     chosen = parser.parse_args()
 
-    from hfbiasedit.editing import attempt
     from hfbiasedit.editing.config import EditConfig
     from hfbiasedit.editing.forecasting import passes
     from hfbiasedit.editing.locating import joint
+    from hfbiasedit.editing.material import gathering
     from hfbiasedit.editing.solving import gauss_newton
     from hfbiasedit.models.loading import load_model
 
     gauss_newton.STEPS = 1
-    attempt.ANCHOR_WINDOWS = joint.PRICED = passes.PRICED = chosen.windows
+    gathering.ANCHOR_WINDOWS = joint.PRICED = passes.PRICED = chosen.windows
     program = peak()
     local = Path(chosen.model).is_dir()
     loaded = load_model(chosen.model) if local else made(chosen.model, chosen)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,63 +14,27 @@ from torch import Tensor
 
 from hfbiasedit import processes
 from hfbiasedit.checkpoints.dtypes import bits_of
-from hfbiasedit.codegenbias.configs import parse_config
-from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.console import warn
 from hfbiasedit.documents.structures.edit_document import BudgetPoint, Divergence
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.forward import remember_original
-from hfbiasedit.editing.material.prompts import (
-    Prompts,
-    gather_prompts,
-    measure_original,
-)
-from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
+from hfbiasedit.editing.material.gathering import Material, train_part
+from hfbiasedit.editing.material.windows import split_windows
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.room import in_room, remembered
-from hfbiasedit.editing.selecting.allowance import budget_of, budgets_of
-from hfbiasedit.editing.selecting.choosing import select
+from hfbiasedit.editing.selecting.ladder import ladder_of
 from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solver_of
 from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
-from hfbiasedit.editing.weights.selection import Selection, block_numbers
+from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks, refuse_quantised
 from hfbiasedit.models.stored import stored_dtypes
-from hfbiasedit.texts.anchor import Anchor, load_anchor
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
-
-EDIT_PROMPTS = 1024  # to locate and choose with
-MORE_PROMPTS = 2048  # that the last step learns from besides
-DEV_PROMPTS = 160
-ANCHOR_WINDOWS = 384
-STRAY = 0.05  # of the selected weights: so many are given up to leave the blocks below alone
-
-
-@dataclass
-class Material:
-    """Prompts of the edit and dev splits and windows of general code, for one protocol.
-
-    `more` are further prompts of the edit split, on which the original has not been measured.
-    """
-
-    prompts: Prompts
-    train: list[int]
-    dev: list[int]
-    anchor: Anchor
-    windows: Windows
-    more: Prompts = field(default_factory=lambda: Prompts((), []))
-
-    @property
-    def digest(self) -> str:
-        """Digest of the prompts in order."""
-        records = self.prompts.records + self.more.records
-        return PromptSet(records, "full", "edit+dev", "").digest
 
 
 @dataclass
@@ -105,47 +69,6 @@ class Attempt:
             "p99": float(torch.quantile(self.kl, 0.99)),
             "budget": budget,
         }
-
-
-def gather(loaded: LoadedModel, config: EditConfig, kept: Kept | None = None) -> Material:
-    """Load and measure what an edit works on; `kept` takes what was measured.
-
-    Raises:
-        BiasEditError: there are no prompts in the edit split, or the anchor cannot be read.
-    """
-    # One learns from the version of the dataset that the outcome is measured on.
-    _, version = parse_config(config.audit)
-    train, more = dealt(
-        gather_prompts(loaded, config, "edit", EDIT_PROMPTS + MORE_PROMPTS, version),
-        EDIT_PROMPTS,
-        config.seed,
-    )
-    dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
-    prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
-    prompts.share, prompts.log_mass = (kept or Kept()).facts(
-        "original", partial(_original, loaded, prompts)
-    )
-    anchor = load_anchor(config.anchor)
-    windows = prepare_windows(loaded, anchor, ANCHOR_WINDOWS, config.seed)
-    numbers = list(range(len(prompts)))
-    return Material(prompts, numbers[: len(train)], numbers[len(train) :], anchor, windows, more)
-
-
-def dealt(prompts: Prompts, count: int, seed: int) -> tuple[Prompts, Prompts]:
-    """At most `count` of some unmeasured prompts, drawn by seed, and the others."""
-    numbers = range(len(prompts))
-    first = set(random.Random(seed).sample(numbers, min(count, len(prompts))))
-
-    def part(chosen: list[int]) -> Prompts:
-        records = tuple(prompts.records[number] for number in chosen)
-        return Prompts(records, [prompts.encoded[number] for number in chosen])
-
-    return part(sorted(first)), part([number for number in numbers if number not in first])
-
-
-def _original(loaded: LoadedModel, prompts: Prompts) -> list[list[float]]:
-    in_room(partial(measure_original, loaded, prompts))
-    return [list(prompts.share), list(prompts.log_mass)]
 
 
 def attempt(
@@ -233,7 +156,7 @@ def _selected(
     kept: Kept,
 ) -> tuple[Selection, Task, list[BudgetPoint]]:
     """The budget's best by the ranking; with `auto` the smallest budget that is enough."""
-    ladder = _ladder(loaded, config, location)
+    ladder = ladder_of(loaded, config, location)
     task = _task(loaded, config, material, ladder[0], kept, location)
     if len(ladder) == 1 or not isinstance(solver, Frugal):
         return ladder[0], task, []
@@ -246,55 +169,6 @@ def _selected(
 
     selection, curve = in_room(tried)
     return selection, task, curve
-
-
-def _ladder(loaded: LoadedModel, config: EditConfig, location: Location) -> list[Selection]:
-    """The selections of a budget: one, or for `auto` nested ones, the widest first."""
-    level, blocks = config.granularity, location.blocks
-    wanted = budgets_of(level, config.chosen_budget)
-    budgets = [budget_of(loaded.model, location.ranking, level, text) for text in wanted]
-    widest = max(budgets, key=lambda budget: budget.items)
-    choose = partial(
-        select,
-        loaded.model,
-        location.ranking,
-        level,
-        include=config.include,
-        entry_scores=location.entry_scores,
-        pool=widest.items,
-    )
-    first = choose(widest, blocks=None if LEVELS[level].everything else blocks)
-    if config.blocks == "auto" and not LEVELS[level].few:
-        lowest = _floor(first, loaded)
-        if lowest > min(blocks):
-            blocks = [block for block in blocks if block >= lowest]
-            first = choose(widest, blocks=blocks)
-    others = [choose(budget, blocks=blocks) for budget in budgets if budget is not widest]
-    return [first, *others]
-
-
-def _floor(selection: Selection, loaded: LoadedModel) -> int:
-    """The block below which hardly any selected weights lie: what is below it need not run."""
-    below, numbers = 0.0, block_numbers(loaded.model)
-    counts: dict[int, int] = {}
-    for name, part in selection.slices.items():
-        counts[numbers[name]] = counts.get(numbers[name], 0) + part.count
-    for block in sorted(counts):
-        below += counts[block]
-        if below > STRAY * selection.weights:
-            return block
-    return 0
-
-
-def train_part(material: Material) -> Prompts:
-    """The prompts of the edit split alone: nothing else may say where to edit."""
-    prompts, chosen = material.prompts, material.train
-
-    def part(values: Sequence[Any]) -> list[Any]:
-        return [values[number] for number in chosen]
-
-    records = tuple(part(prompts.records))
-    return Prompts(records, part(prompts.encoded), part(prompts.share), part(prompts.log_mass))
 
 
 def trunk_for(loaded: LoadedModel, selection: Selection, material: Material) -> Trunk | None:

@@ -6,9 +6,8 @@ A reader of a result has to know whether what it is measured on had a say in how
 from __future__ import annotations
 
 from hfbiasedit.documents.structures.edit_document import Chosen
-from hfbiasedit.editing import attempt
 from hfbiasedit.editing.locating import joint
-from hfbiasedit.editing.material import price, prompts
+from hfbiasedit.editing.material import gathering, price, prompts
 from hfbiasedit.editing.solving import curve, descent
 from hfbiasedit.levels import LEVELS, Granularity
 
@@ -22,7 +21,7 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
     return [
         _chosen("damping of prices", price.DAMPING, _EDIT),
         _chosen("prompts to locate with", joint.PROMPTS, _EDIT),
-        _chosen("prompts to learn from", attempt.EDIT_PROMPTS + attempt.MORE_PROMPTS, _EDIT),
+        _chosen("prompts to learn from", gathering.EDIT_PROMPTS + gathering.MORE_PROMPTS, _EDIT),
         _chosen("gender mass from which a prompt counts fully", prompts.SEEN, _EDIT),
         _chosen("slack of a budget", curve.SLACK, _DEV),
         _chosen("steps of a run", descent.RUN, _DEV),

@@ -13,11 +13,12 @@ from hfbiasedit import processes
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.edit_document import Edit, Example
-from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather
+from hfbiasedit.editing.attempt import Attempt, attempt
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
 from hfbiasedit.editing.judging import examples, outcome
 from hfbiasedit.editing.keeping import Kept
+from hfbiasedit.editing.material.gathering import Material, gather
 from hfbiasedit.editing.record import edit_document, templates_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.editing.selecting.allowance import check_budget

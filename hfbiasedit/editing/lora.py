@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hfbiasedit.editing.attempt import Attempt, Material
+from hfbiasedit.editing.attempt import Attempt
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material.forward import remember_original
+from hfbiasedit.editing.material.gathering import Material
 from hfbiasedit.editing.material.windows import split_windows
 from hfbiasedit.editing.solving.adam import optimise
 from hfbiasedit.editing.solving.task import Task, watched_divergence

@@ -12,10 +12,11 @@ from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.template_facts import template_facts
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.edit_document import Edit, Split, TemplateFacts
-from hfbiasedit.editing.attempt import Attempt, Material
+from hfbiasedit.editing.attempt import Attempt
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.constants import chosen_constants
 from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.material.gathering import Material
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.versions import __version__, versions
 

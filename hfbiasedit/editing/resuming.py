@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hfbiasedit import processes
-from hfbiasedit.editing.attempt import Material
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.keeping import Kept
+from hfbiasedit.editing.material.gathering import Material
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.versions import versions

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 from hfbiasedit.console import message
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
-from hfbiasedit.editing.attempt import Attempt, Material, attempt, gather, train_part
+from hfbiasedit.editing.attempt import Attempt, attempt
 from hfbiasedit.editing.config import EditConfig, EditOverrides, SweepConfig
 from hfbiasedit.editing.inputs import check_inputs, check_weights
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.locator import Location, locate_with
+from hfbiasedit.editing.material.gathering import Material, gather, train_part
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json

@@ -1,7 +1,8 @@
 """What is said about constants is what the edit runs with."""
 
-from hfbiasedit.editing import attempt, constants
+from hfbiasedit.editing import constants
 from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.material import gathering
 from hfbiasedit.levels import GRANULARITIES
 from hfbiasedit.reports import facts
 
@@ -11,10 +12,10 @@ def _value(rows, name):
 
 
 def test_values_are_those_in_use(monkeypatch):
-    monkeypatch.setattr(attempt, "MORE_PROMPTS", 7)
+    monkeypatch.setattr(gathering, "MORE_PROMPTS", 7)
     for level in GRANULARITIES:
         rows = constants.chosen_constants(level)
-        assert _value(rows, "learn from") == attempt.EDIT_PROMPTS + 7
+        assert _value(rows, "learn from") == gathering.EDIT_PROMPTS + 7
         assert _value(rows, "divergence") == EditConfig(granularity=level).allowed_kl
         assert len({row["constant"] for row in rows}) == len(rows)
 

@@ -15,8 +15,10 @@ from torch import nn
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.drawn import random_ranking
+from hfbiasedit.editing.locating.locator import Location
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.material.forward import remember_original, run
+from hfbiasedit.editing.material.gathering import Material
 from hfbiasedit.editing.material.objective import bias_loss
 from hfbiasedit.editing.material.prompts import Prompts, measure_original
 from hfbiasedit.editing.material.windows import prepare_windows, split_windows
@@ -183,3 +185,33 @@ def bench(model: LoadedModel, chosen: Selection, **options: Any) -> Iterator[Ben
     """What the steps of an edit of some weights need."""
     with Deltas(model.model, chosen) as deltas:
         yield bench_of(task(model, **options), deltas)
+
+
+def material(loaded):
+    """Half of the prompts to learn from, half to stop by, and some general code."""
+    known = prompts(loaded)
+    windows = prepare_windows(loaded, anchor(), 24, 0)
+    numbers = list(range(len(known)))
+    return Material(known, numbers[::2], numbers[1::2], anchor(), windows)
+
+
+def location(loaded, boost=None):
+    """A ranking drawn by seed, but of equal spread between blocks `boost` says otherwise."""
+    items = projections(loaded.model)
+    drawn = random_ranking(items, 0, {"seed": 0})
+    scores = dict(drawn.scores)
+    for item in items:
+        factor = (boost or {}).get(item.block, 1.0)
+        for side in (scores[item.name].rows, scores[item.name].peaks, scores[item.name].columns):
+            side *= factor
+    ranking = Ranking("made", tuple(items), scores, {"seed": 0})
+
+    def entry_scores(pool):
+        by_name = {item.name: item for item in items}
+        generator = torch.Generator().manual_seed(3)
+        return {
+            name: torch.rand(len(rows), by_name[name].columns, generator=generator)
+            for name, rows in pool.items()
+        }
+
+    return Location(ranking, list(range(ranking.blocks)), entry_scores, 0.0)

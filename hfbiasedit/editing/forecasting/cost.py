@@ -67,16 +67,15 @@ def beside(one: Pass, widths: Widths, coordinates: int) -> float:
 
 def algebra(sizes: Sizes, ladder: Sequence[Selected]) -> tuple[float, float]:
     """Operations of inner products between prompts, elements of rows that are gone through."""
-    values, more = sizes.train.sequences + sizes.held.sequences, sizes.more.sequences
+    values, whole = sizes.train.sequences + sizes.held.sequences, sizes.whole.sequences
     widest, runs = ladder[0].coordinates, FURTHER
     tried = [one.coordinates for one in ladder] if len(ladder) > 1 else []
-    grams = sum(tried) + runs * widest
     # A try pulls a move out of the rows and a recorded state pushes it back; a step of a run does
     # both; a linear model is filled and checked.
-    through = curve.TRIES * len(tried) + runs * (2 * descent.RUN + 3) + 2 * (1 + runs)
-    wide = (2 + 2 * candidates.TRIES) * (values + more)
-    inner = 2.0 * (values**2 * grams + (values + more) ** 2 * widest)
-    return inner, float((through * values + wide) * widest)
+    narrow = curve.TRIES * len(tried) + 2
+    wide = 2 + 2 * candidates.TRIES + runs * (2 * descent.RUN + 5)
+    inner = 2.0 * (values**2 * sum(tried) + whole**2 * (1 + runs) * widest)
+    return inner, float((narrow * values + wide * whole) * widest)
 
 
 def seconds(

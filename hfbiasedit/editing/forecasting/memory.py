@@ -51,7 +51,7 @@ def memory_of(
     # Random projections of all sides; sums of rows and columns need about as much.
     projected = sum(item.rows + item.experts * item.columns for item in items)
     sketches = PROMPTS * len(items) * SKETCH**2 * 2 + 4 * max(SKETCH, SLIM) * projected
-    values = sizes.train.sequences + sizes.held.sequences + sizes.more.sequences
+    values = sizes.whole.sequences
     single = 2 * values * ladder[0].coordinates
     rows = 2 * single  # those of a step are made while those of the last one are there
     disk = rows if single > IN_MEMORY else 0

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from hfbiasedit.codegenbias.configs import parse_config
 from hfbiasedit.codegenbias.records import Record
-from hfbiasedit.editing import attempt
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.locating import joint
+from hfbiasedit.editing.material import gathering
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.dual import folds_of
 from hfbiasedit.editing.material.price import PRICED
@@ -74,13 +74,15 @@ class Pass:
 
 @dataclass(frozen=True)
 class Sizes:
-    """All that an edit runs over; see `attempt.Material`."""
+    """All that an edit runs over; see `gathering.Material`."""
 
     audited: Size
     prompts: Size
     train: Size
     held: Size
     more: Size
+    more_held: Size
+    whole: Size  # train and more, and what is held of both
     dev: Size
     folds: Size
     windows: Size
@@ -97,27 +99,31 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
         BiasEditError: there are no prompts, or the anchor cannot be read.
     """
     _, version = parse_config(config.audit)
-    train, more = attempt.dealt(
+    train, more = gathering.dealt(
         gather_prompts(
-            loaded, config, "edit", attempt.EDIT_PROMPTS + attempt.MORE_PROMPTS, version
+            loaded, config, "edit", gathering.EDIT_PROMPTS + gathering.MORE_PROMPTS, version
         ),
-        attempt.EDIT_PROMPTS,
+        gathering.EDIT_PROMPTS,
         config.seed,
     )
-    dev = gather_prompts(loaded, config, "dev", attempt.DEV_PROMPTS, version)
+    dev = gather_prompts(loaded, config, "dev", gathering.DEV_PROMPTS, version)
     everything = Prompts(train.records + dev.records, train.encoded + dev.encoded)
     windows = prepare_windows(
-        loaded, load_anchor(config.anchor), attempt.ANCHOR_WINDOWS, config.seed
+        loaded, load_anchor(config.anchor), gathering.ANCHOR_WINDOWS, config.seed
     )
     keep, watch = split_windows(windows)
     some = choose(keep, range(min(descent.WINDOWS, len(keep))))
     numbers, others = range(len(train)), range(len(more))
+    both = Prompts(train.records + more.records, train.encoded + more.encoded)
+    all_numbers = range(len(both))
     return Sizes(
         audited=_audited(loaded, config),
         prompts=_prompts(everything.batches(range(len(everything)))),
         train=_prompts(train.batches(numbers)),
         held=_prompts(train.batches(numbers[:: bench.HELD])),
-        more=_prompts(more.batches(others)) + _prompts(more.batches(others[:: bench.HELD])),
+        more=_prompts(more.batches(others)),
+        more_held=_prompts(more.batches(others[:: bench.HELD])),
+        whole=_prompts(both.batches(all_numbers) + both.batches(all_numbers[:: bench.HELD])),
         dev=_prompts(dev.batches(range(len(dev)))),
         folds=_folds(train, config.seed),
         windows=_windows(windows),
@@ -151,10 +157,11 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
         found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
         found += _narrowing(sizes, ladder[0])
     found += [
-        Pass("steps", "prompts", sizes.more, backward=True, beside="rows"),
+        Pass("steps", "prompts", sizes.more + sizes.more_held, backward=True, beside="rows"),
         Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + 1 + FURTHER),
         Pass("original", "windows", sizes.kept, min(1, FURTHER)),
-        Pass("steps", "prompts", linear, FURTHER, backward=True, beside="rows"),
+        Pass("original", "prompts", sizes.more, min(1, FURTHER)),
+        Pass("steps", "prompts", sizes.whole, FURTHER, backward=True, beside="rows"),
         Pass(
             "steps",
             "windows",

@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from hfbiasedit.cli.app import app
 from hfbiasedit.documents.schemas import schema
-from hfbiasedit.editing import attempt as attempts
+from hfbiasedit.editing.attempt import attempt
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.forecasting import calibration, cost, forecaster, memory, passes
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import selections
 from hfbiasedit.editing.forecasting.forecaster import forecast
+from hfbiasedit.editing.material import gathering
 from hfbiasedit.editing.solving import gauss_newton
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub.source import ModelSource
@@ -42,9 +43,9 @@ def quick(monkeypatch):
     """No second of calibration, few prompts: what is counted does not depend on either."""
     rate = Rate(1e9, 1e9)
     monkeypatch.setattr(forecaster, "calibrate", lambda *_: Rates(rate, rate, rate))
-    monkeypatch.setattr(attempts, "EDIT_PROMPTS", 40)
-    monkeypatch.setattr(attempts, "DEV_PROMPTS", 12)
-    monkeypatch.setattr(attempts, "ANCHOR_WINDOWS", 40)
+    monkeypatch.setattr(gathering, "EDIT_PROMPTS", 40)
+    monkeypatch.setattr(gathering, "DEV_PROMPTS", 12)
+    monkeypatch.setattr(gathering, "ANCHOR_WINDOWS", 40)
 
 
 @pytest.mark.parametrize("family", PLAIN)
@@ -108,14 +109,14 @@ def test_an_edit_runs_the_passes_that_are_forecast(monkeypatch):
     monkeypatch.setattr(gauss_newton, "GAIN", -float("inf"))
     monkeypatch.setattr(gauss_newton, "best_of", lambda found, limit: replace(found[0]))
     monkeypatch.setattr(passes, "FURTHER", gauss_newton.STEPS - 1)
-    monkeypatch.setattr(attempts, "EDIT_PROMPTS", 96)
-    monkeypatch.setattr(attempts, "MORE_PROMPTS", 40)
+    monkeypatch.setattr(gathering, "EDIT_PROMPTS", 96)
+    monkeypatch.setattr(gathering, "MORE_PROMPTS", 40)
     sizes = passes.sizes_of(loaded, config)
     found = passes.passes_of(sizes, config, selections(loaded.model, config))
     expected = [one for one in found if one.stage != "audits"]
     counter = Counter(model)
-    material = attempts.gather(loaded, config)
-    attempts.attempt(loaded, config, material)
+    material = gathering.gather(loaded, config)
+    attempt(loaded, config, material)
     back = sum(one.times * one.size.tokens for one in expected if one.backward)
     # A run of steps that blows up starts again: whole steps may come on top, never fewer.
     assert counter.backward >= 0.98 * back

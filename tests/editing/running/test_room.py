@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from hfbiasedit import processes
-from hfbiasedit.editing import attempt as attempts
 from hfbiasedit.editing.attempt import attempt
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating import joint
+from hfbiasedit.editing.material.gathering import Material
 from hfbiasedit.editing.material.windows import prepare_windows
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.room import halved, in_room, remembered
@@ -67,7 +67,7 @@ def _material(loaded):
     prompts = worlds.prompts(loaded)
     windows = prepare_windows(loaded, worlds.anchor(), 16, 0)
     numbers = list(range(len(prompts)))
-    return attempts.Material(prompts, numbers[::2], numbers[1::2], worlds.anchor(), windows)
+    return Material(prompts, numbers[::2], numbers[1::2], worlds.anchor(), windows)
 
 
 @pytest.mark.parametrize("solver", ["auto", "adam"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hfbiasedit.editing.attempt import dealt
+from hfbiasedit.editing.material.gathering import dealt
 from hfbiasedit.editing.material.prompts import Prompts, learning_weights, measure_original
 from hfbiasedit.editing.solving.bench import bench_of, widened
 from hfbiasedit.scoring.continuations import encode
@@ -50,6 +50,44 @@ def test_further_prompts_are_as_if_they_had_been_there_from_the_start():
     # Masses of prompts met for the first time start where they should stay.
     assert found.targets.start[~share].abs().max() < 1e-3
     assert float(found.targets.weight[~share].sum()) == pytest.approx(2 * 0.7)
+
+
+def test_later_steps_see_all_prompts_where_the_model_is():
+    """As a bench that had them from the start, at a move away from the original."""
+    loaded = worlds.loaded("llama")
+    chosen = worlds.selection(loaded.model, "rows")
+    with worlds.bench(loaded, chosen, mass=0.7) as bench:
+        move = 0.3 * torch.randn(
+            bench.coordinates.total, generator=torch.Generator().manual_seed(1)
+        )
+        bench.write(move)
+        wanted = bench.linear(move)
+    first, more = _apart(loaded)
+    with worlds.bench(loaded, chosen, mass=0.7) as bench:
+        task = replace(
+            bench.task, prompts=first, train=list(range(12)), dev=list(range(12)), more=more
+        )
+        bench = bench_of(task, bench.deltas)
+        task.remember()
+        bench.write(move)
+        found = bench.whole.linear(move)
+    assert len(found.records) == len(wanted.records) > 24
+    values = found.targets.start + found.pushed(move).double()
+    expected = wanted.targets.start + wanted.pushed(move).double()
+    share = wanted.targets.share
+    assert torch.equal(found.targets.share, share)
+    ids = [[r.id for r in linear.records[:24]] for linear in (found, wanted)]
+    order = [ids[1].index(name) for name in ids[0]]
+    close = dict(rtol=2e-2, atol=2e-3)
+    torch.testing.assert_close(values[share], expected[share][order], **close)
+    torch.testing.assert_close(
+        found.targets.weight[share], wanted.targets.weight[share][order], rtol=1e-6, atol=0
+    )
+    # The change of the mass counts from the original's, which was measured later for `more`.
+    places = {r.id: v for r, v in zip(wanted.records[24:], expected[~share], strict=True)}
+    for record, value in zip(found.records[24:], values[~share], strict=True):
+        if record.id in places:
+            assert float(value) == pytest.approx(float(places[record.id]), abs=2e-3)
 
 
 def test_without_further_prompts_it_stays_as_it_is():

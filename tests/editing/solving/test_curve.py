@@ -87,10 +87,12 @@ def test_every_budget_is_measured_and_the_deltas_end_at_zero():
 @pytest.mark.parametrize(
     ("scores", "kls", "expected"),
     [
-        ((10.0, 10.4, 10.4), (0.01, 0.01, 0.01), 2),
-        ((10.0, 10.4, 10.6), (0.01, 0.01, 0.01), 1),
-        ((10.0, 10.6, 10.4), (0.01, 0.01, 0.01), 2),  # a narrow one may do what a wide one does not
-        ((10.0, 10.4, 10.4), (0.01, 0.01, 0.9), 1),
+        # From 20; a tenth of the best one's gain may be lost.
+        ((10.0, 10.9, 10.9), (0.01, 0.01, 0.01), 2),
+        ((10.0, 10.9, 11.1), (0.01, 0.01, 0.01), 1),
+        ((10.0, 11.1, 10.9), (0.01, 0.01, 0.01), 2),  # a narrow one may do what a wide one does not
+        ((18.0, 18.1, 18.3), (0.01, 0.01, 0.01), 1),  # little is gained
+        ((10.0, 10.9, 10.9), (0.01, 0.01, 0.9), 1),
         ((10.0, 12.0, 13.0), (0.01, 0.01, 0.01), 0),
         ((10.0, 9.0, 9.0), (0.9, 0.9, 0.9), 0),  # none is allowed
     ],
@@ -104,10 +106,10 @@ def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expecte
         fb, kl = next(found)
         score = Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0)
         # What is foretold and what is measured count alike.
-        return LeftOut(1.0, 20.0, 2 * fb), iter([State(torch.zeros(1), 0.01, 1.0, score)])
+        return LeftOut(1.0, 40.0, 2 * fb), iter([State(torch.zeros(1), 0.01, 1.0, score)])
 
     monkeypatch.setattr(curve, "candidates", candidates)
-    before = Score(10.0, torch.zeros(1, dtype=torch.float64), 1.0)
+    before = Score(20.0, torch.zeros(1, dtype=torch.float64), 1.0)
     monkeypatch.setattr(curve, "scored", lambda task, dev: before)
     with Deltas(loaded.model, ladder[0]) as deltas:
         chosen, points, _ = budget_curve(task, deltas, ladder)

@@ -150,11 +150,35 @@ def test_a_step_that_makes_things_worse_is_taken_back():
 
 @pytest.mark.parametrize(
     ("divergence", "expected"),
-    [(-1e-9, 0.5), (0.0, 0.5), (0.0095, 1.0), (0.0114, 1.44), (1.0, 4.0), (float("nan"), 0.5)],
+    [(-1e-9, 0.25), (0.0, 0.25), (0.0095, 1.0), (0.0114, 1.44), (1.0, 4.0), (float("nan"), 0.25)],
 )
 def test_the_price_follows_what_is_left_of_the_allowed_divergence(divergence, expected):
     found = gauss_newton._next(None, _state(10.0, divergence, 0.2), 0.01)
     assert found.price == pytest.approx(0.2 * expected)
+
+
+def test_further_steps_pay_what_was_measured(planted, monkeypatch):
+    """The first step's price, for as much divergence as it had foretold: now for what came of it."""
+    loaded, chosen = planted
+    task = worlds.task(loaded, max_kl=0.02)
+    seen = []
+
+    def stay(task, coordinates, write, linear, now, price, seed, bends):
+        seen.append(price)
+        return now, bends[0]
+
+    def measured(move, kl):
+        return State(move, 0.001, 3.0, Score(1.0, torch.full((4,), kl, dtype=torch.float64), 1.0))
+
+    def trials(bench, linear):
+        move = torch.zeros(bench.coordinates.total)
+        return None, iter([measured(move, 0.5), measured(move, 0.019)])
+
+    monkeypatch.setattr(gauss_newton, "descend", stay)
+    monkeypatch.setattr(gauss_newton, "candidates", trials)
+    with Deltas(loaded.model, chosen) as deltas:
+        solve(task, deltas)
+    assert seen[0] == pytest.approx(3.0 * 0.001 / 0.019, rel=1e-6)
 
 
 def test_steps_that_help_nothing_are_not_kept(planted, monkeypatch):

@@ -85,18 +85,19 @@ def test_a_model_that_has_moved_is_differentiated_where_it_is():
 
 
 def test_blocks_skipped_below_change_nothing(monkeypatch):
-    from hfbiasedit.editing import attempt as attempts
+    from hfbiasedit.editing.attempt import trunk_for
+    from hfbiasedit.editing.material.gathering import Material
 
     loaded = worlds.loaded("llama")
     chosen = worlds.selection(loaded.model, "rows")
-    material = attempts.Material(
+    material = Material(
         worlds.prompts(loaded),
         [0, 1, 2, 3],
         [4, 5],
         worlds.anchor(),
         worlds.task(loaded).keep,
     )
-    trunk = attempts.trunk_for(loaded, chosen, material)
+    trunk = trunk_for(loaded, chosen, material)
     assert trunk is not None
     assert trunk.first == 1
     with worlds.bench(loaded, chosen) as bench:
