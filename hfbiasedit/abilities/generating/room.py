@@ -19,6 +19,11 @@ _SPARE = 64  # columns made at a time
 class _Room:
     """A tensor [rows, heads, columns, size] that loses rows and gains columns in place."""
 
+    _space: torch.Tensor
+    _rows: int
+    _first: int
+    _end: int
+
     def __init__(self, *parts: torch.Tensor) -> None:
         """Copy the rows of all parts, so that all end in the same column."""
         self._hold(parts)
