@@ -12,7 +12,7 @@ from hfbiasedit.editing.extensions import SALIENCIES, SOLVERS
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.levels import GRANULARITIES, LEVELS, Granularity
-from hfbiasedit.models.options import ModelOptions, ModelOverrides
+from hfbiasedit.models.options import ModelOptions, ModelOverrides, Quantization
 from hfbiasedit.publishing.config import BASE_MODEL
 
 Include = Literal["embeddings", "head", "norms", "biases"]
@@ -109,6 +109,12 @@ class EditConfig(LocateConfig):
         check=check_config,
     )
     ability: bool = option(False, "Measure coding ability before and after.")
+    check_quantized: tuple[Quantization, ...] = option(
+        (),
+        "Measure the original and the edited model quantised too: int8, int4 (commas).",
+        note="With torchao, as `audit --quantize` does it.",
+        one="quantisation",
+    )
     base_model: str | None = option(None, BASE_MODEL)
 
     def __post_init__(self) -> None:
@@ -116,6 +122,10 @@ class EditConfig(LocateConfig):
         super().__post_init__()
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError("learning_rate must be above 0")
+        if self.check_quantized and self.device_map is not None:
+            raise UsageError(
+                "check_quantized needs the whole model on one device, not a device_map"
+            )
 
     @property
     def chosen_budget(self) -> str:
@@ -179,4 +189,5 @@ class EditOverrides(LocateOverrides, total=False):
     solver: str
     audit: str
     ability: bool
+    check_quantized: tuple[Quantization, ...]
     base_model: str | None

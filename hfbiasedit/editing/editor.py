@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hfbiasedit import processes
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
-from hfbiasedit.documents.structures.edit_document import Edit, Example
+from hfbiasedit.documents.structures.edit_document import Edit, Example, QuantizedCheck
 from hfbiasedit.editing.attempt import Attempt, attempt
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
@@ -131,7 +131,7 @@ def _write_run(
     message("measuring the edited checkpoint")
     patch = _patch(loaded, found, config)
     with kept.timed("audit"):
-        after, shown = _measure_patched(loaded, patch, asked, config, before, kept)
+        after, shown, rounded = _measure_patched(loaded, patch, asked, config, before, kept)
     splits = outcome.compare_splits(before, after, config.seed)
     scores = {
         name: {"fb_before": row["fb_before"], "fb_after": row["fb_after"]}
@@ -145,6 +145,8 @@ def _write_run(
     document["prompts_digest"] = asked.audit.digest
     document["templates"] = templates_of(asked.audit.records, material)
     document["examples"] = shown
+    if rounded:
+        document["quantized"] = rounded
     before.report.save(folder / runs.AUDIT_BEFORE)
     after.report.save(folder / runs.AUDIT_AFTER)
     found.selection.save(folder / runs.SELECTION)
@@ -236,7 +238,7 @@ def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
         for name, part in found.selection.slices.items()
     }
     options = outcome.options(config)
-    for name in ("device", "device_map", "selection", "base_model"):
+    for name in ("device", "device_map", "selection", "base_model", "check_quantized"):
         options.pop(name)  # what the edit is does not depend on where it was made
     source = loaded.source
     return Patch.from_changes(
@@ -257,12 +259,14 @@ def _measure_patched(
     config: EditConfig,
     before: outcome.Measurement,
     kept: Kept,
-) -> tuple[outcome.Measurement, list[Example]]:
+) -> tuple[outcome.Measurement, list[Example], list[QuantizedCheck]]:
     """Write the patched checkpoint to a temporary directory, load it from there and measure it.
 
     Returns:
-        The measurement, and some of its prompts with what both models write after them.
+        The measurement, some of its prompts with what both models write after them, and the scores
+        of both models quantised.
     """
+    from hfbiasedit.editing.judging.quantised import check_quantised
     from hfbiasedit.patches.checkpoint import apply_patch
 
     folder = _room_beside(loaded.source.path, kept)
@@ -280,7 +284,11 @@ def _measure_patched(
         again.identity = loaded.identity
         after = outcome.measure(again, asked, config.seed, kept, "after")
         scores = (before.report.scores, after.report.scores)
-        return after, examples.write_examples((loaded, again), scores, config.seed)
+        shown = examples.write_examples((loaded, again), scores, config.seed)
+        rounded = check_quantised(
+            loaded, again, patch, asked.audit, config.check_quantized, config.seed, kept
+        )
+        return after, shown, rounded
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -42,6 +42,10 @@ def check_inputs(config: LocateConfig) -> None:
         from hfbiasedit.editing.weights.selection import Selection
 
         Selection.load(Path(config.selection))
+    if isinstance(config, EditConfig) and config.check_quantized:
+        from hfbiasedit.models.quantising import check_quantiser
+
+        check_quantiser()
 
 
 def check_blocks(loaded: LoadedModel, config: LocateConfig) -> None:

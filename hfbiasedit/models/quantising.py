@@ -9,7 +9,7 @@ Embeddings, head, norms, biases and routers stay as they are, as quantisers leav
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,30 @@ def quantise(loaded: LoadedModel, name: str | None) -> LoadedModel:
     }
     setattr(loaded.model, QUANTIZED, done)
     loaded.quantization, loaded.quantized = name, done
+    return loaded
+
+
+def restored(
+    loaded: LoadedModel, original: LoadedModel, change: Callable[[LoadedModel], None]
+) -> LoadedModel:
+    """A model as it was before `quantise`: the weights of the original, changed again.
+
+    Args:
+        loaded: the model. original: one of the same architecture, only read.
+        change: what makes the one of the other, such as `patch.apply_`.
+    """
+    import torch
+
+    from hfbiasedit.models.architecture import QUANTIZED
+
+    if loaded.quantized is None:
+        return loaded
+    with torch.no_grad():
+        for name, weight in loaded.model.named_parameters():
+            weight.copy_(original.model.get_parameter(name))
+    delattr(loaded.model, QUANTIZED)
+    loaded.quantization = loaded.quantized = None
+    change(loaded)
     return loaded
 
 

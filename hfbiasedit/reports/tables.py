@@ -17,7 +17,7 @@ from hfbiasedit.documents.structures.ability_document import (
     Written,
 )
 from hfbiasedit.documents.structures.audit_document import Audit
-from hfbiasedit.documents.structures.edit_document import Edit
+from hfbiasedit.documents.structures.edit_document import Edit, QuantizedCheck
 
 _SPLIT_ORDER = (
     "edit",
@@ -33,11 +33,18 @@ _HUMANEVAL, _HUMANEVAL_COUNT = "openai/openai_humaneval", 164
 
 
 def splits(edit: Edit) -> list[dict[str, Any]]:
-    """The measured splits with their key as `split`, seen ones first."""
+    """The measured splits with their key as `split`, seen ones first, quantised models last."""
     found = edit["splits"]
     order = [name for name in _SPLIT_ORDER if name in found]
     order += sorted(name for name in found if name not in _SPLIT_ORDER)
-    return [{"split": name, **found[name]} for name in order]
+    rounded = [{**row, "split": _quantised(row)} for row in edit.get("quantized", ())]
+    return [{"split": name, **found[name]} for name in order] + rounded
+
+
+def _quantised(row: QuantizedCheck) -> str:
+    """What a check of quantised models was on, in a word or two."""
+    where = "held-out" if row["split"] == "test" else split_name(row["split"])
+    return f"{where}, both models quantised to {row['method']}"
 
 
 @dataclass(frozen=True)

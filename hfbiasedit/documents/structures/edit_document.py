@@ -14,6 +14,7 @@ from hfbiasedit.documents.structures.shared import (
     Model,
     Points,
     Positive,
+    Quantized,
     Share,
     Some,
     Versions,
@@ -84,6 +85,14 @@ class Split(TypedDict):
     fb_shift: NotRequired[
         Annotated[Points, Mark("What the best constant shift of the edit split's logits gives.")]
     ]
+
+
+class QuantizedCheck(Split):
+    """The same of the original and the edited model, both quantised."""
+
+    method: str
+    split: Annotated[str, Mark("Of the prompts, which are those of the audits.")]
+    quantized: Quantized
 
 
 class BudgetPoint(TypedDict):
@@ -223,6 +232,7 @@ class Edit(TypedDict):
     ]
     prompts_digest: NotRequired[Annotated[Digest, Mark("Of the prompts of both audits.")]]
     splits: dict[str, Split]
+    quantized: NotRequired[list[QuantizedCheck]]
     templates: NotRequired[list[TemplateFacts]]
     examples: NotRequired[list[Example]]
     kl: Divergence

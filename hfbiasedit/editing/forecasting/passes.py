@@ -77,6 +77,7 @@ class Sizes:
     """All that an edit runs over; see `gathering.Material`."""
 
     audited: Size
+    rounded: Size
     prompts: Size
     train: Size
     held: Size
@@ -118,6 +119,7 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
     all_numbers = range(len(both))
     return Sizes(
         audited=_audited(loaded, config),
+        rounded=_scored(loaded, outcome.questions(config).audit.records),
         prompts=_prompts(everything.batches(range(len(everything)))),
         train=_prompts(train.batches(numbers)),
         held=_prompts(train.batches(numbers[:: bench.HELD])),
@@ -172,6 +174,9 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
         ),
         Pass("steps", "windows", sizes.watched),
     ]
+    if config.check_quantized:
+        times = 2 * len(config.check_quantized)
+        found.append(Pass("audits of quantised models", "prompts", sizes.rounded, times))
     return found
 
 

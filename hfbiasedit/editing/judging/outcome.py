@@ -120,7 +120,8 @@ def compare_splits(before: Measurement, after: Measurement, seed: int) -> dict[s
     known = before.splits.get(EDIT_SPLITS[0])
     shift = None if known is None else best_shift(known)
     found = {
-        name: _compare(scores, after.splits[name], seed) for name, scores in before.splits.items()
+        name: compare_scores(scores, after.splits[name], seed)
+        for name, scores in before.splits.items()
     }
     if shift is not None:
         for name, split in found.items():
@@ -128,7 +129,8 @@ def compare_splits(before: Measurement, after: Measurement, seed: int) -> dict[s
     return found
 
 
-def _compare(before: PromptScores, after: PromptScores, seed: int) -> Split:
+def compare_scores(before: PromptScores, after: PromptScores, seed: int) -> Split:
+    """Two measurements of the same prompts; scores times 100, intervals over professions."""
     first = 100 * before.per_profession(before.fb)
     second = 100 * after.per_profession(after.fb)
     mean_before, mean_after = float(first.mean()), float(second.mean())
@@ -220,7 +222,8 @@ def table(document: Edit) -> Table:
     found = Table(title=f"{document['model']['id']}: {document['granularity']} edit", box=None)
     for name in ("split", "prompts", "FB before", "FB after", "change", "paired 95 %", "mass"):
         found.add_column(name, justify="left" if name == "split" else "right", no_wrap=True)
-    for name, row in document["splits"].items():
+    rounded = {f"{r['split']}, {r['method']}": r for r in document.get("quantized", ())}
+    for name, row in {**document["splits"], **rounded}.items():
         low, high = row["difference_ci95"]
         relative = row["relative_change"]
         change = "" if relative is None else f"{100 * relative:+.0f} %"
