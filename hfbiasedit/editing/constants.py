@@ -6,7 +6,7 @@ A reader of a result has to know whether what it is measured on had a say in how
 from __future__ import annotations
 
 from hfbiasedit.documents.structures.edit_document import Chosen
-from hfbiasedit.editing.locating import joint
+from hfbiasedit.editing.locating import solutions
 from hfbiasedit.editing.material import gathering, price, prompts
 from hfbiasedit.editing.solving import curve, descent
 from hfbiasedit.levels import LEVELS, Granularity
@@ -20,7 +20,7 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
     """What was chosen where, with the values that hold for a level."""
     return [
         _chosen("damping of prices", price.DAMPING, _EDIT),
-        _chosen("prompts to locate with", joint.PROMPTS, _EDIT),
+        _chosen("prompts to locate with", solutions.PROMPTS, _EDIT),
         _chosen("prompts to learn from", gathering.EDIT_PROMPTS + gathering.MORE_PROMPTS, _EDIT),
         _chosen("gender mass from which a prompt counts fully", prompts.SEEN, _EDIT),
         _chosen("slack of a budget", curve.SLACK, _DEV),

@@ -135,8 +135,8 @@ def test_what_is_kept_is_not_worked_out_again(world, whole, tmp_path, monkeypatc
             edit(model, config, out=tmp_path / "run")
     for name in ("bench_of", "scored", "candidates"):
         monkeypatch.setattr(gauss_newton, name, None)
-    for name in ("joint_sums", "_sketched", "prices"):
-        monkeypatch.setattr(f"hfbiasedit.editing.locating.joint.{name}", None)
+    for name in ("joint.joint_sums", "solutions.sketched", "joint.prices"):
+        monkeypatch.setattr(f"hfbiasedit.editing.locating.{name}", None)
     run = edit(model, config, out=tmp_path / "run", resume=True)
     assert run.patch_path.read_bytes() == whole.patch_path.read_bytes()
     assert run.edit["seconds"]["total"] >= run.edit["seconds"]["edit"] > 0

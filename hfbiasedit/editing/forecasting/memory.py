@@ -14,7 +14,8 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.forecasting.passes import Sizes
 from hfbiasedit.editing.forecasting.sides import sides_per_token
-from hfbiasedit.editing.locating.joint import PROMPTS, SKETCH, SLIM
+from hfbiasedit.editing.locating.energies import SLIM
+from hfbiasedit.editing.locating.solutions import PROMPTS, SKETCH
 from hfbiasedit.editing.material.forward import TOP
 from hfbiasedit.editing.material.prompts import TOKENS
 from hfbiasedit.editing.material.windows import PLACES, WINDOW

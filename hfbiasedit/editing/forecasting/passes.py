@@ -17,7 +17,7 @@ from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.judging import outcome
-from hfbiasedit.editing.locating import joint
+from hfbiasedit.editing.locating import solutions
 from hfbiasedit.editing.material import gathering
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.dual import folds_of
@@ -200,9 +200,11 @@ def _windows(windows: Windows) -> Size:
 
 def _folds(prompts: Prompts, seed: int) -> Size:
     """The prompts that are located with, as `joint_solutions` draws and cuts them."""
-    count = min(joint.PROMPTS, len(prompts))
+    count = min(solutions.PROMPTS, len(prompts))
     chosen = sorted(random.Random(seed).sample(range(len(prompts)), count))
-    kinds = folds_of([prompts.records[number].template for number in chosen], joint.FOLDS).tolist()
+    kinds = folds_of(
+        [prompts.records[number].template for number in chosen], solutions.FOLDS
+    ).tolist()
     folds = [[n for n, k in zip(chosen, kinds, strict=True) if k == kind] for kind in set(kinds)]
     return _prompts([batch for own in folds for batch in prompts.batches(own)])
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from hfbiasedit.editing.config import LocateConfig
-from hfbiasedit.editing.locating import joint
-from hfbiasedit.editing.locating.joint import joint_entries, joint_solutions, joint_sums
+from hfbiasedit.editing.locating import joint, solutions
+from hfbiasedit.editing.locating.energies import SLIM, joint_entries, joint_sums
 from hfbiasedit.editing.locating.locator import locate_with
+from hfbiasedit.editing.locating.solutions import joint_solutions
 from hfbiasedit.editing.material.dual import Targets, solution_at
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
@@ -69,10 +70,10 @@ def world(request):
 
 def _sketched(world, seed):
     batches = [world.prompts.batches(range(len(world.prompts)))]
-    sketches, logits = joint._sketched(
+    sketches, logits = solutions.sketched(
         world.loaded, world.items, world.prompts, batches, world.prices, seed, False
     )
-    return joint._gram(sketches), logits
+    return solutions._gram(sketches), logits
 
 
 def test_inner_products_of_sketches_are_those_of_gradients_on_average(world):
@@ -106,7 +107,7 @@ def test_every_fold_is_solved_by_itself(world):
         facts = torch.tensor([world.prompts.records[n].share_female for n in numbers])
         weights = torch.tensor(learning_weights(world.prompts, numbers))
         targets = Targets.of(torch.tensor(world.logits)[own], facts, weights)
-        exact = solution_at(world.gram(numbers), targets, joint.KL).y
+        exact = solution_at(world.gram(numbers), targets, solutions.KL).y
         assert torch.nn.functional.cosine_similarity(y[own].double(), exact, dim=0) > 0.9
 
 
@@ -127,8 +128,8 @@ def test_energies_of_rows_and_columns_are_those_of_the_exact_moves(world):
             # The logarithm of a mean of SLIM squares is off by sqrt(2 / SLIM), and a bit low; where a
             # move has rank one, all rows of a draw are off by the same.
             error = found - exact
-            assert error.std() < 1.5 * math.sqrt(2 / joint.SLIM)
-            assert abs(float(error.mean())) < 3 * math.sqrt(2 / joint.SLIM / len(sums))
+            assert error.std() < 1.5 * math.sqrt(2 / SLIM)
+            assert abs(float(error.mean())) < 3 * math.sqrt(2 / SLIM / len(sums))
             assert getattr(sums[0][item.name], side).shape == exact.shape
         torch.testing.assert_close(sums[0][item.name].peaks, sums[0][item.name].rows / item.columns)
 

@@ -1,0 +1,118 @@
+"""How much of the joint solutions' moves lies in every row, column and weight: energies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hfbiasedit import processes
+from hfbiasedit.console import progress, tracked
+from hfbiasedit.editing.locating.projecting import part_of, priced, random_projection
+from hfbiasedit.editing.locating.saliency import Sums
+from hfbiasedit.editing.locating.solutions import Joint
+from hfbiasedit.editing.material.batches import owners
+from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.running.gradients import checkpointing
+from hfbiasedit.editing.running.recording import Passed, recorded
+from hfbiasedit.models.architecture import Projection
+
+if TYPE_CHECKING:
+    from hfbiasedit.models.loading import LoadedModel
+
+SLIM = 48  # numbers of the other side when rows (or columns) are summed up
+
+
+def joint_sums(
+    loaded: LoadedModel, items: Sequence[Projection], joint: Joint, seed: int, checkpoint: bool
+) -> dict[str, Sums]:
+    """Energies of rows and columns of every projection: means over the folds."""
+    slim = {
+        item.name: (
+            random_projection(item.columns, SLIM, f"{seed}/{item.name}/rows"),
+            random_projection(item.rows // item.experts, SLIM, f"{seed}/{item.name}/columns"),
+        )
+        for item in items
+    }
+    totals: dict[str, tuple[Tensor, Tensor]] = {}
+    energies: dict[str, list[Tensor]] = {}
+    weights: Tensor = torch.empty(0)
+
+    def receive(passed: Passed) -> None:
+        x, g = priced(passed, joint.prices)
+        g = g * weights.to(g.device)[:, None, None]
+        x, g = x.flatten(0, 1), g.flatten(0, 1)
+        across, down = (side.to(x.device) for side in slim[passed.name])
+        rows, columns = totals[passed.name]
+        part_of(rows, passed.expert, g.shape[1]).add_((g.T @ (x @ across)).cpu())
+        part_of(columns, passed.expert, x.shape[1]).add_((x.T @ (g @ down)).cpu())
+
+    names = [item.name for item in items]
+    with (
+        progress("locating: rows", sum(len(group) for group in joint.batches)) as bar,
+        checkpointing(loaded.model, checkpoint),
+        recorded(loaded.model, names, receive),
+    ):
+        for group, y in zip(joint.batches, joint.duals, strict=True):
+            for item in items:
+                lengths = item.rows, item.experts * item.columns
+                totals[item.name] = (torch.zeros(lengths[0], SLIM), torch.zeros(lengths[1], SLIM))
+            for batch in processes.share(group):
+                weights = y[batch.index][owners(batch)]
+                bias_terms(batch, run(loaded, batch)).logit.sum().backward()
+                bar.advance()
+            for item in items:
+                sums = totals[item.name]
+                processes.add_up_(list(sums))
+                own = [side.double().square().sum(1) for side in sums]
+                known = energies.get(item.name, [torch.zeros(()), torch.zeros(())])
+                energies[item.name] = [a + b for a, b in zip(known, own, strict=True)]
+    found = {}
+    for item in items:
+        rows, columns = (side / len(joint.duals) for side in energies[item.name])
+        found[item.name] = Sums(rows, rows / item.columns, columns)
+    return found
+
+
+def joint_entries(
+    loaded: LoadedModel,
+    items: Sequence[Projection],
+    pool: Mapping[str, Tensor],
+    joint: Joint,
+    checkpoint: bool,
+) -> dict[str, Tensor]:
+    """Energies [rows, columns] of every weight of some rows of some projections."""
+    by_name = {item.name: item for item in items}
+    inner = {name: by_name[name].rows // by_name[name].experts for name in pool}
+    found = {name: torch.zeros(len(rows), by_name[name].columns) for name, rows in pool.items()}
+    moves: dict[str, Tensor] = {}
+    weights: Tensor = torch.empty(0)
+
+    def receive(passed: Passed) -> None:
+        rows = pool[passed.name]
+        mine = rows // inner[passed.name] == passed.expert
+        g = passed.g[..., (rows[mine] % inner[passed.name]).to(passed.g.device)].float()
+        g = (g * weights.to(g.device)[:, None, None]).flatten(0, 1)
+        moves[passed.name][mine] += (g.T @ passed.x.float().flatten(0, 1)).cpu()
+
+    only = {
+        (name, expert)
+        for name, rows in pool.items()
+        for expert in torch.unique(rows // inner[name]).tolist()
+    }
+    with checkpointing(loaded.model, checkpoint), recorded(loaded.model, pool, receive, only):
+        for group, y in zip(joint.batches, joint.duals, strict=True):
+            moves.update({name: torch.zeros_like(total) for name, total in found.items()})
+            for batch in tracked(processes.share(group), "locating: weights"):
+                weights = y[batch.index][owners(batch)]
+                bias_terms(batch, run(loaded, batch)).logit.sum().backward()
+            for name, move in moves.items():
+                processes.add_up_([move])
+                price = joint.prices[name]
+                inputs = price.inputs.view(price.experts, -1)[pool[name] // inner[name]]
+                scale = price.outputs[pool[name]][:, None] * inputs
+                found[name] += move.square() / scale
+    return {name: value / len(joint.duals) for name, value in found.items()}
