@@ -26,7 +26,8 @@ class _Room:
 
     def __init__(self, *parts: torch.Tensor) -> None:
         """Copy the rows of all parts, so that all end in the same column."""
-        self._hold(parts)
+        self._space, self._end = _placed(parts)
+        self._rows, self._first = self._space.shape[0], 0
 
     @property
     def values(self) -> torch.Tensor:
@@ -36,7 +37,8 @@ class _Room:
     def append(self, columns: torch.Tensor) -> None:
         """Add columns [rows, heads, new, size] behind the others."""
         if self._end + columns.shape[2] > self._space.shape[2]:
-            self._hold([self.values], columns.shape[2])
+            self._space, self._end = _placed([self.values], columns.shape[2])
+            self._first = 0
         start, self._end = self._end, self._end + columns.shape[2]
         self._space[: self._rows, :, start : self._end] = columns
 
@@ -45,20 +47,6 @@ class _Room:
         for source, place in moves:
             self._space[place] = self._space[source]
         self._rows, self._first = rows, self._end - columns
-
-    def _hold(self, parts: Sequence[torch.Tensor], more: int = 0) -> None:
-        self._rows = sum(part.shape[0] for part in parts)
-        self._first, self._end = 0, max(part.shape[2] for part in parts)
-        heads, size = parts[0].shape[1], parts[0].shape[3]
-        space = parts[0].new_empty(self._rows, heads, self._end + more + _SPARE, size)
-        start = 0
-        for part in parts:
-            rows = space[start : start + part.shape[0]]
-            before = self._end - part.shape[2]
-            rows[:, :, :before] = 0  # masked, but it must be finite all the same
-            rows[:, :, before : self._end] = part
-            start += part.shape[0]
-        self._space = space
 
 
 class RoomyLayer(DynamicLayer):
@@ -91,6 +79,22 @@ class RoomyLayer(DynamicLayer):
         self._rooms = (keys, values)
         self.keys, self.values = keys.values, values.values
         return self.keys, self.values
+
+
+def _placed(parts: Sequence[torch.Tensor], more: int = 0) -> tuple[torch.Tensor, int]:
+    """Rows of all parts in one tensor with spare columns, and the column in which they end."""
+    end = max(part.shape[2] for part in parts)
+    heads, size = parts[0].shape[1], parts[0].shape[3]
+    rows = sum(part.shape[0] for part in parts)
+    space = parts[0].new_empty(rows, heads, end + more + _SPARE, size)
+    start = 0
+    for part in parts:
+        here = space[start : start + part.shape[0]]
+        before = end - part.shape[2]
+        here[:, :, :before] = 0  # masked, but it must be finite all the same
+        here[:, :, before:end] = part
+        start += part.shape[0]
+    return space, end
 
 
 def roomy_cache() -> Cache:
