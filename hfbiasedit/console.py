@@ -33,8 +33,11 @@ class Progress(Protocol):
 @functools.cache
 def board() -> Board:
     """The phases under way and how they are shown; of several processes the first one speaks."""
-    first = os.environ.get("RANK", "0") == "0"
-    return Board(_is_terminal(), _write_error, EVERY if first else None)
+    return Board(_is_terminal(), _write_error, EVERY if _is_first() else None)
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def set_verbosity(*, quiet: bool = False, verbose: bool = False) -> None:
@@ -117,12 +120,14 @@ def print_json(value: Any) -> None:
 
 def message(text: str) -> None:
     """Say something to the person in front of the terminal (standard error)."""
-    if not board().quiet:
+    if _is_first() and not board().quiet:
         board().say(text)
 
 
 def warn(text: str) -> None:
     """Say something that the reader must not miss (standard error, yellow)."""
+    if not _is_first():  # of several processes, which all find the same
+        return
     yellow, plain = ("\x1b[33m", "\x1b[0m") if _is_terminal() else ("", "")
     board().say(f"{yellow}warning: {text}{plain}")
 

@@ -24,6 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LONGEST_WAIT = timedelta(days=7)  # for a process that has more to do than this one
+_OF_ALL = "of_all_processes"  # marks an error that all of them raise
 _together: ContextVar[bool] = ContextVar("all processes run these lines", default=False)
 
 
@@ -83,13 +84,28 @@ def together() -> Iterator[None]:
 
     Elsewhere one process may work alone while others wait, as callbacks of trainers do.
     """
+    others = _group()
     join()
     token = _together.set(True)
     try:
         yield
-        wait()
+    except Exception as error:
+        if hasattr(error, _OF_ALL) and not others:  # in all of them
+            _leave()
+        raise
+    else:
+        if not others:
+            _leave()
     finally:
         _together.reset(token)
+
+
+def _leave() -> None:
+    """Part when all are here; who ends with the connections open may take the others along."""
+    group = _group()
+    if group:
+        group.barrier()
+        group.destroy_process_group()
 
 
 def team() -> tuple[int, int]:
@@ -113,8 +129,7 @@ def everywhere(work: Callable[[], Result]) -> Result:
         BiasEditError: it failed in another process. What it raised itself goes first; of several
             processes the first one says it.
     """
-    number, count = team()
-    if count == 1:
+    if team()[1] == 1:
         return work()
     mine: Exception | None = None
     try:
@@ -127,11 +142,15 @@ def everywhere(work: Callable[[], Result]) -> Result:
         return result
     if mine is None:
         mine = BiasEditError(f"process {failed[0]} failed: {told[failed[0]]}")
-    if number:
-        mine.said_elsewhere = True  # type: ignore[attr-defined]
+    setattr(mine, _OF_ALL, True)
     raise mine
 
 
 def by_the_first(work: Callable[[], None]) -> None:
     """Run `work` in the first process of the team; where it fails there, it fails in all."""
     everywhere(work if team()[0] == 0 else lambda: None)
+
+
+def is_said_here(error: BaseException) -> bool:
+    """Whether this process is the one that says what went wrong."""
+    return os.environ.get("RANK", "0") == "0" or not hasattr(error, _OF_ALL)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfbiasedit import console
+from hfbiasedit import console, processes
 from hfbiasedit.audits.config import AuditConfig, AuditOverrides
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.models.live import borrowed
@@ -50,8 +50,7 @@ def audit(
     Raises:
         BiasEditError: The model, the options or a file cannot be used, in one line.
     """
-    from hfbiasedit.audits.output import check_output, write_output
-    from hfbiasedit.codegenbias.prompts import load_prompts
+    from hfbiasedit.audits.output import write_output
 
     if not isinstance(model, str | Path | LoadedModel):
         with borrowed(model, tokenizer) as lent:
@@ -61,19 +60,7 @@ def audit(
     start = time.perf_counter()
     chosen = AuditConfig(config=config) if isinstance(config, str) else config or AuditConfig()
     config = replace(chosen, **overrides)
-    check_output(config.out)
-    _check_inputs(model, config)
-    prompts = load_prompts(
-        config.config,
-        config.split,
-        reference=config.reference,
-        prompts=config.prompts,
-        professions=config.professions,
-        limit=config.limit,
-        seed=config.seed,
-    )
-    subject = _subject(model, config)
-    partial = _partial_file(model, subject, prompts, config)
+    subject, prompts, partial = processes.everywhere(lambda: _prepared(model, config))
     report = measure(
         subject,
         prompts,
@@ -87,10 +74,40 @@ def audit(
         started=start,
     )
     if config.out is not None:
-        write_output(report, Path(config.out), config.records)
+        out = Path(config.out)
+        processes.by_the_first(lambda: write_output(report, out, config.records))
     if partial is not None:
         partial.remove()
     return report
+
+
+def _prepared(
+    model: str | Path | LoadedModel, config: AuditConfig
+) -> tuple[Subject, PromptSet, PartialFile | None]:
+    """Model, prompts and the partial file of an audit, checked and loaded."""
+    from hfbiasedit.audits.output import check_output
+    from hfbiasedit.codegenbias.prompts import load_prompts
+
+    number, count = processes.team()
+    if number == 0:
+        check_output(config.out)
+    _check_inputs(model, config)
+    if count > 1 and (config.resume or config.backend != ENGINE):
+        asked = "--resume" if config.resume else f"--backend {config.backend}"
+        raise UsageError(f"{asked} is for one process; leave it out, or the launcher")
+    prompts = load_prompts(
+        config.config,
+        config.split,
+        reference=config.reference,
+        prompts=config.prompts,
+        professions=config.professions,
+        limit=config.limit,
+        seed=config.seed,
+    )
+    subject = _subject(model, config)
+    # What one of several processes has is a part of what is done, so no file is kept.
+    partial = _partial_file(model, subject, prompts, config) if count == 1 else None
+    return subject, prompts, partial
 
 
 def measure(

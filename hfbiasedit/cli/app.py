@@ -13,6 +13,7 @@ import typer
 import typer.core
 import typer.main
 
+from hfbiasedit import processes
 from hfbiasedit.cli.failures import explain
 from hfbiasedit.cli.formats import with_format
 from hfbiasedit.cli.recording import with_recipe
@@ -166,7 +167,10 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-        _fail(explain(error), getattr(error, "exit_code", 1))
+        status = getattr(error, "exit_code", 1)
+        if not processes.is_said_here(error):
+            sys.exit(status)
+        _fail(explain(error), status)
 
 
 def _fail(text: str, status: int) -> None:

@@ -37,6 +37,7 @@ def audit(
     Compares the share of women among the genders a model writes for people of an occupation with
     the share of women in that occupation. Interrupted, it can be continued with --resume.
     """
+    from hfbiasedit import processes
     from hfbiasedit.audits.auditor import audit as run_audit
     from hfbiasedit.audits.report import check_limit
 
@@ -56,7 +57,10 @@ def audit(
         submission = Submission(submit)
     if options.out is None:
         options = replace(options, partial=DEFAULT_PARTIAL)
-    report = run_audit(model, options)
+    with processes.together():
+        report = run_audit(model, options)
+        if processes.rank() != 0:
+            return  # one of several processes; the first one writes and speaks
     console.result(report.to_dict()["fb_score"])
     if as_json:
         console.print_json(report.to_dict())

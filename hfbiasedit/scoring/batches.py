@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hfbiasedit import processes
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.exhaustion import out_of_memory
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
-from hfbiasedit.scoring.grouping import Budget, Group, by_tokens, cut, first_tree
+from hfbiasedit.scoring.grouping import Budget, Group, by_tokens, cut, first_tree, trees
 
 if TYPE_CHECKING:
     from transformers import Cache
@@ -53,65 +54,107 @@ class Run:
         self._tolerance = _TOLERANCE.get(dtype, _TOLERANCE_LOW)
         self._progress, self._on_batch = progress, on_batch
         self._checked: set[str] = set()
-        self._skipped: list[Tokens] = []  # prefixes of groups known already
+        self._skipped: list[Tokens] = []  # prefixes of groups that were not run here
+        self._number = -1  # of the last batch that was planned, for whichever process
+        self._planned = budget  # limits that all processes plan with
+        self._before = dict(known)
         self._advance(len(self.done))
 
     def trees(self) -> None:
         """Score all prompts as trees; or find out with the first that the model cannot do that."""
-        members = by_tokens(self._encoded)
+        planned = list(trees(self._encoded, by_tokens(self._encoded), self._planned))
+        for members in planned:
+            if not self._passes.can_pack:
+                return
+            if self._for_me(members):
+                self._tree(members)
+
+    def _tree(self, members: Sequence[int]) -> None:
+        """Score the prompts of a tree; in smaller ones when memory runs out."""
         while members and self._passes.can_pack:
             batch = members[: first_tree(self._encoded, members, self.budget)]
-            if not self._known(batch):
-                prompts = [self._encoded[index] for index in batch]
-                try:
-                    found = self._passes.run_tree(prompts)
-                except Exception as error:
-                    if out_of_memory(error):
-                        self._shrink(error, batch, sum(len(p.context) for p in prompts))
-                    elif _TREE in self._checked:
-                        raise
-                    else:
-                        self._passes.can_pack = False
-                    continue
-                if not self._agrees(batch, found, _TREE):
+            prompts = [self._encoded[index] for index in batch]
+            try:
+                found = self._passes.run_tree(prompts)
+            except Exception as error:
+                if out_of_memory(error):
+                    self._shrink(error, batch, sum(len(p.context) for p in prompts))
+                elif _TREE in self._checked:
+                    raise
+                else:
                     self._passes.can_pack = False
-                    continue
-                self._keep(batch, found)
+                continue
+            if not self._agrees(batch, found, _TREE):
+                self._passes.can_pack = False
+                continue
+            self._keep(batch, found)
             members = members[len(batch) :]
 
-    def group(self, group: Group) -> None:
-        """Score a group, batch by batch; smaller batches when memory runs out."""
-        sharing = group.prefix > 0 and self._passes.can_share
-        prefix = self._encoded[group.members[0]].context[: group.prefix]
-        if self._known(group.members):
-            self._skipped.append(prefix)
-            return
-        shared = None
-        members = list(group.members)
+    def groups(self, groups: Sequence[Group]) -> None:
+        """Score groups of prompts, batch by batch; smaller batches when memory runs out."""
+        for group in groups:
+            prefix = self._encoded[group.members[0]].context[: group.prefix]
+            start = group.prefix if self._passes.can_share else 0
+            lengths = [len(self._encoded[index].context) - start for index in group.members]
+            planned = [group.members[part] for part in cut(lengths, self._planned)]
+            mine = [batch for batch in planned if self._for_me(batch)]
+            for batch in mine:
+                self._batch(batch, prefix)
+            if not mine:
+                self._skipped.append(prefix)
+
+    def _batch(self, members: Sequence[int], prefix: Tokens) -> None:
+        """Score a batch of prompts that begin with a prefix, or with nothing in common."""
         while members:
+            sharing = bool(prefix) and self._passes.can_share
             way = _PREFIX if sharing else _CACHE
-            start = group.prefix if sharing else 0
+            start = len(prefix) if sharing else 0
             lengths = [len(self._encoded[index].context) - start for index in members]
             batch = members[next(cut(lengths, self.budget))]
-            if not self._known(batch):
-                try:
-                    if sharing and shared is None:
-                        shared = self._prefix(prefix)
-                    found = self._passes.run([self._encoded[i] for i in batch], shared)
-                except Exception as error:
-                    if out_of_memory(error):
-                        self._shrink(error, batch, len(batch) * lengths[len(batch) - 1])
-                    elif way in self._checked or not self._passes.can_share:
-                        raise
-                    else:  # a model that fails with a cache may do without
-                        self._passes.can_share = sharing = False
-                    continue
-                if self._passes.can_share and not self._agrees(batch, found, way):
-                    self._passes.can_share = sharing = False
-                    shared = None
-                    continue
-                self._keep(batch, found)
+            try:
+                shared = self._prefix(prefix) if sharing else None
+                found = self._passes.run([self._encoded[i] for i in batch], shared)
+            except Exception as error:
+                if out_of_memory(error):
+                    self._shrink(error, batch, len(batch) * lengths[len(batch) - 1])
+                elif way in self._checked or not self._passes.can_share:
+                    raise
+                else:  # a model that fails with a cache may do without
+                    self._passes.can_share = False
+                continue
+            if self._passes.can_share and not self._agrees(batch, found, way):
+                self._passes.can_share = False
+                continue
+            self._keep(batch, found)
             members = members[len(batch) :]
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Do work of which every process of the team does its share, and exchange what is found.
+
+        A way that one of them has found not to bear, none goes: all begin anew, in another.
+        """
+        self._number = -1
+        processes.everywhere(work)
+        if processes.team()[1] == 1:
+            return
+        passes, packed = self._passes, self._passes.can_pack
+        state = (self.done, packed, passes.can_share, self.budget, self.halvings)
+        found, can_pack, can_share, budgets, halvings = zip(*processes.gathered(state), strict=True)
+        passes.can_pack, passes.can_share = all(can_pack), all(can_share)
+        self.budget = Budget(min(b.tokens for b in budgets), min(b.rows for b in budgets))
+        self._planned, self.halvings = self.budget, max(halvings)
+        before = len(self.done)
+        if any(can_pack) and not passes.can_pack:
+            found = (self._before,)
+            self.done = {}
+        self.done = {index: pair for part in (*found, self.done) for index, pair in part.items()}
+        self._advance(max(0, len(self.done) - before))
+
+    def _for_me(self, batch: Sequence[int]) -> bool:
+        """Whether a batch, the next of the plan, is to be scored here."""
+        self._number += 1
+        number, count = processes.team()
+        return self._number % count == number and not self._known(batch)
 
     def _known(self, batch: Sequence[int]) -> bool:
         return all(index in self.done for index in batch)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,10 +95,10 @@ def score(
     passes.can_share = passes.can_share and share_prefixes
     passes.can_pack = passes.can_pack and share_prefixes
     if passes.can_pack:
-        run.trees()  # finds out whether the model can
-    if not passes.can_pack:
-        for group in plan_groups(encoded, share=passes.can_share, overhead=overhead):
-            run.group(group)
+        run.together(run.trees)  # finds out whether the model can
+    while len(run.done) < len(encoded):
+        groups = plan_groups(encoded, share=passes.can_share, overhead=overhead)
+        run.together(partial(run.groups, groups))
     values = np.array([run.done[index] for index in range(len(encoded))], np.float64)
     plan: BatchPlan = {
         "batch_size": "auto" if batch_size == "auto" else run.budget.rows,

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from hfbiasedit.cli import app as cli
+from tests.pairs import run_two
 from tests.scoring.worlds import records, save, write_prompts
 from tests.tiny import tiny_model
 
@@ -94,7 +95,7 @@ def test_ctrl_c_leaves_a_partial_file_to_resume_from(model, run, tmp_path):
     )
     partial = tmp_path / "hfbiasedit-audit.partial.jsonl"
     try:
-        for _ in range(1200):
+        for _ in range(6000):
             if partial.exists() and partial.read_text().count("\n") > 5:
                 break
             time.sleep(0.02)
@@ -112,3 +113,31 @@ def test_ctrl_c_leaves_a_partial_file_to_resume_from(model, run, tmp_path):
     assert not partial.exists()
     fresh = run(*options)[1]
     assert {**json.loads(resumed), "seconds": 0} == {**json.loads(fresh), "seconds": 0}
+
+
+def test_two_processes_are_one_audit(run, model, tmp_path):
+    own = write_prompts(tmp_path / "own.jsonl", records())
+    options = ("--prompts", own, "--batch-size", "4", "--json")
+    alone = json.loads(run(model, *options)[1])
+    command = ("-m", "hfbiasedit", "audit", model, *map(str, options), "--out", "result")
+    first, second = run_two(*command, cwd=tmp_path)
+    assert (first.status, second.status) == (0, 0), first.err + second.err
+    assert (second.out, second.err) == ("", "")
+    found = json.loads(first.out)
+    for key in ("seconds", "duration", "environment", "created"):
+        alone.pop(key, None), found.pop(key, None)
+    assert found == alone
+    assert (
+        json.loads((tmp_path / "result" / "audit.json").read_text())["fb_score"]
+        == found["fb_score"]
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.jsonl", "result"]
+
+
+def test_a_failure_of_two_processes_is_said_once(tmp_path):
+    command = ("-m", "hfbiasedit", "audit", str(tmp_path / "none"), "--quiet")
+    first, second = run_two(*command, cwd=tmp_path)
+    assert (first.status, second.status) == (1, 1)
+    assert first.err.startswith("error: ")
+    assert first.err.count("\n") == 1
+    assert (second.out, second.err) == ("", "")
