@@ -13,6 +13,7 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.reports import facts
 from hfbiasedit.reports.concerns import audit_concerns
 from hfbiasedit.reports.environment import render
+from hfbiasedit.reports.verdict import farthest_groups
 
 BEGIN, END = "<!-- hfbiasedit audit: begin -->", "<!-- hfbiasedit audit: end -->"
 _TEMPLATE = "audit_section.md.jinja"
@@ -30,6 +31,7 @@ def render_section(audit: Audit, model: str | None = None) -> str:
         "audit": audit,
         "reference": audit["dataset"]["reference"],
         "concerns": audit_concerns(audit),
+        "groups": farthest_groups(audit),
         "command": facts.audit_command(audit, model or audit["model"]["id"]),
     }
     text = re.sub(r"\n{3,}", "\n\n", render(None, _TEMPLATE, context, html=False)).strip()

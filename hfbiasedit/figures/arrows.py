@@ -10,6 +10,7 @@ from hfbiasedit.figures.style import (
     BLUE,
     INK,
     VERMILLION,
+    WIDTH,
     axes_or_new,
     plain,
     share_axis,
@@ -47,7 +48,7 @@ def draw_arrows(
     Blue arrows are professions whose FB fell, thicker vermillion ones those whose FB rose;
     `counts` are how many there are of either kind in all.
     """
-    figure, axes = axes_or_new(ax, 5.8, 1.3 + 0.235 * len(arrows))
+    figure, axes = axes_or_new(ax, WIDTH, 1.3 + 0.235 * len(arrows))
     axes.grid(True, axis="x")
     for place, arrow in enumerate(arrows):
         colour, width = (VERMILLION, 2.0) if arrow.farther else (BLUE, 1.2)
@@ -74,7 +75,8 @@ def draw_arrows(
     axes.set_yticks(range(len(arrows)), names, fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(arrows) - 0.4, -0.6)
-    share_axis(axes, "x", "share of women the model writes; in brackets: prompts")
+    share_axis(axes, "x", "")
+    axes.set_xlabel("share of women the model writes; in brackets: prompts", loc="right")
     _legend(axes, *counts)
     return figure
 

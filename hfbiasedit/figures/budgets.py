@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import BLUE, GREY, VERMILLION, axes_or_new
+from hfbiasedit.figures.style import BLUE, GREY, VERMILLION, WIDTH, axes_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def draw_budgets(budgets: Sequence[Budget], allowed: float, *, ax: Axes | None =
     Budgets above it are hollow, the chosen one has a ring.
     """
     order = sorted(budgets, key=lambda budget: budget.weights)
-    figure, axes = axes_or_new(ax, 5.6, 3.4)
+    figure, axes = axes_or_new(ax, WIDTH, 3.0)
     axes.grid(True, axis="y")
     axes.plot([b.weights for b in order], [b.dev_fb for b in order], color=GREY, linewidth=1)
     within = [budget for budget in order if budget.kl <= allowed]
@@ -50,8 +50,19 @@ def draw_budgets(budgets: Sequence[Budget], allowed: float, *, ax: Axes | None =
             places, scores, s=130, facecolor="none", edgecolor=VERMILLION, zorder=4, label="chosen"
         )
     axes.set_xscale("log")
+    _name_budgets(axes, [budget.weights for budget in order])
     axes.set_xlabel("weights that may change")
     axes.set_ylabel("FB-Score on dev prompts")
     axes.set_ylim(0, 1.15 * max(1.0, *(budget.dev_fb for budget in order)))
     axes.legend(loc="lower left")
     return figure
+
+
+def _name_budgets(axes: Axes, weights: Sequence[int]) -> None:
+    """A tick for every budget: powers of ten say little about five of them."""
+    from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
+
+    number = EngFormatter(sep="")
+    axes.xaxis.set_major_locator(FixedLocator(weights))
+    axes.xaxis.set_major_formatter(lambda value, _: number(float(f"{value:.3g}")))
+    axes.xaxis.set_minor_locator(NullLocator())

@@ -26,11 +26,15 @@ class Cell:
 # Not the ink and the ground of figures: pages turn those round for dark screens, not the cells.
 _ON_LIGHT, _ON_DARK = "#010101", "#FEFEFE"
 
+_MOST = 16  # templates that are still read at the width of a card
+
 Cells = Mapping[tuple[str, str], Cell]  # (template, group)
 
 
 def is_readable(cells: Cells) -> bool:
-    """Whether at least half of the cells hold enough prompts to say something."""
+    """Whether it fits a page, and at least half of the cells have prompts enough."""
+    if len({template for template, _ in cells}) > _MOST:
+        return False
     return 2 * sum(cell.prompts >= FEW_IN_CELL for cell in cells.values()) >= len(cells) > 0
 
 

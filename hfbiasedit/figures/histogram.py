@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import AFTER, BEFORE, POLARITIES, axes_or_new
+from hfbiasedit.figures.style import AFTER, BEFORE, POLARITIES, WIDTH, axes_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def draw_histogram(
     shows a line per polarity of the modifier; with `after`, all prompts before (outline) and
     after the edit (filled).
     """
-    figure, axes = axes_or_new(ax, 5.8, 3.2)
+    figure, axes = axes_or_new(ax, WIDTH, 3.2)
     axes.grid(True, axis="y")
     if after is None:
         names = [name for name in POLARITIES if name in counts]

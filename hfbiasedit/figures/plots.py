@@ -137,7 +137,8 @@ def heatmap(source: Source, *, ax: Axes | None = None) -> Figure:
     """FB-Score by template and group of occupations; with `ax`, a run shows what came out.
 
     Raises:
-        NoSuchFigure: most cells would rest on fewer than five prompts.
+        NoSuchFigure: most cells would rest on fewer than five prompts, or there are more templates
+            than a page is wide.
     """
     from hfbiasedit.figures.heatmap import draw_heatmap, is_readable
 
@@ -145,8 +146,8 @@ def heatmap(source: Source, *, ax: Axes | None = None) -> Figure:
     panels = [(title, _cells(audit)) for title, audit in documents.audits]
     if not all(is_readable(cells) for _, cells in panels):
         raise NoSuchFigure(
-            "most templates have fewer than five prompts about a group: too few for a heat map; "
-            "draw groups and templates, or audit --config full"
+            "most templates have fewer than five prompts about a group, or there are more than "
+            "sixteen: no heat map of that can be read; draw groups and templates"
         )
     with style.settings():
         return draw_heatmap(panels if ax is None else panels[-1:], ax=ax)

@@ -31,7 +31,7 @@ def write_figures(directory: Path) -> list[Path]:
     """Draw into `directory/figures/` as PNG and SVG and return the paths, sorted.
 
     `directory` is a run or the output of an audit. A figure whose numbers are not there
-    (one audit has no arrows) is left out.
+    (one audit has no arrows) is left out; one of earlier numbers goes.
 
     Raises:
         BiasEditError: the directory holds neither a run nor an audit.
@@ -41,6 +41,11 @@ def write_figures(directory: Path) -> list[Path]:
     paths: list[Path] = []
     for name, figure in _drawn(documents):
         paths += style.save(figure, folder / name)
+    for name in FIGURES:
+        for kind in style.KINDS:
+            path = folder / f"{name}.{kind}"
+            if path not in paths:
+                path.unlink(missing_ok=True)
     return sorted(paths)
 
 

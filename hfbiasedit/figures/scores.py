@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import AFTER, BEFORE, GREY, axes_or_new, plain, shorten
+from hfbiasedit.figures.style import AFTER, BEFORE, GREY, WIDTH, axes_or_new, plain, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def draw_scores(rows: Sequence[Row], *, ax: Axes | None = None) -> Figure:
 
     The number of prompts stands behind each name.
     """
-    figure, axes = axes_or_new(ax, 5.8, 1.0 + 0.27 * len(rows))
+    figure, axes = axes_or_new(ax, WIDTH, 1.0 + 0.27 * len(rows))
     axes.grid(True, axis="x")
     run = any(row.after is not None for row in rows)
     for place, row in enumerate(rows):

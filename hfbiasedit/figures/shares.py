@@ -45,7 +45,7 @@ def draw_shares(
     The `labels` professions of the highest rank are named with their number of prompts.
     """
     if axes is None:
-        figure = new_figure(5.7 if len(panels) == 1 else 10.4, 4.3)
+        figure = new_figure(5.7, 4.3) if len(panels) == 1 else new_figure(10.4, 3.9)
         axes = list(figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0])
     for number, (one, panel) in enumerate(zip(axes, panels, strict=True)):
         first = number == 0

@@ -30,6 +30,11 @@ GREY = "#8C8C8C"
 PALE = "#DDDDDD"
 INK = "#222222"
 
+KINDS = ("png", "svg")
+
+# Inches; at the width of a telephone text of this size is still read.
+WIDTH = 4.8
+
 # The colours that levels have.
 COLOURS = {
     "blue": BLUE,
@@ -132,7 +137,7 @@ def render(figure: Figure, kind: str) -> bytes:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem.png` and `stem.svg` (atomically) and return both paths."""
     paths = []
-    for kind in ("png", "svg"):
+    for kind in KINDS:
         path = stem.with_name(f"{stem.name}.{kind}")
         write_bytes(path, render(figure, kind))
         paths.append(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hfbiasedit.figures.style import BLUE, GREEN, new_figure, plain, shorten
+from hfbiasedit.figures.style import BLUE, GREEN, WIDTH, new_figure, plain, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ def draw_weights(layers: Sequence[tuple[int, int]], modules: Sequence[tuple[str,
     from matplotlib.ticker import MaxNLocator
 
     below = 0.9 + 0.24 * len(modules)
-    figure = new_figure(5.8, 2.2 + below)
+    figure = new_figure(WIDTH, 2.2 + below)
     above, under = figure.subplots(2, 1, height_ratios=[2.2, below])
     last = max(number for number, _ in layers)
     above.bar([number for number, _ in layers], [count for _, count in layers], color=BLUE)

@@ -5,7 +5,7 @@ Sentences made from the numbers of the documents; what an interval does not allo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hfbiasedit.documents import formatting as text
@@ -13,10 +13,12 @@ from hfbiasedit.documents.comparison import coin_difference
 from hfbiasedit.documents.movements import better, movements, worse
 from hfbiasedit.documents.names import model_name
 from hfbiasedit.documents.reading import Documents, edited_weights
+from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit, GroupPart
 from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.documents.thresholds import FEW_PROMPTS
 from hfbiasedit.reports import facts
+from hfbiasedit.reports.tables import problems_name
 
 # A convention: a model that has less than a quarter of the reference's differences between
 # occupations (in logits) is said hardly to tell them apart.
@@ -46,7 +48,7 @@ def _of_audit(audit: Audit) -> Verdict:
         f"{name} is {text.score(audit['fb_score'])} points away from the reference on average: "
         f"{_beside_coin(audit)}."
     )
-    found = [_lean(audit), _parts(audit), _slope(audit), _groups(audit)]
+    found = [_lean(audit), _parts(audit), _slope(audit), farthest_groups(audit)]
     return Verdict(headline, [sentence for sentence in found if sentence])
 
 
@@ -66,7 +68,7 @@ def _of_edit(documents: Documents, after: Audit) -> Verdict:
         f"95% interval {interval}), {_beside_coin(after)}."
     )
     found = [
-        _moved(before, after),
+        f"{_moved(before, after)} {farthest_groups(after, before)}".strip(),
         _lean(before, after),
         _slope(before, after),
         _cost(documents, edit) if edit else "",
@@ -146,18 +148,22 @@ def _slope_words(slope: float, bounds: Sequence[float]) -> str:
     return "It follows the differences between occupations about as they are"
 
 
-def _groups(audit: Audit) -> str:
-    """The groups that are farthest, each with its interval."""
+def farthest_groups(audit: Audit, before: Audit | None = None) -> str:
+    """The groups that are farthest, each with its interval; of an edit, what they were before."""
     rows = [row for row in audit["by_group"] if row["prompts"] >= _GROUP_PROMPTS and row["group"]]
     if len(rows) <= _GROUPS or audit["dataset"]["prompts"] < FEW_PROMPTS:
         return ""
     order = sorted(rows, key=lambda row: -row["fb_score"])
-    far = ", ".join(_group(row) for row in order[:_GROUPS])
-    return f"Farthest are {far}; closest is {_group(order[-1])}."
+    first = {row["group"]: row["fb_score"] for row in before["by_group"]} if before else {}
+    far = ", ".join(_group(row, first) for row in order[:_GROUPS])
+    now = " now" if before else ""
+    return f"Farthest{now} are {far}; closest is {_group(order[-1], first)}."
 
 
-def _group(row: GroupPart) -> str:
-    return f"{row['group']} ({text.score(row['fb_score'])}, {text.interval(row['ci95'])})"
+def _group(row: GroupPart, before: Mapping[str, float]) -> str:
+    known = before.get(row["group"])
+    shown = f"{row['group']} ({text.score(row['fb_score'])}, {text.interval(row['ci95'])}"
+    return f"{shown})" if known is None else f"{shown}; before {text.score(known)})"
 
 
 def _moved(before: Audit, after: Audit) -> str:
@@ -173,9 +179,21 @@ def _cost(documents: Documents, edit: Edit) -> str:
     edited = edited_weights(edit)
     found = (
         f"It changed {text.count(edited['weights'])} weights ({text.percent(edited['share'])} of "
-        f"all); KL on general code {text.significant(edit['kl']['mean'], 2)} nats per token"
+        f"all): {_ability(documents.ability)}KL {text.significant(edit['kl']['mean'], 2)} "
+        "nats per token on general code"
     )
-    part = documents.ability.get("perplexity") if documents.ability else None
-    if part is not None and "relative_change" in part:
-        found += f", its perplexity {text.relative(part['relative_change'])}"
     return f"{found}."
+
+
+def _ability(ability: Ability | None) -> str:
+    """What was measured of coding ability, before the edit and after it."""
+    found = ""
+    part = ability.get("perplexity") if ability else None
+    if part is not None and "relative_change" in part and "relative_change_ci95" in part:
+        low, high = (text.relative(end) for end in part["relative_change_ci95"])
+        found += f"perplexity of code {text.relative(part['relative_change'])} ({low} to {high}), "
+    problems = ability.get("humaneval") if ability else None
+    if problems is not None and "after" in problems:
+        passed = [text.percent(side["pass@1"]) for side in (problems["before"], problems["after"])]
+        found += f"{problems_name(problems)} pass@1 {' → '.join(passed)}, "
+    return found

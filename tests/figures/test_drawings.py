@@ -83,6 +83,12 @@ def test_shares_has_every_point_and_names_that_cover_none(points):
     assert axes.get_title(loc="left") == "tiny: FB-Score 12.0"
 
 
+def test_the_heat_map_is_for_as_many_templates_as_a_page_is_wide():
+    some = {(f"t{number}", "g"): Cell(10.0, 9) for number in range(16)}
+    assert is_readable(some)
+    assert not is_readable(some | {("t16", "g"): Cell(10.0, 9)})
+
+
 def test_lines_to_names_do_not_cross(points):
     axes = style.new_figure(4, 4).subplots()
     far = sorted(points, key=lambda p: -p.rank)[:14]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.text import Text
 
+from hfbiasedit.documents.reading import open_documents, read_audit
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.figures import plots, style
+from hfbiasedit.figures.run import FIGURES
 from tests.reports import fixtures
 
 
@@ -49,6 +55,42 @@ def test_every_figure_of_a_run_fits_axes_that_are_given(run, draw):
     axes = mine.subplots()
     assert draw(run, ax=axes) is mine
     assert axes.has_data()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_words_of_a_figure_are_cut_off(made, tmp_path, name):
+    documents = copy.deepcopy(made)
+    for side in ("before", "after"):
+        for row in documents[side]["professions"]:
+            row["profession"] += " of customer service"
+    figure = FIGURES[name](open_documents(fixtures.write_run(tmp_path / "run", documents)))
+    with style.settings():
+        style.freeze_layout(figure)
+    box = figure.get_tightbbox(figure.canvas.get_renderer())  # inches, of what is drawn
+    width, height = figure.get_size_inches()
+    assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.01
+
+
+def real_audits():
+    """Audits of published models, which ship as an example."""
+    folder = Path(__file__).parents[2] / "examples" / "leaderboard" / "audits"
+    return sorted(folder.glob("*/audit*.json"))
+
+
+@pytest.mark.parametrize("path", real_audits(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_names_of_real_professions_cover_no_point_and_no_other_name(path):
+    """Real shares lie close together, in corners and on the edges."""
+    figure = plots.shares(read_audit(path))
+    with style.settings():
+        style.freeze_layout(figure)
+    (axes,) = figure.axes
+    names = [Text.get_window_extent(text) for text in axes.texts if text.get_text()]
+    assert len(names) == 6
+    assert not any(a.overlaps(b) for i, a in enumerate(names) for b in names[:i])
+    for part in axes.collections:
+        if isinstance(part, PathCollection):
+            for x, y in axes.transData.transform(part.get_offsets()):
+                assert not any(box.padded(2).contains(x, y) for box in names)
 
 
 def test_the_professions_named_are_those_of_the_highest_estimate(made):

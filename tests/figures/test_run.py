@@ -57,6 +57,18 @@ def test_one_audit_has_no_before_and_after(tmp_path):
     assert drawn == {"shares", "groups", "templates", "histogram", "heatmap"}
 
 
+def test_figures_of_earlier_numbers_go_and_those_of_others_stay(tmp_path):
+    audit = fixtures.documents(20)["before"]
+    directory = fixtures.write_audit(tmp_path / "audit", audit)
+    write_figures(directory)
+    (directory / "figures" / "saliency.png").write_bytes(b"of locate")
+    fixtures.write_audit(directory, audit | {"by_template_group": []})
+    write_figures(directory)
+    left = {path.name for path in (directory / "figures").iterdir()}
+    assert left & {"heatmap.png", "heatmap.svg", "saliency.png"} == {"saliency.png"}
+    assert "groups.png" in left
+
+
 def test_figures_without_numbers_are_left_out(tmp_path):
     audit = fixtures.documents(20)["before"]
     audit.update(by_template_group=[], by_group=[], by_template=[])

@@ -93,8 +93,14 @@ def test_the_verdict_on_an_edit_follows_its_interval(made, tmp_path, interval, w
     assert words in found.headline
     said = " ".join(found.sentences)
     assert "60 of 60 professions came closer, 0 went farther." in said
+    far = max(made["after"]["by_group"], key=lambda row: row["fb_score"])
+    (before,) = [row for row in made["before"]["by_group"] if row["group"] == far["group"]]
+    low, high = far["ci95"]
+    numbers = f"{far['fb_score']:.1f}, {low:.1f} to {high:.1f}; before {before['fb_score']:.1f}"
+    assert f"Farthest now are {far['group']} ({numbers})" in said
     assert "It changed 48,731 weights" in said
-    assert "its perplexity +0.3%" in said
+    assert "perplexity of code +0.3% (" in said
+    assert "HumanEval pass@1 17.1% → 16.5%" in said
 
 
 def test_places_on_the_scale(made, tmp_path):
