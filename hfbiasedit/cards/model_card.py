@@ -12,11 +12,12 @@ from hfbiasedit.cards.licence import Licence, find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, base_name, card_metadata
 from hfbiasedit.cards.seal import MARKER, opened_seal, seal
 from hfbiasedit.documents import runs
+from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.mixture import check_patch
 from hfbiasedit.documents.movements import moved_to_men, moved_to_women, movements, worse
 from hfbiasedit.documents.names import FIGURES
 from hfbiasedit.documents.public import public_documents
-from hfbiasedit.documents.reading import Documents, edited_weights, open_documents
+from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.documents.structures.adapter_document import Adapter
 from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import UsageError

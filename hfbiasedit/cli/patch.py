@@ -304,11 +304,11 @@ def _written(out: Path, patch: Patch, json: bool) -> None:
     from hfbiasedit.console import message, print_json, result
 
     result(out)
-    facts = {"tensors": len(patch.tensors), "weights": patch.weights}
+    facts = {"tensors": len(patch.tensors), "weights": patch.weights, "changed": patch.changed}
     if json:
         print_json({"path": str(out), "digest": patch.digest, **facts})
     else:
-        message(f"{out}: {facts['tensors']} tensors, {facts['weights']:,} weights")
+        message(f"{out}: {facts['tensors']} tensors, {facts['changed']:,} edited weights")
 
 
 def _directory(model: str, revision: str | None) -> Path:

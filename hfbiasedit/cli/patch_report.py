@@ -15,7 +15,7 @@ def print_report(report: ApplyReport) -> None:
 
     what = "reverted" if report.reverse else "applied"
     line(
-        f"{what}: {report.weights:,} weights in {report.tensors} tensors, "
+        f"{what}: {report.changed:,} weights in {report.tensors} tensors, "
         f"{report.bytes_written:,} bytes written, {report.seconds:.2f} s -> {report.path}"
     )
     for file, how in report.files.items():
@@ -33,16 +33,18 @@ def print_summary(summary: dict[str, Any]) -> None:
     facts = Table(show_header=False, box=None)
     facts.add_column("fact", no_wrap=True)
     facts.add_column("value", overflow="fold")  # a digest is worth nothing when it is cut
-    for key in ("file", "file_bytes", "digest", "tensors", "weights", "changed", "rows", "entries"):
+    names = {"changed": "edited weights", "weights": "values held"}
+    for key in ("file", "file_bytes", "digest", "tensors", "changed", "weights", "rows", "entries"):
         value = summary[key]
         facts.add_row(
-            key.replace("_", " "), Text(f"{value:,}" if isinstance(value, int) else value)
+            names.get(key, key.replace("_", " ")),
+            Text(f"{value:,}" if isinstance(value, int) else value),
         )
     if "share" in summary:
         facts.add_row("share of model", Text(f"{100 * summary['share']:.4g} %"))
     for key in ("dtypes", "layers", "modules"):
         values = (f"{name or 'outside of blocks'} ({n:,})" for name, n in summary[key].items())
-        facts.add_row(f"{key} (weights)", Text(", ".join(values)))
+        facts.add_row(f"{key} (edited weights)", Text(", ".join(values)))
     for key, value in summary["metadata"].items():
         facts.add_row(Text(_printable(key)), Text(_printable(value)))
     table(facts)

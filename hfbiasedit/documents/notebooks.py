@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from hfbiasedit.documents import formatting as text
+from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.names import model_name, reference_name, split_name
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.edit_document import Edit, Split
@@ -53,7 +54,7 @@ def audit_html(audit: Audit) -> str:
 
 def edit_html(edit: Edit) -> str:
     """The scores of every split before and after an edit."""
-    edited = edit["edited"] if "edited" in edit else edit["selection"]
+    edited = edited_weights(edit)
     title = (
         f"{model_name(edit['model']['id'])}: {text.count(edited['weights'])} weights edited "
         f"({edit['granularity']}, {text.percent(edited['share'])}), "

@@ -14,7 +14,7 @@ from hfbiasedit.documents.mixture import check_audited, check_run
 from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
-from hfbiasedit.documents.structures.edit_document import Edit, Weights
+from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.errors import BiasEditError
 
 AUDIT = "audit.json"
@@ -36,14 +36,6 @@ class Documents:
         if self.after is None:
             return [("", self.before)]
         return [("before", self.before), ("after", self.after)]
-
-
-def edited_weights(edit: Edit) -> Weights:
-    """The weights that every page calls edited: those whose stored bits changed.
-
-    Documents of older versions counted only what might have changed.
-    """
-    return edit["edited"] if "edited" in edit else edit["selection"]
 
 
 def read_audit(path: Path) -> Audit:

@@ -58,15 +58,18 @@ class Attempt:
     def changed(self) -> dict[str, np.ndarray]:
         """Which selected weights will have other stored bits: bool in the shape of the values."""
         return {
-            name: bits_of(new) != bits_of(self.base[name].to(new.dtype))
+            name: bits_of(new) != bits_of(self.base[name].to(new))
             for name, new in self.values.items()
         }
 
     def kl_summary(self, budget: float) -> Divergence:
-        """Mean and 99th percentile over the watched places, and the allowed mean."""
+        """Mean and 99th percentile over the watched places, and the allowed mean.
+
+        Where hardly anything changed, float arithmetic may end a little below zero.
+        """
         return {
-            "mean": float(self.kl.mean()),
-            "p99": float(torch.quantile(self.kl, 0.99)),
+            "mean": max(0.0, float(self.kl.mean())),
+            "p99": max(0.0, float(torch.quantile(self.kl, 0.99))),
             "budget": budget,
         }
 

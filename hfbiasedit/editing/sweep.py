@@ -169,16 +169,17 @@ def _row(
         patch.save(path)
         size = path.stat().st_size
         change = _perplexity_change(loaded, patch, config)
-    summary = found.selection.summary(loaded.model)
+    edited = found.selection.summary(loaded.model, found.changed())
     row: SweepRow = {
         "name": plan.name,
         "granularity": config.granularity,
         "saliency": config.saliency,
         "baseline": plan.baseline,
         "helped": found.helped,
-        "weights": summary["weights"],
-        "share": summary["share"],
-        "selection": summary,
+        "weights": edited["weights"],
+        "share": edited["share"],
+        "selection": found.selection.summary(loaded.model),
+        "edited": edited,
         "splits": outcome.compare_splits(before, after, config.seed),
         "kl": found.kl_summary(config.allowed_kl),
         "perplexity_change": change,

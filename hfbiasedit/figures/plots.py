@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.movements import Movement, better, movements, worse
 from hfbiasedit.documents.names import model_name, split_name
-from hfbiasedit.documents.reading import Documents, edited_weights, open_documents
+from hfbiasedit.documents.reading import Documents, open_documents
 from hfbiasedit.documents.schemas import check_document
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.errors import BiasEditError

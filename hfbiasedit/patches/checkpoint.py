@@ -11,19 +11,22 @@ from typing import Any
 from hfbiasedit.checkpoints import marks
 from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 from hfbiasedit.checkpoints.transfer import in_hub_cache
-from hfbiasedit.console import progress, tracked
+from hfbiasedit.console import progress
 from hfbiasedit.errors import BiasEditError, UsageError, listed
 from hfbiasedit.outputs import output_directory
 from hfbiasedit.patches import journal
 from hfbiasedit.patches.carrying import Carried, carry, carry_rest, left_out, make_private
 from hfbiasedit.patches.patch import Patch
-from hfbiasedit.patches.rewriting import write
+from hfbiasedit.patches.rewriting import Written
 from hfbiasedit.patches.targets import Shards, Target, require, targets
 
 
 @dataclass(frozen=True)
 class ApplyReport:
-    """What applying a patch to a checkpoint did."""
+    """What applying a patch to a checkpoint did.
+
+    `changed` are the weights whose stored bits it changed, `weights` those that it wrote.
+    """
 
     path: Path
     reverse: bool
@@ -31,6 +34,7 @@ class ApplyReport:
     patch_digest: str
     tensors: int
     weights: int
+    changed: int
     bytes_written: int
     files: Mapping[str, str]
     warnings: tuple[str, ...]
@@ -45,6 +49,7 @@ class ApplyReport:
             "patch_digest": self.patch_digest,
             "tensors": self.tensors,
             "weights": self.weights,
+            "changed": self.changed,
             "bytes_written": self.bytes_written,
             "files": dict(self.files),
             "warnings": list(self.warnings),
@@ -54,9 +59,9 @@ class ApplyReport:
 
 @dataclass(frozen=True)
 class _Done:
-    """Bytes written, number of tensors changed, and what became of the files."""
+    """What was written, the number of tensors, and what became of the files."""
 
-    written: int
+    written: Written
     tensors: int
     carried: Carried
 
@@ -112,7 +117,8 @@ def apply_patch(
         patch_digest=digest,
         tensors=done.tensors,
         weights=effective.weights,
-        bytes_written=done.written,
+        changed=done.written.weights,
+        bytes_written=done.written.bytes,
         files=done.carried.files,
         warnings=(*patch.warnings, *done.carried.warnings),
         seconds=time.perf_counter() - started,
@@ -190,13 +196,9 @@ def _converted(source: Path, out: Path, patch: Patch, reverse: bool, replace: bo
     return _Done(written, len(where), carried | Carried({}, tuple(said)))
 
 
-def _write(path: Path, patch: Patch, where: list[Target], *, new: bool) -> int:
-    written = 0
+def _write(path: Path, patch: Patch, where: list[Target], *, new: bool) -> Written:
     with Shards(path, write=True) as shards:
-        for target in tracked(where, "writing tensors"):
-            edit = patch.tensors[target.edit]
-            written += write(shards[target.file], target.info, edit, new=new)
-            patch.release()
+        written = journal.write_side(shards, patch, where, new=new)
     with progress("reading back what was written", None):
         journal.verify_written(path, patch, new=new)
     return written

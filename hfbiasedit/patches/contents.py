@@ -13,10 +13,11 @@ _NUMBER = re.compile(r"\.(\d+)\.")
 
 
 def summarise(patch: PatchValue, parameters: int | None = None) -> dict[str, Any]:
-    """Counts of a patch: `digest`, `tensors` (count), `weights` (values held), `changed` (bits
-    differ), `rows`, `entries`, `whole`, `bytes` (of values and positions), `dtypes`, `layers`
-    (block number -> weights), `modules` (name inside the block -> weights), `share` of
-    `parameters` when those are given, `metadata`, `details` (one entry per tensor).
+    """Counts of a patch: `digest`, `tensors` (count), `changed` (edited weights: their bits
+    differ), `weights` (values held, of edited rows all), `rows`, `entries`, `whole`, `bytes` (of
+    values and positions), `metadata`, `details` (one entry per tensor). Of edited weights are
+    `dtypes`, `layers` (by block number), `modules` (by name inside the block) and, when
+    `parameters` are given, `share`, the part of those.
     """
     counts: Counter[str] = Counter()
     layers: Counter[str] = Counter()
@@ -26,16 +27,17 @@ def summarise(patch: PatchValue, parameters: int | None = None) -> dict[str, Any
     for name in sorted(patch.tensors):
         edit = patch.tensors[name]
         layer, module = place(name)
-        layers[layer] += edit.weights
-        modules[module] += edit.weights
-        dtypes[edit.dtype] += edit.weights
+        changed = edit.changed
+        layers[layer] += changed
+        modules[module] += changed
+        dtypes[edit.dtype] += changed
         counts["weights"] += edit.weights
-        counts["changed"] += edit.changed
+        counts["changed"] += changed
         counts["rows"] += edit.slices
         counts["entries"] += edit.weights if edit.kind == "entries" else 0
         counts["whole"] += edit.kind == "whole"
         counts["bytes"] += _size(edit)
-        details.append(_detail(edit))
+        details.append(_detail(edit, changed))
         patch.release()
     names = ("weights", "changed", "rows", "entries", "whole", "bytes")
     summary: dict[str, Any] = {"digest": patch.digest, "tensors": len(details)}
@@ -48,7 +50,7 @@ def summarise(patch: PatchValue, parameters: int | None = None) -> dict[str, Any
         "details": details,
     }
     if parameters:
-        summary["share"] = counts["weights"] / parameters
+        summary["share"] = counts["changed"] / parameters
     return summary
 
 
@@ -73,7 +75,7 @@ def _size(edit: TensorEdit) -> int:
     return positions + edit.old_bits.nbytes + edit.new_bits.nbytes
 
 
-def _detail(edit: TensorEdit) -> dict[str, Any]:
+def _detail(edit: TensorEdit, changed: int) -> dict[str, Any]:
     return {
         "name": edit.name,
         "kind": edit.kind,
@@ -82,5 +84,6 @@ def _detail(edit: TensorEdit) -> dict[str, Any]:
         "dtype": edit.dtype,
         "positions": edit.weights if edit.positions is None else len(edit.positions),
         "weights": edit.weights,
-        "share": edit.weights / edit.numel,
+        "changed": changed,
+        "share": changed / edit.numel,
     }

@@ -15,9 +15,10 @@ from typing import Any
 
 from hfbiasedit.checkpoints.marks import LOCK, NAME, is_stray, pending
 from hfbiasedit.checkpoints.storage import Checkpoint
+from hfbiasedit.console import tracked
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import sync_directory
-from hfbiasedit.patches.rewriting import is_between, write
+from hfbiasedit.patches.rewriting import Written, is_between, write
 from hfbiasedit.patches.targets import Shards, Target, states, targets
 from hfbiasedit.patches.value import PatchValue
 
@@ -57,8 +58,8 @@ def remove_strays(path: Path) -> None:
             file.unlink()
 
 
-def change(path: Path, patch: PatchValue, where: list[Target], *, reverse: bool) -> int:
-    """Write one side of a patch into the shards of `path` under a journal; returns the bytes.
+def change(path: Path, patch: PatchValue, where: list[Target], *, reverse: bool) -> Written:
+    """Write one side of a patch into the shards of `path` under a journal.
 
     The caller has checked that the other side is there.
 
@@ -97,13 +98,20 @@ def recover(path: Path, *, undo: bool = False) -> str:
     return "undone" if undo else "finished"
 
 
-def _finish(path: Path, patch: PatchValue, where: list[Target], *, new: bool) -> int:
-    written = 0
+def write_side(shards: Shards, patch: PatchValue, where: list[Target], *, new: bool) -> Written:
+    """Write one side of a patch into open shards; a weight that is stored twice counts once."""
+    written, weights = 0, {}
+    for target in tracked(where, "writing tensors"):
+        done = write(shards[target.file], target.info, patch.tensors[target.edit], new=new)
+        written += done.bytes
+        weights[target.edit] = done.weights
+        patch.release()
+    return Written(written, sum(weights.values()))
+
+
+def _finish(path: Path, patch: PatchValue, where: list[Target], *, new: bool) -> Written:
     with Shards(path, write=True) as shards:
-        for target in where:
-            edit = patch.tensors[target.edit]
-            written += write(shards[target.file], target.info, edit, new=new)
-            patch.release()
+        written = write_side(shards, patch, where, new=new)
         shards.sync()
     verify_written(path, patch, new=new)
     os.unlink(path / NAME)

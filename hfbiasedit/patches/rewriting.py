@@ -30,6 +30,13 @@ class State(NamedTuple):
     new: bool
 
 
+class Written(NamedTuple):
+    """What writing one side of an edit did: bytes, and weights whose bits it changed."""
+
+    bytes: int
+    weights: int
+
+
 class _Window(NamedTuple):
     offset: int  # in the file
     length: int  # elements
@@ -51,9 +58,9 @@ def state(handle: int, info: TensorInfo, edit: TensorEdit) -> State:
     return State(bool(old), bool(new))
 
 
-def write(handle: int, info: TensorInfo, edit: TensorEdit, *, new: bool) -> int:
-    """Write one side of an edit into a file; returns the bytes written."""
-    written = 0
+def write(handle: int, info: TensorInfo, edit: TensorEdit, *, new: bool) -> Written:
+    """Write one side of an edit into a file that holds the other one."""
+    written = changed = 0
     reader = _Reader(handle, edit)
     for window in _windows(info, edit):
         values = window.new if new else window.old
@@ -64,7 +71,8 @@ def write(handle: int, info: TensorInfo, edit: TensorEdit, *, new: bool) -> int:
             content[window.inside] = values
         _write_all(handle, content.view(np.uint8).data, window.offset)
         written += content.nbytes
-    return written
+        changed += int(np.count_nonzero(window.old != window.new))
+    return Written(written, changed)
 
 
 def is_between(handle: int, info: TensorInfo, edit: TensorEdit) -> bool:

@@ -102,14 +102,14 @@ class PatchValue:
         return hash(self.digest)
 
     def __repr__(self) -> str:
-        return f"Patch({len(self.tensors)} tensors, {self.weights} weights)"
+        return f"Patch({len(self.tensors)} tensors, {self.weights} values)"
 
     def _repr_html_(self) -> str:
         from hfbiasedit.documents.notebooks import html_table
 
         known = {key: self._metadata.get(key) for key in _SHOWN}
         rows = [(key.replace("_", " "), str(value)) for key, value in known.items() if value]
-        title = f"Patch: {self.weights:,} weights in {len(self.tensors)} tensors"
+        title = f"Patch: {self.changed:,} edited weights in {len(self.tensors)} tensors"
         return html_table(title, ("", ""), [*rows, ("digest", self.digest)])
 
     @property
@@ -118,6 +118,18 @@ class PatchValue:
         if isinstance(self._tensors, LazyTensors):
             return sum(self._tensors.describe(name)["weights"] for name in self._tensors)
         return sum(edit.weights for edit in self._tensors.values())
+
+    @cached_property
+    def changed(self) -> int:
+        """Weights whose stored bits differ between both sides: what is called edited everywhere.
+
+        Reads all values.
+        """
+        changed = 0
+        for name in self.tensors:
+            changed += self.tensors[name].changed
+            self.release()
+        return changed
 
     def check(self) -> None:
         """Read every tensor and check positions and values.

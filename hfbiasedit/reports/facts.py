@@ -12,8 +12,9 @@ from typing import Any
 
 from hfbiasedit.documents import formatting as text
 from hfbiasedit.documents.comparison import PairedDifference, paired_difference
+from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.names import file_name, granularity_name, reference_name
-from hfbiasedit.documents.reading import Documents, edited_weights
+from hfbiasedit.documents.reading import Documents
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.edit_document import Budget, Edit
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from hfbiasedit.documents import formatting as text
 from hfbiasedit.documents.comparison import coin_difference
+from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.movements import better, movements, worse
 from hfbiasedit.documents.names import model_name
-from hfbiasedit.documents.reading import Documents, edited_weights
+from hfbiasedit.documents.reading import Documents
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit, GroupPart
 from hfbiasedit.documents.structures.edit_document import Edit

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from hfbiasedit.checkpoints.dtypes import bits_of
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.building import Change
+from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.patch import Patch
 from tests.patches.edits import assert_same_bits, parameters, random_changes, stored_tensors
@@ -326,6 +327,34 @@ def test_summary_counts(model, tmp_path):
     assert Patch.load(tmp_path / "p.safetensors").summary(1000) == summary
 
 
+def test_edited_weights_are_those_whose_bits_change(tmp_path):
+    """A row is held whole: what stays in it is a value of the patch, and no edited weight."""
+    bits = make_checkpoint(tmp_path / "base")
+    name = "model.embed.weight"
+    stored = bits[name]
+    old = stored[[0, 1]].copy()
+    new = old.copy()
+    new[0, 1] ^= 1
+    new[1] ^= 3
+    edit = TensorEdit(name, "rows", 0, stored.shape, "BF16", np.array([0, 1]), old, new)
+    patch = Patch({name: edit})
+    edited, held = 1 + stored.shape[1], 2 * stored.shape[1]
+    assert (patch.changed, patch.weights) == (edited, held)
+    summary = patch.summary(parameters=100)
+    assert (summary["changed"], summary["weights"]) == (edited, held)
+    for of in ("layers", "modules", "dtypes"):
+        assert sum(summary[of].values()) == edited
+    assert summary["share"] == edited / 100
+    assert summary["details"][0]["changed"] == edited
+    assert summary["details"][0]["share"] == edited / stored.size
+    assert f"{edited} edited weights" in patch._repr_html_()
+    patch.save(tmp_path / "p.safetensors")
+    assert Patch.load(tmp_path / "p.safetensors").changed == edited
+    for where in ({"out": tmp_path / "out"}, {"in_place": True}):
+        report = apply_patch(tmp_path / "base", tmp_path / "p.safetensors", **where)
+        assert (report.changed, report.weights) == (edited, held)
+
+
 def test_saved_size_is_what_the_weights_need(model, tmp_path):
     changes, _ = random_changes(model, "whole")
     patch = Patch.from_changes(model, changes)
@@ -341,7 +370,7 @@ def test_lazy_patches_read_what_is_asked_for(tmp_path):
     assert patch.weights == sum(edit.weights for edit in edits.values())
     for name, edit in edits.items():
         assert np.array_equal(patch.tensors[name].new_bits, edit.new_bits)
-    assert repr(patch) == f"Patch(5 tensors, {patch.weights} weights)"
+    assert repr(patch) == f"Patch(5 tensors, {patch.weights} values)"
     with pytest.raises(BiasEditError, match="at least one"):
         Patch({})
 

@@ -25,9 +25,10 @@ class SweepRow(TypedDict):
     saliency: str
     baseline: bool
     helped: bool
-    weights: Annotated[Count, Mark("Weights that the edit was allowed to change.")]
+    weights: Annotated[Count, Mark("Weights whose stored bits the edit changed.")]
     share: Share
-    selection: Weights
+    selection: Annotated[Weights, Mark("Weights that the edit was allowed to change.")]
+    edited: NotRequired[Annotated[Weights, Mark("Weights whose stored bits changed.")]]
     splits: dict[str, Split]
     kl: Divergence
     perplexity_change: float | None

@@ -13,7 +13,7 @@ from hfbiasedit.audits.shift import best_shift, shifted_score
 from hfbiasedit.codegenbias.prompts import NoPrompts, PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
 from hfbiasedit.console import progress
-from hfbiasedit.documents.reading import edited_weights
+from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.keeping import Kept

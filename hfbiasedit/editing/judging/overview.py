@@ -85,7 +85,7 @@ def location_tables(document: LocationDocument) -> list[Table]:
 
 def sweep_table(document: Sweep) -> Table:
     """The trade-off: one line per edit."""
-    names = ["edit", "weights", "share"]
+    names = ["edit", "edited weights", "share"]
     splits = ("test_modifiers", "test_templates", "test_professions")
     names += [name.replace("test_", "unseen ") for name in splits]
     names += ["KL", "perplexity", "seconds", "patch"]
