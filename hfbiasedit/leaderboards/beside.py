@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hfbiasedit.documents import runs
-from hfbiasedit.documents.reading import edited_weights
+from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
