@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = {
     "aiohttp",
+    "gguf",
     "lm_eval",
     "peft",
     "requests",

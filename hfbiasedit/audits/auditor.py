@@ -189,6 +189,8 @@ def _check_inputs(model: str | Path | LoadedModel, config: AuditConfig) -> None:
             raise BiasEditError(
                 "the model is loaded already; give patch and revision to load_model"
             )
+        if config.gguf is not None:
+            raise UsageError("the model is loaded already; give gguf to load_model")
         if config.quantize is not None:
             raise UsageError("the model is loaded already; quantise it with quantise(model, name)")
         if connects(config.backend):
@@ -208,6 +210,10 @@ def _check_inputs(model: str | Path | LoadedModel, config: AuditConfig) -> None:
                 "--quantize out"
             )
         check_quantiser()
+    if config.gguf is not None and connects(config.backend):
+        raise UsageError(
+            f"the backend {config.backend} holds models itself; name the file in --backend-args"
+        )
     path = config.partial_path
     if config.resume and path is not None and not path.is_file():
         raise BiasEditError(f"nothing to resume: {path} does not exist; audit without --resume")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfbiasedit.documents.structures.audit_document import Backend, BatchPlan
-from hfbiasedit.documents.structures.shared import Model, Quantized
+from hfbiasedit.documents.structures.shared import Gguf, Model, Quantized
 from hfbiasedit.documents.thresholds import FEW_PROFESSIONS, FEW_PROMPTS, LOW_MASS_SHARE
 from hfbiasedit.scoring.noise import NoiseFloor
 
@@ -66,6 +66,8 @@ def notes(
     found = [] if backend is None else [_of_backend(backend)]
     if "quantized" in model:
         found.append(_of_quantising(model["quantized"], dtype))
+    if "gguf" in model:
+        found.append(_of_gguf(model["gguf"], dtype))
     if chat:
         found.append(
             "asked through the model's chat template, each prompt as an answer that was begun; "
@@ -88,6 +90,16 @@ def _of_backend(backend: Backend) -> str:
     if "noise floor" in backend["missing"]:
         text += ": how far batching alone moves a model share is not known (no noise floor)"
     return text
+
+
+def _of_gguf(file: Gguf, dtype: str) -> str:
+    """Where weights and tokenizer are from."""
+    total = sum(file["weights"].values())
+    shares = ", ".join(f"{100 * n / total:.3g}% {name}" for name, n in file["weights"].items())
+    return (
+        f"the weights are those of {file['file']} ({shares}), read by transformers and computed in "
+        f"{dtype}; the tokenizer is that of {file['tokenizer']}"
+    )
 
 
 def _of_quantising(done: Quantized, dtype: str) -> str:

@@ -17,6 +17,8 @@ def setup_words(report: Mapping[str, Any]) -> list[str]:
     words = []
     if quantization := (report["model"] or {}).get("quantization"):
         words.append(str(quantization))
+    elif "gguf" in (report["model"] or {}):
+        words.append("gguf")
     if report.get("chat"):
         words.append(CHAT)
     if backend := report.get("backend"):

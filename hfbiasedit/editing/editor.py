@@ -173,6 +173,8 @@ def _load(model: str | Path, config: EditConfig, kept: Kept) -> LoadedModel:
 def _checked(loaded: LoadedModel, config: EditConfig) -> tuple[EditConfig, Selection | None]:
     """What can be refused before any work; the level and the selection of a selection file."""
     refuse_quantised(loaded.model)
+    if loaded.source.gguf is not None:
+        raise BiasEditError("edit the checkpoint that the GGUF file was made from")
     if loaded.patch_digest is not None:
         raise BiasEditError("the model has a patch applied in memory; edit the checkpoint itself")
     check_blocks(loaded, config)

@@ -17,7 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hfbiasedit.console import transfer, warn
 from hfbiasedit.documents.runs import PATCH
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.session import hub_api
@@ -33,7 +33,9 @@ _COMPANIONS = re.compile(
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each also as shards with an index
 
 
-def pull_model(repo_id: str, revision: str | None = None, *, weights: bool = True) -> ModelSource:
+def pull_model(
+    repo_id: str, revision: str | None = None, *, weights: bool = True, gguf: str | None = None
+) -> ModelSource:
     """Fetch a model into the Hub's cache, or find it there.
 
     A revision that is in the cache completely is used without the network when it is a
@@ -43,6 +45,7 @@ def pull_model(repo_id: str, revision: str | None = None, *, weights: bool = Tru
         repo_id: `org/name`, or `org/name@revision`.
         revision: Branch, tag, commit or `refs/pr/N`; the default branch when None.
         weights: whether to fetch them too; without, only what describes the model.
+        gguf: a file that is fetched instead of the weights.
 
     Raises:
         BiasEditError: The repository holds no causal language model.
@@ -58,7 +61,7 @@ def pull_model(repo_id: str, revision: str | None = None, *, weights: bool = Tru
     def read(path: str) -> str:
         return Path(_snapshot(api, name, commit, [path]), path).read_text(encoding="utf-8")
 
-    wanted = model_files(name, files, read)
+    wanted = model_files(name, files, read) if gguf is None else _with_gguf(name, files, gguf)
     if not weights:
         wanted = [path for path in wanted if _COMPANIONS.fullmatch(path)]
     folder = _verified(api, name, commit, wanted)
@@ -139,6 +142,14 @@ def model_files(repo_id: str, files: Collection[str], read: Callable[[str], str]
     )
 
 
+def _with_gguf(repo_id: str, files: Collection[str], gguf: str) -> list[str]:
+    if gguf not in files:
+        present = sorted(path for path in files if path.endswith(".gguf"))
+        there = f"it has {listed(present, 8)}" if present else "it has none"
+        raise BiasEditError(f"{repo_id} has no GGUF file {gguf}; {there}")
+    return [*(path for path in files if _COMPANIONS.fullmatch(path)), gguf]
+
+
 def _shards(repo_id: str, index: str, text: str, files: Collection[str]) -> list[str]:
     try:
         shards = sorted(set(json.loads(text)["weight_map"].values()))
@@ -160,7 +171,10 @@ def _what_it_is(files: Collection[str]) -> str:
     if "model_index.json" in files:
         return "holds a diffusion pipeline, not a language model"
     if any(path.endswith(".gguf") for path in files):
-        return "holds GGUF files only; use the repository of the original model"
+        return (
+            "holds GGUF files only; audit one of them with --gguf FILE, or use the repository of "
+            "the original model"
+        )
     return "holds no model: it has no config.json"
 
 

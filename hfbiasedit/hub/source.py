@@ -15,9 +15,11 @@ class ModelSource:
         path: The local directory that holds `config.json`, the weights and the tokenizer.
         requested_revision: The branch, tag or commit that was asked for, if any.
         commit: The 40-hex commit the files belong to; `None` for a local directory.
+        gguf: The file that holds the weights, where those of `path` are not used.
     """
 
     id: str
     path: Path
     requested_revision: str | None = None
     commit: str | None = None
+    gguf: Path | None = None

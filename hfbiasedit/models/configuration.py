@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.errors import BiasEditError
@@ -32,6 +33,8 @@ def load_config(source: ModelSource, trust_remote_code: bool) -> PreTrainedConfi
     """
     from transformers import AutoConfig
 
+    if source.gguf is not None and not (source.path / "config.json").is_file():
+        return _of_gguf(source, source.gguf)
     raw = _read_config(source)
     try:
         return AutoConfig.from_pretrained(source.path, trust_remote_code=trust_remote_code)
@@ -45,6 +48,18 @@ def load_config(source: ModelSource, trust_remote_code: bool) -> PreTrainedConfi
             ) from error
         raise BiasEditError(
             f"cannot read the configuration of {source.id} (model_type {kind!r}): "
+            f"{first_line(error)}"
+        ) from error
+
+
+def _of_gguf(source: ModelSource, file: Path) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(file.absolute().parent, gguf_file=file.name)
+    except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
+        raise BiasEditError(
+            f"transformers cannot read the configuration in {file.name} of {source.id}: "
             f"{first_line(error)}"
         ) from error
 

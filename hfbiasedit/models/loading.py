@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.console import progress
-from hfbiasedit.documents.structures.shared import Model, Quantized
+from hfbiasedit.documents.structures.shared import Gguf, Model, Quantized
 from hfbiasedit.errors import BiasEditError, listed
 from hfbiasedit.hub.source import ModelSource
+from hfbiasedit.models import gguf
 from hfbiasedit.models.configuration import check_causal, first_line, load_config
-from hfbiasedit.models.options import ModelOptions, ModelOverrides
+from hfbiasedit.models.gguf import resolve_source
+from hfbiasedit.models.options import MeasuringOptions, MeasuringOverrides, ModelOptions
 from hfbiasedit.models.placement import parse_device, parse_dtype
-from hfbiasedit.models.resolution import resolve_model
-from hfbiasedit.models.tokenizers import load_tokenizer
+from hfbiasedit.models.tokenizers import is_inside, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,7 @@ class LoadedModel:
         patch_digest: Digest of the patch applied in memory, if one is.
         quantization: Name of the quantisation method, if the weights are quantised.
         quantized: How, where that was done in memory (`models.quantising`).
+        gguf: The file that the weights are from, if they are from one.
         in_memory: Whether the weights are those of no file: of a model in training, say.
     """
 
@@ -52,6 +54,7 @@ class LoadedModel:
     patch_digest: str | None = None
     quantization: str | None = None
     quantized: Quantized | None = None
+    gguf: Gguf | None = None
     in_memory: bool = False
 
     @property
@@ -87,6 +90,8 @@ class LoadedModel:
         }
         if self.quantized is not None:
             about["quantized"] = self.quantized
+        if self.gguf is not None:
+            about["gguf"] = self.gguf
         return about
 
     @property
@@ -100,7 +105,7 @@ class LoadedModel:
 def load_model(
     model: str | Path | ModelSource,
     options: ModelOptions | None = None,
-    **overrides: Unpack[ModelOverrides],
+    **overrides: Unpack[MeasuringOverrides],
 ) -> LoadedModel:
     """Load a causal language model.
 
@@ -112,11 +117,11 @@ def load_model(
     Raises:
         BiasEditError: Anything is wrong with the model or the options, in one line.
     """
-    options = replace(options or ModelOptions(), **overrides)
+    options = replace(cast("MeasuringOptions", options or MeasuringOptions()), **overrides)
     trust = options.trust_remote_code
     torch_dtype = parse_dtype(options.dtype)
     target = None if options.device_map is not None else parse_device(options.device)
-    source = model if isinstance(model, ModelSource) else resolve_model(model, options.revision)
+    source = model if isinstance(model, ModelSource) else resolve_source(model, options)
     config = load_config(source, trust)
     check_causal(source, config, trust)
     tokenizer = load_tokenizer(source, trust)
@@ -126,13 +131,15 @@ def load_model(
         _move(loaded, target)
     loaded.eval()
     loaded.requires_grad_(False)
-    quantization = getattr(config, "quantization_config", None)
+    file = None if source.gguf is None else gguf.contents(source, is_inside(source))
+    stored = quantization_name(getattr(config, "quantization_config", None))
     return LoadedModel(
         model=loaded,
         tokenizer=tokenizer,
         source=source,
         dtype=str(loaded.dtype).removeprefix("torch."),
-        quantization=quantization_name(quantization),
+        quantization=stored if file is None else gguf.quantization(file),
+        gguf=file,
     )
 
 
@@ -148,16 +155,21 @@ def _load_weights(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    from_gguf: dict[str, Any] = {}
+    folder = source.path
+    if source.gguf is not None:
+        folder, from_gguf = source.gguf.absolute().parent, gguf.loading(source.gguf)
     try:
-        with _quiet_progress():
+        with _quiet_progress(), gguf.silent():
             loaded = AutoModelForCausalLM.from_pretrained(
-                source.path,
+                folder,
                 config=config,
                 dtype=dtype,
                 device_map=device_map,
                 trust_remote_code=trust_remote_code,
                 weights_only=True,
                 output_loading_info=True,
+                **from_gguf,
             )
     except pickle.UnpicklingError as error:
         raise BiasEditError(

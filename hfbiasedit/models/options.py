@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.models.placement import DEVICES, DTYPES, check_device, check_dtype
 
@@ -56,6 +58,17 @@ class MeasuringOptions(ModelOptions):
         note="A patch is applied before.",
         panel=PANEL,
     )
+    gguf: str | Path | None = option(
+        None,
+        "Take the weights from this GGUF file: one of MODEL's, or one on this machine.",
+        panel=PANEL,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself before anything is loaded."""
+        super().__post_init__()
+        if self.gguf is not None and self.quantize is not None:
+            raise UsageError("a GGUF file is quantised as it is; leave --quantize out")
 
 
 class ModelOverrides(TypedDict, total=False):
@@ -72,3 +85,4 @@ class MeasuringOverrides(ModelOverrides, total=False):
     """`MeasuringOptions` as keywords."""
 
     quantize: Quantization | None
+    gguf: str | Path | None

@@ -21,25 +21,19 @@ from hfbiasedit.hub.source import ModelSource
 if TYPE_CHECKING:
     import torch
 
-_CONTENT = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.bin",
-    "*.bin.index.json",
-    "config.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "*.py",
-)
+_BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "*.py")
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
+_CONTENT = (*_WEIGHTS, *_BESIDE_WEIGHTS)
 
 
 def weights_identity(source: ModelSource) -> str:
     """A name for a model's content: repository and commit, or a digest of the files."""
-    if source.commit is not None:
+    if source.commit is not None and source.gguf is None:
         return f"{source.id.partition('@')[0]}@{source.commit}"
-    files = sorted({path for pattern in _CONTENT for path in source.path.glob(pattern)})
+    patterns = _CONTENT if source.gguf is None else _BESIDE_WEIGHTS
+    files = sorted({path for pattern in patterns for path in source.path.glob(pattern)})
+    if source.gguf is not None:
+        files.append(source.gguf)
     with ThreadPoolExecutor(max_workers=4) as pool:
         hashed = pool.map(sha256_file, files)
         digests = list(tracked(hashed, f"hashing {source.id}", len(files)))

@@ -13,7 +13,11 @@ _WANTED = f"name the directory of a model, a Hub id such as org/name, or {DEMO}"
 
 
 def resolve_model(
-    model: str | Path, revision: str | None = None, *, weights: bool = True
+    model: str | Path,
+    revision: str | None = None,
+    *,
+    weights: bool = True,
+    gguf: str | None = None,
 ) -> ModelSource:
     """Find a model's files, fetching them from the Hub when `model` is no local directory.
 
@@ -24,6 +28,7 @@ def resolve_model(
         model: Hub id (`org/name`, `org/name@revision`), local directory, or `demo`.
         revision: Branch, tag or commit; Hub ids only.
         weights: whether to fetch them too; without, only what describes the model.
+        gguf: the file of a repository that is fetched instead of its weights.
 
     Raises:
         BiasEditError: The directory is missing or holds no model, or the Hub cannot serve it.
@@ -50,7 +55,7 @@ def resolve_model(
 
     from hfbiasedit.hub.pull import pull_model
 
-    return pull_model(name, pinned or revision, weights=weights)
+    return pull_model(name, pinned or revision, weights=weights, gguf=gguf)
 
 
 def _demo(revision: str | None) -> ModelSource:

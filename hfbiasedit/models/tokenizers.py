@@ -41,10 +41,16 @@ def load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTo
     """
     from transformers import AutoTokenizer
 
+    place: tuple[Path, dict[str, str]] = (source.path, {})
+    if is_inside(source):
+        assert source.gguf is not None
+        place = (source.gguf.absolute().parent, {"gguf_file": source.gguf.name})
     try:
-        loaded = AutoTokenizer.from_pretrained(source.path, trust_remote_code=trust_remote_code)
+        loaded = AutoTokenizer.from_pretrained(
+            place[0], trust_remote_code=trust_remote_code, **place[1]
+        )
     except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
-        if not any(_tokenizer_files(source.path)):
+        if source.gguf is None and not any(_tokenizer_files(source.path)):
             raise BiasEditError(
                 f"{source.id} has no tokenizer files; copy those of its base model into it"
             ) from error
@@ -54,6 +60,11 @@ def load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTo
     tokenizer = _as_in_file(source, loaded)
     _check_code(source, tokenizer)
     return tokenizer
+
+
+def is_inside(source: ModelSource) -> bool:
+    """Whether the tokenizer is the one in a GGUF file: the model has none of its own."""
+    return source.gguf is not None and not any(_tokenizer_files(source.path))
 
 
 def _tokenizer_files(path: Path) -> Iterator[Path]:

@@ -143,6 +143,12 @@ def audit_command(audit: Audit, model: str) -> str:
     words += ["--split", dataset["split"]]
     if dataset["reference"] != "bls-2022":
         words += ["--reference", shlex.quote(file_name(dataset["reference"]))]
+    if "gguf" in audit["model"]:
+        words += ["--gguf", shlex.quote(audit["model"]["gguf"]["file"])]
+    if "quantized" in audit["model"]:
+        words += ["--quantize", audit["model"]["quantized"]["method"]]
+    if audit.get("chat"):
+        words.append("--chat")
     return " ".join(words)
 
 

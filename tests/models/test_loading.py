@@ -165,11 +165,17 @@ def test_revision_in_the_name(monkeypatch):
 
     asked = []
     monkeypatch.setattr(
-        pull, "pull_model", lambda *arguments, weights: asked.append((*arguments, weights))
+        pull, "pull_model", lambda *arguments, **rest: asked.append((*arguments, *rest.values()))
     )
     resolve_model("org/name@v1")
     resolve_model("org/name", "v2", weights=False)
     resolve_model("name")
-    assert asked == [("org/name", "v1", True), ("org/name", "v2", False), ("name", None, True)]
+    resolve_model("name", gguf="x.gguf")
+    assert asked == [
+        ("org/name", "v1", True, None),
+        ("org/name", "v2", False, None),
+        ("name", None, True, None),
+        ("name", None, True, "x.gguf"),
+    ]
     with pytest.raises(BiasEditError, match="another"):
         resolve_model("org/name@v1", "v2")

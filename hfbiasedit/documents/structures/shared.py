@@ -34,6 +34,14 @@ class Quantized(TypedDict):
     weights: Some
 
 
+class Gguf(TypedDict):
+    """The GGUF file that weights were read from."""
+
+    file: str
+    weights: Annotated[dict[str, Some], Mark("Type of storage to the number of weights.")]
+    tokenizer: Annotated[str, Mark("Whose tokenizer was used: the file's own or the model's.")]
+
+
 class Model(TypedDict):
     """The model that was measured or edited."""
 
@@ -55,6 +63,7 @@ class Model(TypedDict):
     device: NotRequired[str]
     quantization: NotRequired[str | None]
     quantized: NotRequired[Quantized]
+    gguf: NotRequired[Gguf]
 
 
 class BaseModel(TypedDict):
