@@ -65,6 +65,13 @@ def show_result(result: PushResult, dry_run: bool) -> None:
         return
     verb = "would be" if dry_run else "were"
     message(f"of {len(plan.files)} files {verb} {_counts(plan)}")
+    if result.held is not None:
+        where = "the pull request" if plan.create_pr else plan.repo_id
+        number = len(result.held)
+        message(
+            f"{where} now holds {number} {'file' if number == 1 else 'files'} "
+            f"({_size(sum(result.held.values()))})"
+        )
     if result.outcome:
         line(address(result))
 

@@ -93,7 +93,7 @@ def add_files(publisher: Publisher, files: Mapping[str, bytes], message: str) ->
         if plan.create_pr and (known := find_pull_request(publisher.api, plan, publisher.user)):
             say("this pull request is open already")
             return PushResult(plan, url, known)
-        return PushResult(plan, url, commit_plan(publisher.api, plan, publisher.user))
+        return publisher.settled(plan, commit_plan(publisher.api, plan, publisher.user))
 
 
 def read_file(publisher: Publisher, path: str) -> bytes | None:

@@ -91,11 +91,15 @@ def find_pull_request(api: HfApi, plan: Plan, author: str) -> Outcome | None:
     return with_retries(look, f"looking for pull requests of {plan.repo_id}")
 
 
-def missing_files(api: HfApi, plan: Plan, outcome: Outcome) -> list[str]:
-    """Paths that the commit should hold and does not (a .gitignore there can hide them)."""
-    files = with_retries(
+def files_of(api: HfApi, plan: Plan, outcome: Outcome) -> dict[str, RemoteFile]:
+    """What lies in the repository at the commit, by path, as the Hub says."""
+    return with_retries(
         lambda: files_at(api, plan.repo_id, plan.kind, outcome.commit), f"checking {plan.repo_id}"
     )
+
+
+def missing_files(plan: Plan, files: dict[str, RemoteFile]) -> list[str]:
+    """Paths that the commit should hold and does not (a .gitignore there can hide them)."""
     return [
         f.path for f in plan.files if f.local is not None and not f.local.same_as(files.get(f.path))
     ]

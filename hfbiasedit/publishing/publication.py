@@ -27,6 +27,7 @@ from hfbiasedit.hub.session import hub_api
 from hfbiasedit.publishing.commit import (
     Outcome,
     commit_plan,
+    files_of,
     find_pull_request,
     missing_files,
     repository_url,
@@ -47,11 +48,16 @@ _TEXT_SIZE = 10 * 1024 * 1024  # bytes; weights are not searched for tokens
 
 @dataclass(frozen=True)
 class PushResult:
-    """What a push did. `outcome` is None after a dry run and when there was nothing to do."""
+    """What a push did. `outcome` is None after a dry run and when there was nothing to do.
+
+    `held` is what lies in the repository after the commit, path to bytes, asked of the Hub; None
+    where nothing was committed or the Hub did not say.
+    """
 
     plan: Plan
     url: str
     outcome: Outcome | None = None
+    held: Mapping[str, int] | None = None
 
     @property
     def changed(self) -> bool:
@@ -66,6 +72,7 @@ class PushResult:
             "changed": self.changed,
             "commit": self.outcome.commit if self.outcome else None,
             "pull_request_url": self.outcome.pr_url if self.outcome else None,
+            "held": None if self.held is None else dict(self.held),
         }
 
 
@@ -163,8 +170,7 @@ class Publisher:
                 say("this pull request is open already")
                 return PushResult(plan, url, known)
             plan, outcome = self._commit(plan)
-        self._check(plan, outcome)
-        return PushResult(plan, url, outcome)
+        return self.settled(plan, outcome)
 
     def _commit(self, plan: Plan) -> tuple[Plan, Outcome]:
         """Create what is missing and commit; after a failure say what is on the Hub."""
@@ -177,15 +183,21 @@ class Publisher:
             footprint.account(error)
             raise
 
-    def _check(self, plan: Plan, outcome: Outcome) -> None:
-        """Look whether everything arrived; the commit stands, so a failure here is a warning."""
+    def settled(self, plan: Plan, outcome: Outcome) -> PushResult:
+        """The result of a commit after a look whether everything arrived.
+
+        The commit stands, so a failure here is a warning.
+        """
+        url = repository_url(plan.repo_id, plan.kind)
         try:
-            missing = missing_files(self.api, plan, outcome)
+            files = files_of(self.api, plan, outcome)
         except (OSError, httpx2.TransportError):
             warn("the commit is made, but the Hub did not let it be checked")
-            return
-        if missing:
+            return PushResult(plan, url, outcome)
+        if missing := missing_files(plan, files):
             warn(f"not in the repository (does its .gitignore hide them?): {', '.join(missing)}")
+        held = {path: files[path].size for path in sorted(files)}
+        return PushResult(plan, url, outcome, held)
 
     def _contents(self, files: Mapping[str, Path], folder: Path) -> list[LocalFile]:
         contents = []

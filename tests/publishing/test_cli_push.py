@@ -40,6 +40,8 @@ def test_dry_run_push_and_push_again(hub_client, run):
     assert done.exit_code == 0
     assert done.stdout.strip() == f"{hub_client.url}/{REPO}/commit/{hub_client.repo(REPO).head}"
     assert "copied on the Hub" in done.stderr
+    files = hub_client.repo(REPO).files()
+    assert f"{REPO} now holds {len(files)} files (" in done.stderr
     again = invoke(run, REPO)
     assert again.stdout.strip() == f"{hub_client.url}/{REPO}"
     assert "nothing to commit" in again.stderr
@@ -53,6 +55,8 @@ def test_json_is_one_document(hub_client, run):
     assert document["commit"] == hub_client.repo(REPO).head
     assert {file["action"] for file in document["files"]} == {"upload"}
     assert document["dry_run"] is False
+    files = hub_client.repo(REPO).files()
+    assert document["held"] == {path: len(content) for path, content in files.items()}
 
 
 def test_a_pull_request_prints_its_address(hub_client, run):

@@ -146,6 +146,7 @@ def test_the_command_prints_the_section_or_publishes_it(repository, tmp_path, mo
     assert BEGIN not in repository.files()["README.md"].decode()
     done = CliRunner().invoke(app, ["card", str(directory), "--push", made.MODEL])
     assert "/commit/" in done.stdout
+    assert f"{made.MODEL} now holds {len(repository.files())} files (" in done.stderr
     run = fixtures.write_run(tmp_path / "run", fixtures.documents(12))
     assert (
         CliRunner().invoke(app, ["card", str(run), "--push", made.MODEL]).exception.exit_code == 2
