@@ -153,3 +153,11 @@ def test_a_rate_of_single_trials_and_one_of_several():
     many = np.array([0.5, 0.25, 1.0, 0.0])
     for options in (dict(resamples=50, seed=1), dict(resamples=60, seed=2)):
         assert rate_interval(many, 2, **options) == mean_interval(many, **options)
+
+
+def test_short_numbers_are_computed_with_in_full():
+    first, second = (np.random.default_rng(n).normal(size=30).astype(np.float32) for n in (0, 1))
+    assert interval(first) == interval(first.astype(float))
+    assert paired_interval(first, second) == paired_interval(
+        first.astype(float), second.astype(float)
+    )

@@ -58,3 +58,39 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say():
         ranked += truth[np.argsort(-found.values)[:10]].sum()
     assert 0.92 < inside / 12000 < 0.98
     assert ranked > ranked_raw  # those listed first really are farther
+
+
+def test_two_groups_with_unequal_counts_by_hand():
+    """Noise 4, 4, 4, 4, 1 around a centre of 5, and five equal means: Q = 50, tau^2 = 42 / 2.375."""
+    means = np.array([0.0, 0.0, 0.0, 0.0, 10.0] + [20.0] * 5)
+    found = shrunk(means, [1, 1, 1, 1, 4] + [1] * 5, 4.0, ["a"] * 5 + ["b"] * 5)
+    tau = 336 / 19
+    weights = [1 / (tau + 4)] * 4 + [1 / (tau + 1)]
+    centre = 10 * weights[4] / sum(weights)
+    trust = tau / (tau + 1)
+    assert found.values[4] == pytest.approx(centre + trust * (10 - centre))
+    assert found.values[0] == pytest.approx(centre - tau / (tau + 4) * centre)
+    assert found.values[5:] == pytest.approx([20.0] * 5)
+    spread = 1.959964 * np.sqrt(trust + (1 - trust) ** 2 / sum(weights))
+    assert found.high[4] - found.values[4] == pytest.approx(spread)
+
+
+def test_one_mean_alone_is_its_own_estimate():
+    found = shrunk(np.array([3.0]), [2], 4.0, ["a"])
+    assert list(found.values) == [3.0]
+    assert found.high[0] - 3 == pytest.approx(1.959964 * np.sqrt(2))
+
+
+def test_few_leftovers_join_all_and_five_stand_together():
+    """By chance alone every mean becomes that of its group: which group that is can be seen."""
+    leftover = shrunk(np.array([0.0] * 5 + [12.0]), [1] * 6, 1e6, ["a"] * 5 + ["b"])
+    assert leftover.values == pytest.approx([2.0] * 6)
+    together = shrunk(np.array([0.0] * 5 + [10.0] * 5), [1] * 10, 1e6, ["a"] * 5 + list("bcdef"))
+    assert together.values == pytest.approx([0.0] * 5 + [10.0] * 5)
+
+
+def test_short_numbers_are_computed_with_in_full():
+    means, counts = np.array([0.1, 0.7, 2.3, 5.9]), np.array([3, 5, 7, 11])
+    exact = shrunk(means.astype(np.float16).astype(float), counts, 1.3, ["a"] * 4)
+    short = shrunk(means.astype(np.float16), counts.astype(np.float16), 1.3, ["a"] * 4)
+    assert list(short.values) == list(exact.values)

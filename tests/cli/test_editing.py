@@ -24,6 +24,7 @@ from hfbiasedit.documents.reading import open_documents
 from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.sweep_document import Sweep
 from hfbiasedit.editing import config as configs
+from hfbiasedit.editing import editor
 from hfbiasedit.figures import plots
 from hfbiasedit.models import resolution
 from hfbiasedit.patches.patch import Patch
@@ -330,6 +331,7 @@ def test_demo_ends_with_a_proof_and_says_what_it_wrote(world, tmp_path, monkeypa
     monkeypatch.setattr(configs, "EditConfig", cheap)
     ability = functools.partial(measurement.ability, limit=2, people=2, looks=1, bootstrap=20)
     monkeypatch.setattr(measurement, "ability", ability)
+    monkeypatch.setattr(editor, "_write_pages", lambda folder: None)  # `edited` has them
     printed = invoke("demo", "--out", tmp_path / "demo")
     run = runs.Run.open(tmp_path / "demo")
     said = " ".join(printed.stderr.split())

@@ -288,3 +288,48 @@ def test_other_processes_and_python_versions_agree(python):
 
 def test_every_split_is_known():
     assert {cell[3] for cell in GRID} == set(RECORD_SPLITS)
+
+
+def test_a_rank_is_a_hash_of_the_seed_and_the_parts():
+    import hashlib
+
+    text = b"codegenbias-1\x1fcell\x1fcompare/nurse/plain"
+    first = int(hashlib.sha256(text).hexdigest()[:16], 16)
+    assert splits.rank("cell", "compare/nurse/plain") == first < 2**64
+
+
+def test_a_fifth_of_the_seen_ids_is_for_dev():
+    names = [f"compare/job {number}/plain" for number in range(3000)]
+    found = [splits.seen_split(name) for name in names]
+    assert set(found) == {"dev", "edit"}
+    assert found.count("dev") == pytest.approx(600, abs=70)  # three standard deviations
+    assert [splits.rank("cell", name) / 2**64 < 0.2 for name in names] == [
+        split == "dev" for split in found
+    ]
+
+
+def test_the_split_of_a_prompt_of_ones_own():
+    assert splits.own_split("x", True) == "test_professions"
+    for name in map(str, range(20)):
+        assert splits.own_split(name, False) == splits.seen_split(name)
+
+
+@pytest.mark.parametrize(
+    ("profession", "modifier", "template", "split"),
+    [
+        (False, False, False, None),
+        (True, False, False, "test_professions"),
+        (False, True, False, "test_modifiers"),
+        (False, False, True, "test_templates"),
+        (True, True, False, "test_combined"),
+        (True, False, True, "test_combined"),
+        (False, True, True, "test_combined"),
+        (True, True, True, "test_combined"),
+    ],
+)
+def test_the_split_of_every_kind_of_cell(profession, modifier, template, split):
+    assert splits.held_out_split(profession, modifier, template) == split
+    role = "test" if template else "edit"
+    assert splits.cell_split(role, profession, modifier) == (split or "edit")
+    seen = not (profession or modifier)
+    assert splits.cell_split("dev", profession, modifier) == ("dev" if seen else None)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from hfbiasedit.checkpoints.storage import Checkpoint
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.patches.twins import equal_twins, refuse_untying, twins
 from hfbiasedit.patches.verification import verify_patch
 from tests.patches.small import edit_of, file_bytes, fingerprint
 from tests.patches.test_targets import read
@@ -134,3 +136,69 @@ def test_differences_that_no_patch_can_hold(tmp_path):
     stored_twice(tmp_path / "apart", "gpt2", None, spoil=1)
     with pytest.raises(BiasEditError, match=f"lm_head.weight is tied to {name}.*come apart"):
         Patch.from_checkpoints(tmp_path / "tied", tmp_path / "apart")
+
+
+def test_copies_are_compared_to_the_last_bit_of_every_piece(tmp_path, monkeypatch):
+    """Whether one is left alone does not depend on where in the tensor the two differ."""
+    name = EMBEDDINGS["llama"]
+    for number, place in enumerate([None, 0, 40, -1]):
+        base = tmp_path / str(number)
+        bits = stored_twice(base, "llama", True)
+        if place is not None:
+            tensors = read(base / "model.safetensors")
+            dtype, head = tensors[HEAD]
+            head = head.copy()
+            head.reshape(-1)[place] ^= 1
+            tensors[HEAD] = (dtype, head)
+            (base / "model.safetensors").write_bytes(file_bytes(tensors, {"format": "pt"}))
+        checkpoint = Checkpoint.open(base)
+        for piece in (1 << 22, 16, 64, 2 * bits.size - 2):  # bytes; the last leaves two of them
+            monkeypatch.setattr("hfbiasedit.patches.twins._PIECE", piece)
+            same = place is None
+            assert equal_twins(checkpoint, name) == ([HEAD] if same else [])
+            assert equal_twins(checkpoint, HEAD) == ([name] if same else [])
+            if same:
+                with pytest.raises(BiasEditError, match=rf"{name} is tied to {HEAD}"):
+                    refuse_untying(checkpoint, {name})
+            else:
+                refuse_untying(checkpoint, {name})
+            refuse_untying(checkpoint, {name, HEAD})
+
+
+def test_only_tensors_of_one_shape_and_dtype_can_be_twins(tmp_path):
+    base = tmp_path / "base"
+    bits = stored_twice(base, "llama", True)
+    name = EMBEDDINGS["llama"]
+    assert twins(Checkpoint.open(base), name) == [HEAD]
+    assert twins(Checkpoint.open(base), HEAD) == [name]
+    assert twins(Checkpoint.open(base), "model.norm.weight") == []
+    file = base / "model.safetensors"
+    tensors = read(file)
+    for other in (("BF16", bits[:-1]), ("F16", bits)):
+        file.write_bytes(file_bytes(tensors | {HEAD: other}, {"format": "pt"}))
+        assert twins(Checkpoint.open(base), name) == []
+        assert twins(Checkpoint.open(base), HEAD) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "tied"),
+    [
+        ({"tie_word_embeddings": False, "text_config": {"tie_word_embeddings": True}}, False),
+        ({"text_config": {"tie_word_embeddings": False}}, False),
+        ({"text_config": {"tie_word_embeddings": True}, "model_type": "llama"}, True),
+        ({"tie_word_embeddings": "yes", "model_type": "llama"}, False),  # says nothing: the class
+        ({"model_type": "gpt2", "text_config": None}, True),
+        ({"model_type": "of nobody"}, True),  # better refused than untied in silence
+        ({}, True),
+    ],
+)
+def test_what_a_configuration_says_of_tying(tmp_path, config, tied):
+    base, name = tmp_path / "base", EMBEDDINGS["llama"]
+    stored_twice(base, "llama", None)
+    (base / "config.json").write_text(json.dumps(config))
+    checkpoint = Checkpoint.open(base)
+    if tied:
+        with pytest.raises(BiasEditError, match="come apart"):
+            refuse_untying(checkpoint, {name})
+    else:
+        refuse_untying(checkpoint, {name})
