@@ -12,13 +12,14 @@ from hfbiasedit.codegenbias.options import ReferenceOptions, ReferenceOverrides,
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import check_batch_size, documented, option
 from hfbiasedit.models.options import CHAT, MeasuringOptions, MeasuringOverrides
+from hfbiasedit.tracking import TrackingOptions, TrackingOverrides
 
 HUMANEVAL = "openai/openai_humaneval"
 
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class AbilityConfig(ReferenceOptions, MeasuringOptions):
+class AbilityConfig(ReferenceOptions, MeasuringOptions, TrackingOptions):
     """What is measured, and how."""
 
     tasks: tuple[str, ...] = option(
@@ -132,7 +133,7 @@ class AbilityConfig(ReferenceOptions, MeasuringOptions):
         return 0.0 if self.n == 1 else 0.8
 
 
-class AbilityOverrides(ReferenceOverrides, MeasuringOverrides, total=False):
+class AbilityOverrides(ReferenceOverrides, MeasuringOverrides, TrackingOverrides, total=False):
     """`AbilityConfig` as keywords (`config` is the argument of that name)."""
 
     tasks: tuple[str, ...]

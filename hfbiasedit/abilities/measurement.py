@@ -13,6 +13,7 @@ from hfbiasedit.abilities.extensions import TASKS
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import UsageError
+from hfbiasedit.tracking import tracked
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ def measure_ability(
         BiasEditError: the model, the patch, a text, problems or samples cannot be used.
     """
     config = replace(config or AbilityConfig(), **overrides)
+    with tracked(config.track, "ability", model or "samples", config) as log:
+        document = _measured(model, config)
+        log({"ability": {name: document.get(name) for name in config.tasks}}, None)
+    return document
+
+
+def _measured(model: str | Path | LoadedModel | None, config: AbilityConfig) -> Ability:
     started = time.monotonic()
     ready_made = config.samples is not None
     tasks = {name: task_of(name) for name in config.tasks}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfbiasedit import console, processes
 from hfbiasedit.audits.config import AuditConfig, AuditOverrides
@@ -19,6 +19,7 @@ from hfbiasedit.patches.finding import find_patch
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.scoring.extensions import ENGINE
+from hfbiasedit.tracking import tracked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from hfbiasedit.audits.resumption import PartialFile
     from hfbiasedit.codegenbias.prompts import PromptSet
     from hfbiasedit.scoring.scorer import Subject
+
+# What of a report a tracker gets.
+_TRACKED = (
+    "fb_score", "ci95", "lean", "lean_ci95", "amplification", "amplification_ci95", "parity_gap",
+    "gender_mass", "low_mass_share", "seconds",
+)  # fmt: skip
 
 
 def audit(
@@ -50,8 +57,6 @@ def audit(
     Raises:
         BiasEditError: The model, the options or a file cannot be used, in one line.
     """
-    from hfbiasedit.audits.output import write_output
-
     if not isinstance(model, str | Path | LoadedModel):
         with borrowed(model, tokenizer) as lent:
             return audit(lent, config, **overrides)
@@ -60,6 +65,17 @@ def audit(
     start = time.perf_counter()
     chosen = AuditConfig(config=config) if isinstance(config, str) else config or AuditConfig()
     config = replace(chosen, **overrides)
+    with tracked(config.track if processes.rank() == 0 else None, "audit", model, config) as log:
+        report = _audited(model, config, start)
+        document: Mapping[str, Any] = report.document
+        log({"audit": {name: document[name] for name in _TRACKED}}, None)
+    return report
+
+
+def _audited(model: str | Path | LoadedModel, config: AuditConfig, start: float) -> AuditReport:
+    """The audit itself, with its output; `start` is when it began (`time.perf_counter`)."""
+    from hfbiasedit.audits.output import write_output
+
     subject, prompts, partial = processes.everywhere(lambda: _prepared(model, config))
     report = measure(
         subject,

@@ -10,6 +10,7 @@ from hfbiasedit.codegenbias.options import ChoiceOptions, ChoiceOverrides
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import documented, option
 from hfbiasedit.scoring.options import ScoringOptions, ScoringOverrides
+from hfbiasedit.tracking import TrackingOptions, TrackingOverrides
 
 RecordFormat = Literal["parquet", "jsonl"]
 RECORD_FORMATS = get_args(RecordFormat)
@@ -19,7 +20,7 @@ DEFAULT_PARTIAL = "hfbiasedit-audit.partial.jsonl"
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(ChoiceOptions, ScoringOptions):
+class AuditConfig(ChoiceOptions, ScoringOptions, TrackingOptions):
     """Options of `audit`; the command line has the same ones with the same defaults."""
 
     samples: int = option(2000, "Bootstrap resamples behind the intervals.", least=1, hidden=True)
@@ -55,7 +56,7 @@ class AuditConfig(ChoiceOptions, ScoringOptions):
         return None
 
 
-class AuditOverrides(ChoiceOverrides, ScoringOverrides, total=False):
+class AuditOverrides(ChoiceOverrides, ScoringOverrides, TrackingOverrides, total=False):
     """`AuditConfig` as keywords."""
 
     samples: int

@@ -14,6 +14,7 @@ from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.levels import GRANULARITIES, LEVELS, Granularity
 from hfbiasedit.models.options import ModelOptions, ModelOverrides, Quantization
 from hfbiasedit.publishing.config import BASE_MODEL
+from hfbiasedit.tracking import TrackingOptions, TrackingOverrides
 
 Include = Literal["embeddings", "head", "norms", "biases"]
 Baseline = Literal["random", "full", "lora"]
@@ -61,7 +62,7 @@ class LocateConfig(PromptOptions, ModelOptions):
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class EditConfig(LocateConfig):
+class EditConfig(LocateConfig, TrackingOptions):
     """How weights are edited."""
 
     granularity: Granularity = option("row", f"What is edited: {', '.join(GRANULARITIES)}.")
@@ -172,7 +173,7 @@ class LocateOverrides(PromptOverrides, ModelOverrides, total=False):
     checkpoint: bool
 
 
-class EditOverrides(LocateOverrides, total=False):
+class EditOverrides(LocateOverrides, TrackingOverrides, total=False):
     """`EditConfig` as keywords."""
 
     granularity: Granularity

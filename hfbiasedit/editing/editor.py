@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +30,7 @@ from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.outputs import contents_of, output_directory, probe_directory, probe_room
+from hfbiasedit.tracking import tracked
 from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hfbiasedit.patches.patch import Patch
 
 DEFAULT_OUT = Path("hfbiasedit-run")
+_TRACKED = ("splits", "edited", "kl", "seconds")  # of the outcome, by a tracker
 
 
 class NothingHelps(BiasEditError):
@@ -75,6 +77,34 @@ def edit(
     check_inputs(config)
     asked = outcome.questions(config)
     kept = work_beside(Path(out), model, config, asked, resume)
+    track = config.track if processes.rank() == 0 else None
+    with tracked(track, "edit", model, config) as log:
+        found, config = _edited(model, config, Path(out), asked, kept, command)
+        for row in found.outcome.history:
+            log(
+                {"edit": {name: value for name, value in row.items() if name != "step"}},
+                row["step"],
+            )
+        if not found.helped:
+            raise NothingHelps(_no_help(found, config))
+        processes.wait()
+        if processes.rank() != 0:
+            return runs.Run(Path(out))
+        run = runs.Run.open(Path(out))
+        document: Mapping[str, Any] = run.edit
+        log({"edit": {name: document[name] for name in _TRACKED}}, None)
+    return run
+
+
+def _edited(
+    model: str | Path | LoadedModel,
+    config: EditConfig,
+    out: Path,
+    asked: outcome.Questions,
+    kept: Kept,
+    command: str,
+) -> tuple[Attempt, EditConfig]:
+    """The edit itself, with its run directory where it helps; the options, checked."""
     loaded = model if isinstance(model, LoadedModel) else _load(model, config, kept)
     config, chosen = _checked(loaded, config)
     with kept.unfinished(), kept.timed("total"):
@@ -86,12 +116,9 @@ def edit(
         claim_material(kept, material)
         found = attempt(loaded, config, material, selection=chosen, kept=kept)
         if found.helped and processes.rank() == 0:
-            _write(Path(out), loaded, config, asked, material, before, found, kept, command)
+            _write(out, loaded, config, asked, material, before, found, kept, command)
     kept.remove()
-    if not found.helped:
-        raise NothingHelps(_no_help(found, config))
-    processes.wait()
-    return runs.Run.open(Path(out)) if processes.rank() == 0 else runs.Run(Path(out))
+    return found, config
 
 
 def _write(
@@ -240,7 +267,7 @@ def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
         for name, part in found.selection.slices.items()
     }
     options = outcome.options(config)
-    for name in ("device", "device_map", "selection", "base_model", "check_quantized"):
+    for name in ("device", "device_map", "selection", "base_model", "check_quantized", "track"):
         options.pop(name)  # what the edit is does not depend on where it was made
     source = loaded.source
     return Patch.from_changes(

@@ -33,7 +33,7 @@ def work_beside(
     options = {
         name: value
         for name, value in outcome.options(config).items()
-        if name not in ("device", "device_map", "base_model", "check_quantized")
+        if name not in ("device", "device_map", "base_model", "check_quantized", "track")
     }
     digests = [part.digest for part in (asked.audit, asked.beside) if part is not None]
     kept.claim(options={"model": str(model), **options}, prompts=digests)
