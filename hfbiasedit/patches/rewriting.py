@@ -20,7 +20,7 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.edits import Block, TensorEdit
 
 _GAP = 1 << 16  # bytes between weights up to which reading on is cheaper than another call
-_WINDOW = 1 << 22  # bytes held at a time
+_WINDOW = 1 << 20  # bytes held at a time: no more than fits into a core's own cache
 
 
 class State(NamedTuple):
