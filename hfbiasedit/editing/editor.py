@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 from hfbiasedit import processes
 from hfbiasedit.console import message, warn
 from hfbiasedit.documents import runs
-from hfbiasedit.documents.structures.edit_document import Edit, Example, QuantizedCheck
+from hfbiasedit.documents.structures.edit_document import Edit
 from hfbiasedit.editing.attempt import Attempt, attempt
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
-from hfbiasedit.editing.judging import examples, outcome
+from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.material.gathering import Material, gather
+from hfbiasedit.editing.patched import measure_patched, patch_of
 from hfbiasedit.editing.record import edit_document, templates_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.editing.selecting.allowance import check_budget
@@ -31,12 +31,10 @@ from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.outputs import contents_of, output_directory, probe_directory, probe_room
 from hfbiasedit.tracking import tracked
-from hfbiasedit.versions import __version__
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from hfbiasedit.patches.patch import Patch
 
 DEFAULT_OUT = Path("hfbiasedit-run")
 _TRACKED = ("splits", "edited", "kl", "seconds")  # of the outcome, by a tracker
@@ -156,9 +154,9 @@ def _write_run(
 ) -> Edit:
     """Measure the edit and write everything but `edit.json`, which is returned, and the pages."""
     message("measuring the edited checkpoint")
-    patch = _patch(loaded, found, config)
+    patch = patch_of(loaded, found, config)
     with kept.timed("audit"):
-        after, shown, rounded = _measure_patched(loaded, patch, asked, config, before, kept)
+        after, shown, rounded = measure_patched(loaded, patch, asked, config, before, kept)
     splits = outcome.compare_splits(before, after, config.seed)
     scores = {
         name: {"fb_before": row["fb_before"], "fb_after": row["fb_after"]}
@@ -256,80 +254,6 @@ def _no_help(found: Attempt, config: EditConfig) -> str:
         f"{least:.2g} or more (allowed {config.allowed_kl:g}); {found.outcome.stopped}. No patch "
         "is written; allow more with --max-kl, or try another --granularity or --budget"
     )
-
-
-def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
-    from hfbiasedit.patches.building import Change
-    from hfbiasedit.patches.patch import Patch
-
-    changes = {
-        name: Change(part.kind, part.index, found.values[name], part.axis)
-        for name, part in found.selection.slices.items()
-    }
-    options = outcome.options(config)
-    for name in ("device", "device_map", "selection", "base_model", "check_quantized", "track"):
-        options.pop(name)  # what the edit is does not depend on where it was made
-    source = loaded.source
-    return Patch.from_changes(
-        loaded,
-        changes,
-        base_model=source.id,
-        base_revision=source.commit,
-        granularity=config.granularity,
-        created_by=f"hfbiasedit {__version__}",
-        edit={"options": options, "seed": config.seed, "scores": {}},
-    )
-
-
-def _measure_patched(
-    loaded: LoadedModel,
-    patch: Patch,
-    asked: outcome.Questions,
-    config: EditConfig,
-    before: outcome.Measurement,
-    kept: Kept,
-) -> tuple[outcome.Measurement, list[Example], list[QuantizedCheck]]:
-    """Write the patched checkpoint to a temporary directory, load it from there and measure it.
-
-    Returns:
-        The measurement, some of its prompts with what both models write after them, and the scores
-        of both models quantised.
-    """
-    from hfbiasedit.editing.judging.quantised import check_quantised
-    from hfbiasedit.patches.checkpoint import apply_patch
-
-    folder = _room_beside(loaded.source.path, kept)
-    try:
-        apply_patch(loaded.source.path, patch, folder / "patched", replace=True)
-        again = load_model(
-            folder / "patched",
-            config,
-            revision=None,
-            dtype=loaded.dtype,
-            device=str(loaded.device) if config.device_map is None else "auto",
-        )
-        # The report speaks of the base model with the patch, not of a temporary directory.
-        again.source, again.patch_digest = loaded.source, patch.digest
-        again.identity = loaded.identity
-        after = outcome.measure(again, asked, config.seed, kept, "after")
-        scores = (before.report.scores, after.report.scores)
-        shown = examples.write_examples((loaded, again), scores, config.seed)
-        rounded = check_quantised(
-            loaded, again, patch, asked.audit, config.check_quantized, config.seed, kept
-        )
-        return after, shown, rounded
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _room_beside(source: Path, kept: Kept) -> Path:
-    """A directory for the patched checkpoint: with the work, where a kill leaves it to the next.
-
-    A checkpoint cannot be written inside of its base, where `--out` may be.
-    """
-    if kept.folder is None or source.resolve() in kept.folder.resolve().parents:
-        return Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
-    return kept.folder / "checkpoint"
 
 
 def _ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> Any:

@@ -129,7 +129,7 @@ def test_what_is_kept_is_not_worked_out_again(world, whole, tmp_path, monkeypatc
     config = EditConfig(granularity="row", budget="auto", **options)
     with monkeypatch.context() as patched:
         patched.setattr(
-            "hfbiasedit.editing.editor._patch", lambda *given: (_ for _ in ()).throw(Killed)
+            "hfbiasedit.editing.editor.patch_of", lambda *given: (_ for _ in ()).throw(Killed)
         )
         with pytest.raises(Killed):
             edit(model, config, out=tmp_path / "run")

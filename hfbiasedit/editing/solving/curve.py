@@ -26,7 +26,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
 TRIES = 2  # prices of a budget
-SLACK = 0.1  # of the best one's gain
+SLACK = 0.05  # of the best one's gain
 _UNCHANGED = 2.0  # score of a model that stays as it is: on dev, and on what is left out
 _NAME = "budgets"
 

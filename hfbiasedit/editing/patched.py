@@ -1,0 +1,88 @@
+"""The edit as a checkpoint on disk: its patch, and what the patched files say when loaded again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hfbiasedit.documents.structures.edit_document import Example, QuantizedCheck
+from hfbiasedit.editing.attempt import Attempt
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.judging import examples, outcome
+from hfbiasedit.editing.judging.quantised import check_quantised
+from hfbiasedit.editing.keeping import Kept
+from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.patches.building import Change
+from hfbiasedit.patches.checkpoint import apply_patch
+from hfbiasedit.patches.patch import Patch
+from hfbiasedit.versions import __version__
+
+
+def patch_of(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
+    """The selected weights that changed, old and new, and the options that made them."""
+    changes = {
+        name: Change(part.kind, part.index, found.values[name], part.axis)
+        for name, part in found.selection.slices.items()
+    }
+    options = outcome.options(config)
+    for name in ("device", "device_map", "selection", "base_model", "check_quantized", "track"):
+        options.pop(name)  # what the edit is does not depend on where it was made
+    source = loaded.source
+    return Patch.from_changes(
+        loaded,
+        changes,
+        base_model=source.id,
+        base_revision=source.commit,
+        granularity=config.granularity,
+        created_by=f"hfbiasedit {__version__}",
+        edit={"options": options, "seed": config.seed, "scores": {}},
+    )
+
+
+def measure_patched(
+    loaded: LoadedModel,
+    patch: Patch,
+    asked: outcome.Questions,
+    config: EditConfig,
+    before: outcome.Measurement,
+    kept: Kept,
+) -> tuple[outcome.Measurement, list[Example], list[QuantizedCheck]]:
+    """Write the patched checkpoint to a temporary directory, load it from there and measure it.
+
+    Returns:
+        The measurement, some of its prompts with what both models write after them, and the scores
+        of both models quantised.
+    """
+    folder = _room_beside(loaded.source.path, kept)
+    try:
+        apply_patch(loaded.source.path, patch, folder / "patched", replace=True)
+        again = load_model(
+            folder / "patched",
+            config,
+            revision=None,
+            dtype=loaded.dtype,
+            device=str(loaded.device) if config.device_map is None else "auto",
+        )
+        # The report speaks of the base model with the patch, not of a temporary directory.
+        again.source, again.patch_digest = loaded.source, patch.digest
+        again.identity = loaded.identity
+        after = outcome.measure(again, asked, config.seed, kept, "after")
+        scores = (before.report.scores, after.report.scores)
+        shown = examples.write_examples((loaded, again), scores, config.seed)
+        rounded = check_quantised(
+            loaded, again, patch, asked.audit, config.check_quantized, config.seed, kept
+        )
+        return after, shown, rounded
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _room_beside(source: Path, kept: Kept) -> Path:
+    """A directory for the patched checkpoint: with the work, where a kill leaves it to the next.
+
+    A checkpoint cannot be written inside of its base, where `--out` may be.
+    """
+    if kept.folder is None or source.resolve() in kept.folder.resolve().parents:
+        return Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
+    return kept.folder / "checkpoint"
