@@ -25,6 +25,7 @@ from hfbiasedit.files import write_text
 from hfbiasedit.reports import facts, tables
 from hfbiasedit.reports.concerns import concerns
 from hfbiasedit.reports.environment import render
+from hfbiasedit.reports.verdict import for_whom
 from hfbiasedit.resources import DEMO
 
 TEMPLATES = {
@@ -169,6 +170,7 @@ def _context(
         "reference": before["dataset"]["reference"],
         "difference": facts.difference(edit, before, after),
         "verdict": facts.verdict(edit, before, after),
+        "for_whom": for_whom(before, after),
         "concerns": concerns(before, after, moves, documents.ability),
         "costs": tables.headline_costs(documents.ability),
         "examples": shown_examples(edit),

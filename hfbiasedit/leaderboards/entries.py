@@ -75,14 +75,13 @@ def read_entries(source: str | Path) -> list[Entry]:
 def _found(path: Path) -> list[Entry]:
     if path.is_file():
         return [_entry(path, [], "before")]
-    if (path / runs.AUDIT_BEFORE).is_file() and (path / runs.AUDIT_AFTER).is_file():
+    sides = {runs.AUDIT_BEFORE: "before", runs.AUDIT_AFTER: "after"}
+    here = {path / name: side for name, side in sides.items() if (path / name).is_file()}
+    if not here and (path / AUDIT).is_file():
+        here = {path / AUDIT: ""}
+    if here:
         abilities = read_abilities(path)
-        return [
-            _entry(path / runs.AUDIT_BEFORE, abilities, "before"),
-            _entry(path / runs.AUDIT_AFTER, abilities, "after"),
-        ]
-    if (path / AUDIT).is_file():
-        return [_entry(path / AUDIT, read_abilities(path), "")]
+        return [_entry(file, abilities, side) for file, side in here.items()]
     inner = [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
     folders = [entry for p in inner if p.is_dir() for entry in _found(p)]
     reports = [p for p in inner if p.suffix == ".json" and p.name != ABOUT and p.is_file()]

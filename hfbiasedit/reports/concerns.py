@@ -7,6 +7,7 @@ stands there.
 from __future__ import annotations
 
 from hfbiasedit.documents import formatting as text
+from hfbiasedit.documents.comparison import coin_difference
 from hfbiasedit.documents.movements import Movement
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
@@ -63,8 +64,9 @@ def _coin(audit: Audit, who: str) -> str:
     even = audit["baselines"]["even"]
     if audit["fb_score"] <= even:
         return ""
+    way = "farther from" if coin_difference(audit)["ci95"][0] > 0 else "no closer to"
     return (
-        f"{who} is farther from the reference ({text.score(audit['fb_score'])}) than a coin "
+        f"{who} is {way} the reference ({text.score(audit['fb_score'])}) than a coin "
         f"({text.score(even)})."
     )
 

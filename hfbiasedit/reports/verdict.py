@@ -69,7 +69,7 @@ def _of_edit(documents: Documents, after: Audit) -> Verdict:
         f"95% interval {interval}), {_beside_coin(after)}."
     )
     found = [
-        f"{_moved(before, after)} {farthest_groups(after, before)}".strip(),
+        for_whom(before, after),
         _lean(before, after),
         _slope(before, after),
         _cost(documents, edit) if edit else "",
@@ -167,12 +167,12 @@ def _group(row: GroupPart, before: Mapping[str, float]) -> str:
     return f"{shown})" if known is None else f"{shown}; before {text.score(known)})"
 
 
-def _moved(before: Audit, after: Audit) -> str:
+def for_whom(before: Audit, after: Audit) -> str:
+    """How many professions came closer by an edit, and which groups are farthest now."""
     moves = movements(before, after)
-    return (
-        f"{len(better(moves))} of {len(moves)} professions came closer, {len(worse(moves))} went "
-        "farther."
-    )
+    moved = f"{len(better(moves))} of {len(moves)} professions came closer"
+    found = f"{moved}, {len(worse(moves))} went farther. {farthest_groups(after, before)}"
+    return found.strip()
 
 
 def _cost(documents: Documents, edit: Edit) -> str:

@@ -130,6 +130,14 @@ def test_abilities_measured_at_different_times_stand_in_files_of_their_own(tmp_p
     assert row["ability"]["bits_per_byte"] == pytest.approx(np.log2(1.9))  # the first by name
 
 
+def test_one_side_of_a_run_alone_is_an_audit_with_what_lies_beside_it(tmp_path):
+    run = fixtures.write_run(tmp_path / "run", fixtures.documents(60))
+    (run / "audit.before.json").unlink()
+    (row,) = ranked(leaderboard([tmp_path]))
+    assert row["base"] is None
+    assert row["ability"]["pass_at_1"] == 0.165
+
+
 def test_an_edit_is_named_by_its_granularity_where_its_document_is_there(tmp_path):
     run = fixtures.write_run(tmp_path / "run", fixtures.documents(60))
     names = [shown_name(row) for row in ranked(leaderboard([run]))]
