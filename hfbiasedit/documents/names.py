@@ -138,7 +138,8 @@ FIGURES = {
     ),
     "budgets": (
         "What other budgets would have reached",
-        "FB-Score on the dev prompts of nested selections, each solved at the allowed divergence; "
+        "Distance from the reference on dev prompts (those that hardly show a gender count less) "
+        "of nested selections, each solved at the allowed divergence; "
         "the ring marks the one that the edit took.",
     ),
 }

@@ -249,7 +249,7 @@ def _no_help(found: Attempt, config: EditConfig) -> str:
     best = min((row["dev_fb"] for row in history), default=float("nan"))
     least = min((row["kl"] for row in history), default=float("nan"))
     return (
-        f"no {config.granularity} edit helps within the budget: the dev FB-Score is "
+        f"no {config.granularity} edit helps within the budget: the distance on dev is "
         f"{found.outcome.dev_before:.1f} before and {best:.1f} at best, at a divergence of "
         f"{least:.2g} or more (allowed {config.allowed_kl:g}); {found.outcome.stopped}. No patch "
         "is written; allow more with --max-kl, or try another --granularity or --budget"

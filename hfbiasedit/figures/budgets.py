@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Budget:
-    """One of nested budgets: weights, FB-Score on dev, KL in nats per token, whether taken."""
+    """One of nested budgets: weights, distance on dev, KL in nats per token, whether taken."""
 
     weights: int
     dev_fb: float
@@ -24,7 +24,7 @@ class Budget:
 
 
 def draw_budgets(budgets: Sequence[Budget], allowed: float, *, ax: Axes | None = None) -> Figure:
-    """FB-Score on dev against the number of weights; `allowed` is the largest mean KL.
+    """Distance on dev against the number of weights; `allowed` is the largest mean KL.
 
     Budgets above it are hollow, the chosen one has a ring.
     """
@@ -52,7 +52,7 @@ def draw_budgets(budgets: Sequence[Budget], allowed: float, *, ax: Axes | None =
     axes.set_xscale("log")
     _name_budgets(axes, [budget.weights for budget in order])
     axes.set_xlabel("weights that may change")
-    axes.set_ylabel("FB-Score on dev prompts")
+    axes.set_ylabel("distance on dev prompts, weighted")
     axes.set_ylim(0, 1.15 * max(1.0, *(budget.dev_fb for budget in order)))
     axes.legend(loc="lower left")
     return figure

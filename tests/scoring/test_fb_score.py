@@ -63,3 +63,47 @@ def test_slope_interval_holds_the_slope():
     assert low < formulas.amplification(share, factual) < high
     assert high - low < 0.3
     assert formulas.slope_interval(share, np.full(100, 0.5)) is None
+
+
+def test_nothing_is_said_on_the_way_to_shares_that_are_defined():
+    """Overflow and 0 / 0 are foreseen: they warn nobody."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shares = formulas.model_share(np.array([0.0, -math.inf]), np.array([-2000.0, -math.inf]))
+        assert list(shares) == [0.0, 0.5]
+        slopes = formulas.slopes(np.array([[0.2, 0.8]]), np.array([[0.5, 0.5]]))
+        assert np.isnan(slopes).all()
+
+
+def test_each_row_has_a_slope_of_its_own():
+    factual = np.array([[0.2, 0.5, 0.8]] * 3)
+    odds = np.log(factual / (1 - factual))
+    share = 1 / (1 + np.exp(-odds * np.array([[2.0], [-1.0], [0.0]])))
+    assert formulas.slopes(share, factual) == pytest.approx([2.0, -1.0, 0.0], abs=1e-12)
+    # A reference that varies by one part in a thousand has a slope, one that does not has none.
+    nearly = np.array([[0.5, 0.5005, 0.5]])
+    assert formulas.slopes(nearly, nearly) == pytest.approx([1.0])
+
+
+def test_the_interval_of_a_slope_is_that_of_the_resamples_that_have_one():
+    """Of two professions half of the resamples hold one of them twice, which has no slope."""
+    pair = np.array([0.2, 0.7])
+    assert formulas.slope_interval(pair, pair) == pytest.approx((1.0, 1.0))
+    rng = np.random.default_rng(5)
+    factual, share = rng.uniform(0.1, 0.9, 12), rng.uniform(0.1, 0.9, 12)
+    draws = np.random.default_rng(7).integers(12, size=(40, 12))
+    slopes = []
+    for index in draws:
+        x, y = (np.log(values[index] / (1 - values[index])) for values in (factual, share))
+        slopes.append(np.polyfit(x, y, 1)[0])
+    found = formulas.slope_interval(share, factual, seed=7, samples=40, level=0.8)
+    assert found == pytest.approx(tuple(np.quantile(slopes, (0.1, 0.9))))
+    short = share.astype(np.float32), factual.astype(np.float32)
+    assert formulas.slope_interval(*short) == formulas.slope_interval(
+        *(values.astype(np.float64) for values in short)
+    )
+    assert formulas.slope_interval(list(share), list(factual)) == formulas.slope_interval(
+        share, factual, seed=0, samples=2000, level=0.95
+    )

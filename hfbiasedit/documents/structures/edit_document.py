@@ -95,6 +95,15 @@ class QuantizedCheck(Split):
     quantized: Quantized
 
 
+DevDistance = Annotated[
+    Points,
+    Mark(
+        "What the search goes by: mean distance on dev prompts, those where the original hardly "
+        "writes a gender counting less. The FB-Score of dev is in `splits`."
+    ),
+]
+
+
 class BudgetPoint(TypedDict):
     """What one of nested budgets reaches within the allowed divergence."""
 
@@ -103,7 +112,7 @@ class BudgetPoint(TypedDict):
     left_out_fb: NotRequired[
         Annotated[Points, Mark("Foretold for prompts of the edit split left out.")]
     ]
-    dev_fb: Points
+    dev_fb: DevDistance
     kl: float
     chosen: bool
 
@@ -122,7 +131,7 @@ class Step(TypedDict):
     step: Count
     loss_bias: float
     loss_keep: float
-    dev_fb: Points
+    dev_fb: DevDistance
     kl: float
     keep: NotRequired[float]
 

@@ -68,7 +68,7 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
                 continue
             score = scored(task, dev)
             outcome.history.append(_entry(step, losses, score, keep))
-            bar.describe(f"editing: dev FB {score.fb:.1f}, KL {score.mean_kl:.4f}")
+            bar.describe(f"editing: distance on dev {score.fb:.1f}, KL {score.mean_kl:.4f}")
             if not math.isfinite(score.fb + score.mean_kl):
                 outcome.stopped = "the model's predictions were not finite"
                 break

@@ -54,7 +54,7 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
         bar.advance(reached.step)
         while not reached.done:
             score = reached.state.score
-            bar.describe(f"editing: dev FB {score.fb:.1f}, KL {score.mean_kl:.4f}")
+            bar.describe(f"editing: distance on dev {score.fb:.1f}, KL {score.mean_kl:.4f}")
             reached = _further_step(bench, reached)
             reached.save(task.kept)
             bar.advance()

@@ -98,10 +98,10 @@ def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
 
 @torch.no_grad()
 def scored(task: Task, dev: Sequence[PromptBatch]) -> Score:
-    """FB-Score on dev and divergence on the watched windows, of the model as it is now.
+    """Distance on dev and divergence on the watched windows, of the model as it is now.
 
-    Prompts at which the original hardly writes a gender count less (`SEEN`): whatever it says
-    there, they do not tell a good edit from a bad one.
+    It is no FB-Score: prompts weigh the same whatever their profession, and those at which the
+    original hardly writes a gender less (`SEEN`), as they do not tell a good edit from a bad one.
     """
     total, heavy, mass = 0.0, 0.0, list[float]()
     for batch in tracked(dev, "judging"):
