@@ -19,6 +19,7 @@ from hfbiasedit.errors import BiasEditError, UsageError, listed
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.options import MeasuringOptions, ModelOptions
 from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.resources import DEMO
 
 SUFFIX = ".gguf"
 _INSTALL = "GGUF files need gguf and accelerate; pip install 'hfbiasedit[gguf]'"
@@ -55,15 +56,16 @@ def resolve_source(model: str | Path, options: ModelOptions) -> ModelSource:
 
 def _inside(model: str | Path, options: ModelOptions, name: str) -> ModelSource:
     """A file of the model's directory or repository."""
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
+    source = ModelSource(id=str(model), path=Path(model).expanduser())
+    if str(model) == DEMO or not source.path.is_dir():
         source = resolve_model(model, options.revision, gguf=name)
-        return replace(source, gguf=source.path / name)
-    if not (folder / name).is_file():
-        present = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
+    elif options.revision is not None:
+        raise UsageError(f"{model} is a local directory and has no revisions; leave --revision out")
+    if not (source.path / name).is_file():
+        present = sorted(path.name for path in source.path.glob(f"*{SUFFIX}"))
         there = f"it has {listed(present, 8)}" if present else "it has none"
         raise BiasEditError(f"{model} has no GGUF file {name}; {there}")
-    return ModelSource(id=str(model), path=folder, gguf=folder / name)
+    return replace(source, gguf=source.path / name)
 
 
 def check_reader() -> None:

@@ -181,6 +181,11 @@ def _load_weights(
             f"the weights of {source.id} are damaged ({first_line(error)}); fetch them again"
         ) from error
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if "ignore_mismatched_sizes" in str(error):  # the library's line names a table above it
+            raise BiasEditError(
+                f"the weights of {source.id} have other sizes than the configuration says "
+                f"({source.path / 'config.json'}); they are of another model"
+            ) from error
         raise BiasEditError(
             f"cannot load the weights of {source.id}: {first_line(error)}"
         ) from error

@@ -56,6 +56,7 @@ class MeasuringOptions(ModelOptions):
         "int8 or int4: round the weights first as torchao does, to see what the quantised model "
         "says.",
         note="A patch is applied before.",
+        one="quantisation",
         panel=PANEL,
     )
     gguf: str | Path | None = option(

@@ -46,8 +46,9 @@ def resolve_model(
         return ModelSource(id=text, path=path)
     if path.exists():
         raise BiasEditError(f"{text} is a file; {_WANTED}")
-    if isinstance(model, Path) or _looks_like_path(text):
-        raise BiasEditError(f"no such directory: {text}; {_WANTED}")
+    if isinstance(model, Path) or _looks_like_path(text) or text.endswith(".gguf"):
+        what = "file" if text.endswith(".gguf") else "directory"
+        raise BiasEditError(f"no such {what}: {text}; {_WANTED}")
 
     name, _, pinned = text.partition("@")
     if pinned and revision not in (None, pinned):

@@ -106,6 +106,12 @@ def test_what_cannot_be_used_is_one_line(world, tmp_path, monkeypatch):
         audit(files, gguf="missing.gguf", **options)
     with pytest.raises(BiasEditError, match="has no GGUF file x.gguf; it has none"):
         audit(folder, gguf="x.gguf", **options)
+    with pytest.raises(BiasEditError, match="demo has no GGUF file x.gguf; it has none"):
+        audit("demo", gguf="x.gguf", **options)
+    with pytest.raises(BiasEditError, match="no such file: nowhere.gguf"):
+        audit("nowhere.gguf", **options)
+    with pytest.raises(BiasEditError, match="other sizes than the configuration says"):
+        audit("demo", gguf=files / "tiny-F32.gguf", **options)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"not at all")
     with pytest.raises(BiasEditError, match="is no GGUF file, or is damaged"):

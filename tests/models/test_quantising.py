@@ -156,7 +156,7 @@ def test_without_torchao_one_line_says_how_to_get_it(tmp_path, monkeypatch):
 
 def test_wrong_uses_are_refused(tmp_path):
     model = loaded(tiny_model("llama"), tiny_tokenizer())
-    with pytest.raises(UsageError, match="unknown quantize 'int3'"):
+    with pytest.raises(UsageError, match="unknown quantisation 'int3'"):
         audit(model, quantize="int3")
     with pytest.raises(UsageError, match="loaded already"):
         audit(model, quantize="int4")
