@@ -40,8 +40,9 @@ def test_means_that_differ_by_chance_alone_become_the_mean_of_their_group():
 
 
 def test_without_scatter_the_means_stand():
-    means = np.array([1.0, 9.0])
+    means = np.array([1, 9])
     found = shrunk(means, [1, 1], 0.0, ["a", "a"])
+    assert found.values.dtype == np.float64
     assert list(found.values) == list(found.low) == list(found.high) == list(means)
 
 
@@ -76,7 +77,8 @@ def test_two_groups_with_unequal_counts_by_hand():
 
 
 def test_one_mean_alone_is_its_own_estimate():
-    found = shrunk(np.array([3.0]), [2], 4.0, ["a"])
+    with np.errstate(all="raise"):
+        found = shrunk(np.array([3.0]), [2], 4.0, ["a"])
     assert list(found.values) == [3.0]
     assert found.high[0] - 3 == pytest.approx(1.959964 * np.sqrt(2))
 

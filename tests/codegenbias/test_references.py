@@ -3,7 +3,7 @@
 import pytest
 
 from hfbiasedit.codegenbias.prompts import load_prompts
-from hfbiasedit.codegenbias.references import bls_shares, load_reference
+from hfbiasedit.codegenbias.references import bls_shares, load_reference, parse_share
 from hfbiasedit.errors import BiasEditError
 
 
@@ -118,3 +118,11 @@ def test_an_unknown_reference_lists_the_known_ones():
         BiasEditError, match=r"no reference 'bls-1999'; use bls-2022, bls-2021, parity"
     ):
         load_reference("bls-1999")
+
+
+def test_only_numbers_with_a_comma_are_told_of_the_point():
+    with pytest.raises(BiasEditError, match=r"'0,5' is not a number; write it with a point$"):
+        parse_share("0,5", "line 2")
+    with pytest.raises(BiasEditError, match="'half' is not a number$"):
+        parse_share("half", "line 2")
+    assert [parse_share(value, "") for value in (0, 1, "0.25")] == [0.0, 1.0, 0.25]

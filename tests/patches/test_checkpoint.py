@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +59,20 @@ def test_new_directory_and_back(tmp_path, bits, edits):
     assert_bits(out, expected_bits(bits, edits))
     assert (report.tensors, report.weights) == (5, Patch(edits).weights)
     assert report.patch_digest == Patch(edits).digest
-    assert json.dumps(report.to_dict())
+    document = report.to_dict()
+    assert document.pop("seconds") > 0
+    assert document.pop("files").keys() >= set(SHARDS)
+    assert document == {
+        "path": str(out),
+        "direction": "apply",
+        "in_place": False,
+        "patch_digest": Patch(edits).digest,
+        "tensors": 5,
+        "weights": Patch(edits).weights,
+        "changed": Patch(edits).changed,
+        "bytes_written": report.bytes_written,
+        "warnings": [],
+    }
     for file in ("config.json", "tokenizer.json", "model.safetensors.index.json"):
         assert (out / file).read_bytes() == (base / file).read_bytes()
         assert not (out / file).samefile(base / file)
@@ -454,7 +469,42 @@ def test_verify_tells_the_state(tmp_path, bits, edits):
         np.zeros((1, 6), "<u2"), np.ones((1, 6), "<u2"),
     )  # fmt: skip
     assert verify_patch(base, Patch({EMBED: other})).state == "neither"
-    assert json.dumps(verify_patch(base, patch).to_dict())
+    assert verify_patch(base, patch).to_dict() == {
+        "state": "not applied",
+        "fits": True,
+        "base": "unknown",
+        "tensors": dict.fromkeys(edits, "not applied"),
+        "differing": [],
+    }
+
+
+def test_verify_needs_the_hash_of_every_tensor_to_know_the_base(tmp_path, bits, edits):
+    base = tmp_path / "base"
+    known = {
+        name: replace(edit, sha256=hashlib.sha256(bits[name].tobytes()).hexdigest())
+        for name, edit in edits.items()
+    }
+    apply_patch(base, Patch(edits), tmp_path / "out")
+    for where in (base, tmp_path / "out"):
+        assert verify_patch(where, Patch(known)).base == "identical"
+        assert verify_patch(where, Patch(edits | {EMBED: known[EMBED]})).base == "unknown"
+        wrong = edits | {EMBED: replace(edits[EMBED], sha256="0" * 64)}
+        report = verify_patch(where, Patch(wrong))
+        assert (report.base, report.differing) == ("differs", (EMBED,))
+        assert report.to_dict()["differing"] == [EMBED]
+    apply_patch(base, Patch({EMBED: edits[EMBED]}), tmp_path / "part")
+    report = verify_patch(tmp_path / "part", Patch(wrong))
+    assert (report.state, report.base, report.differing) == ("mixed", "unknown", ())
+
+
+def test_a_tensor_that_stays_says_nothing_of_the_state(tmp_path, edits):
+    base, still = tmp_path / "base", replace(edits[EMBED], new_bits=edits[EMBED].old_bits)
+    report = verify_patch(base, Patch({EMBED: still}))
+    assert (report.state, report.tensors[EMBED]) == ("not applied", "unchanged")
+    others = {name: edit for name, edit in edits.items() if name != EMBED}
+    apply_patch(base, Patch(others), tmp_path / "out")
+    report = verify_patch(tmp_path / "out", Patch(others | {EMBED: still}))
+    assert (report.state, report.tensors[EMBED]) == ("applied", "unchanged")
 
 
 def test_verify_knows_the_base_by_its_hash(tmp_path, bits, edits):

@@ -230,6 +230,7 @@ def test_digest_is_of_what_the_patch_does(model, tmp_path):
     patch = Patch.from_changes(model, change)
     assert patch == Patch.from_changes(model, change, granularity="row", created_by="x")
     assert hash(patch) == hash(Patch.from_changes(model, change))
+    assert hash(patch) != hash(patch.reverse())
     assert patch != Patch.from_changes(model, row_change(model, [1, 5]))
     assert patch != Patch.from_changes(model, row_change(model, [1, 4], 2.0))
     assert patch != patch.reverse()
@@ -422,6 +423,8 @@ def test_other_metadata_make_the_same_patch_without_a_second_hash(tmp_path, monk
     digest = first.digest
     second = first.described(granularity="neuron", edit={"seed": 1})
     assert second.metadata["granularity"] == "neuron"
+    said = Patch(first.tensors, {}, ("old",)).described(granularity="row")
+    assert said.warnings == ("old",)
     assert first.metadata["granularity"] == "row"
     second.save(tmp_path / "q.safetensors")
     again = Patch.load(tmp_path / "q.safetensors")

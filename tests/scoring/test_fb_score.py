@@ -78,7 +78,7 @@ def test_nothing_is_said_on_the_way_to_shares_that_are_defined():
 
 
 def test_each_row_has_a_slope_of_its_own():
-    factual = np.array([[0.2, 0.5, 0.8]] * 3)
+    factual = np.array([[0.2, 0.5, 0.8], [0.1, 0.2, 0.3], [0.6, 0.7, 0.9]])
     odds = np.log(factual / (1 - factual))
     share = 1 / (1 + np.exp(-odds * np.array([[2.0], [-1.0], [0.0]])))
     assert formulas.slopes(share, factual) == pytest.approx([2.0, -1.0, 0.0], abs=1e-12)
@@ -107,3 +107,14 @@ def test_the_interval_of_a_slope_is_that_of_the_resamples_that_have_one():
     assert formulas.slope_interval(list(share), list(factual)) == formulas.slope_interval(
         share, factual, seed=0, samples=2000, level=0.95
     )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7, 1 / 3])
+def test_a_constant_reference_has_no_slope_whatever_its_mean_rounds_to(share):
+    for size in (3, 7, 11):
+        assert formulas.amplification(np.linspace(0.2, 0.9, size), np.full(size, share)) is None
+
+
+def test_shares_at_the_ends_count_as_one_percent_from_them():
+    found = formulas.amplification(np.array([0.0, 1.0]), np.array([0.2, 0.8]))
+    assert found == pytest.approx(math.log(99) / math.log(4))
