@@ -10,6 +10,7 @@ from hfbiasedit.documents import runs
 from hfbiasedit.documents.names import is_hub_id, model_name
 from hfbiasedit.documents.public import public
 from hfbiasedit.documents.reading import AUDIT, read_audit
+from hfbiasedit.documents.setups import setup_label, setup_words
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.leaderboard_document import BoardAbility, BoardEdit
@@ -34,9 +35,8 @@ class Entry:
     def identity(self) -> str:
         """Equal for two measurements of the same weights in the same way."""
         model = self.audit["model"]
-        return canonical_json(
-            [self.weights, model["dtype"], model.get("quantization"), self.audit["patch"]]
-        )
+        ways = setup_words(self.audit)  # quantised, through a chat, by another backend
+        return canonical_json([self.weights, model["dtype"], ways, self.audit["patch"]])
 
     @property
     def weights(self) -> str:
@@ -96,7 +96,7 @@ def _entry(path: Path, abilities: Sequence[Ability], side: str) -> Entry:
     audit = public(audit, audit["model"])
     return Entry(
         audit=audit,
-        name=said["name"] if said else model_name(audit["model"]["id"]),
+        name=said["name"] if said else model_name(audit["model"]["id"]) + setup_label(audit),
         note=(said["note"] or None) if said else None,
         ability=measured(abilities, side or ("after" if audit["patch"] else "before"), audit),
         edit=edit_of(path.parent, audit),

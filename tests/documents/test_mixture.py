@@ -41,6 +41,18 @@ CHANGES = {
     "ability of other weights": (lambda m: set_digests(m, ability="a/b@" + "1" * 40), runs.ABILITY),
     "ability of another id": (lambda m: m["ability"]["model"].update(id="a/b"), runs.ABILITY),
     "ability of another patch": (lambda m: m["ability"].update(patch=OTHER), runs.ABILITY),
+    "quantised after": (
+        lambda m: m["after"]["model"].update(quantization="int4"),
+        runs.AUDIT_AFTER,
+    ),
+    "asked in a chat": (
+        lambda m: m["before"].update(chat={"request": "", "opening": ""}),
+        runs.AUDIT_BEFORE,
+    ),
+    "ability of rounded weights": (
+        lambda m: m["ability"]["model"].update(quantization="int8"),
+        runs.ABILITY,
+    ),
     "ready-made samples": (lambda m: m["ability"].update(model=None), runs.ABILITY),
 }
 
@@ -86,6 +98,10 @@ def test_an_audit_takes_no_ability_of_another_model(tmp_path, made):
     for change, reason in (
         ({"patch": fixtures.PATCH_DIGEST}, "another patch"),
         ({"patch": None, "model": {**ability["model"], "id": "a/b"}}, "another model"),
+        (
+            {"patch": None, "model": {**ability["model"], "quantization": "int4"}},
+            r"weights that are quantised \(int4\), the audit's are not quantised",
+        ),
     ):
         fixtures.write_ability(folder, {**ability, **change})
         with pytest.raises(BiasEditError, match=rf"ability\.json is of {reason}"):

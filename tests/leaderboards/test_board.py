@@ -227,3 +227,15 @@ def test_what_holds_no_audits_is_named(tmp_path):
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(BiasEditError, match="is not an audit report"):
         leaderboard([tmp_path])
+
+
+def test_one_model_asked_in_two_ways_is_two_rows(tmp_path):
+    ways = {
+        "plain": {},
+        "chat": {"chat": {"request": "", "opening": ""}},
+        "served": {"backend": {"name": "lm-eval", "model": "vllm", "missing": []}},
+    }
+    for folder, changes in ways.items():
+        made.write(tmp_path / folder, made.audit("acme/a", 0.2, **changes))
+    names = {row["name"] for row in leaderboard([tmp_path])["rows"]}
+    assert names == {"acme/a", "acme/a, through the chat template", "acme/a, lm-eval vllm"}

@@ -6,6 +6,7 @@ import pytest
 
 from hfbiasedit import audit
 from hfbiasedit.abilities.measurement import measure_ability
+from hfbiasedit.abilities.summary import tables
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.chat import prefilled
 from tests.scoring.worlds import loaded, records, write_prompts
@@ -56,7 +57,12 @@ def test_ability_says_whether_it_asked_through_a_chat():
     options = dict(tasks=("syntax",), limit=2, max_new_tokens=8)
     document = measure_ability(model, chat=True, **options)
     assert document["chat"] is True
-    assert measure_ability(model, **options)["chat"] is False
+    assert [table.title for table in tables(document)] == [
+        "Completions that parse (2 function stubs), through the chat template"
+    ]
+    plain = measure_ability(model, **options)
+    assert plain["chat"] is False
+    assert [table.title for table in tables(plain)] == ["Completions that parse (2 function stubs)"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfbiasedit.reports.facts import edit_facts
+from hfbiasedit.reports.facts import audit_command, edit_facts
 from tests.reports.fixtures import documents
 
 
@@ -16,3 +16,18 @@ def test_threads_are_named_beside_the_seed(threads, said):
     if threads is not None:
         edit["threads"] = threads
     assert dict(edit_facts(edit))["seed"] == said
+
+
+@pytest.mark.parametrize(
+    ("change", "ends"),
+    [
+        (lambda a: None, "--split test"),
+        (lambda a: a["model"].update(quantized={"method": "int4"}), "--quantize int4"),
+        (lambda a: a["model"].update(gguf={"file": "q4 m.gguf"}), "--gguf 'q4 m.gguf'"),
+        (lambda a: a.update(chat={"request": "", "opening": ""}), "--chat"),
+    ],
+)
+def test_the_command_measures_in_the_same_way(change, ends):
+    audit = documents()["before"]
+    change(audit)
+    assert audit_command(audit, "org/name").endswith(ends)
