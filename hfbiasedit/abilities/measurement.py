@@ -93,7 +93,9 @@ def _check_quantising(model: Any, ready_made: bool) -> None:
     if ready_made:
         raise UsageError("ready-made samples are of no model here; leave --quantize out")
     if isinstance(model, LoadedModel):
-        raise UsageError("the model is loaded already; quantise it with quantise(model, name)")
+        raise UsageError(
+            "the model is loaded already; give its name, or use models.quantising.quantise"
+        )
     check_quantiser()
 
 

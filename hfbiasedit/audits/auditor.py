@@ -208,7 +208,9 @@ def _check_inputs(model: str | Path | LoadedModel, config: AuditConfig) -> None:
         if config.gguf is not None:
             raise UsageError("the model is loaded already; give gguf to load_model")
         if config.quantize is not None:
-            raise UsageError("the model is loaded already; quantise it with quantise(model, name)")
+            raise UsageError(
+                "the model is loaded already; give its name, or use models.quantising.quantise"
+            )
         if connects(config.backend):
             raise UsageError(f"the backend {config.backend} holds models itself; give a name")
         return

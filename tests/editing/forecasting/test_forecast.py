@@ -144,6 +144,13 @@ def test_the_document_says_no_more_than_its_schema_and_loads_nothing(tmp_path, m
     assert document["fits"] is True
     assert document["memory"]["model"] >= 2 * document["model"]["parameters"]
     assert document["passes"][0]["stage"] == "audits"
+    monkeypatch.setattr("hfbiasedit.models.quantising.check_quantiser", lambda: None)
+    more = CliRunner().invoke(
+        app, ["edit", str(folder), "--dry-run", "--json", "--check-quantized", "int8,int4"]
+    )
+    assert more.exit_code == 0, more.output
+    last = json.loads(more.stdout)["passes"][-1]
+    assert (last["stage"], last["times"]) == ("audits of quantised models", 4)
     said = CliRunner().invoke(app, ["edit", str(folder), "--dry-run", "--budget", "8"])
     assert said.exit_code == 0
     assert "8 of" in said.output
