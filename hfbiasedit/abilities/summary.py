@@ -18,10 +18,10 @@ def tables(document: Mapping[str, Any]) -> Iterator[Table]:
     for name in TASKS.names():
         if name in document and name not in TAKEN:
             table = task_of(name).table(document[name])
-            if document["model"] is None:
-                table.title = f"{table.title}, ready-made samples"
-            else:
-                table.title = f"{table.title}{_setup(name, document)}"
+            ready_made = document["model"] is None
+            about = ", ready-made samples" if ready_made else _setup(name, document)
+            table.title = f"{table.title}{about}"
+            table.min_width = len(table.title)  # a title is no wider than its table
             yield table
 
 
