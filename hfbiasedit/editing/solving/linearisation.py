@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Operations of one product between rows: Python answers an interrupt between products only.
 _OPERATIONS = 1 << 35
 _FEWEST, _MOST = 1 << 10, 1 << 14  # columns of one block
+_STRIPS = 8  # that inner products are made in
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,16 @@ class Linear:
 
     def gram(self, columns: Tensor | None = None) -> Tensor:
         """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates."""
-        total = torch.zeros(len(self.rows), len(self.rows))
+        count = len(self.rows)
+        total = torch.zeros(count, count)
+        strip = -(-count // _STRIPS)
         for place, block in self._blocks():
             block = block if columns is None else block[:, columns[place]]
-            total.addmm_(block, block.T)
-        return total.double()
+            for start in range(0, count, strip):  # what is above the diagonal is the same again
+                end = min(start + strip, count)
+                total[start:, start:end].addmm_(block[start:], block[start:end].T)
+        lower = total.double().tril()
+        return lower + lower.tril(-1).T
 
     def pushed(self, move: Tensor) -> Tensor:
         """rows @ move [D]."""
