@@ -469,6 +469,11 @@ def test_verify_tells_the_state(tmp_path, bits, edits):
         np.zeros((1, 6), "<u2"), np.ones((1, 6), "<u2"),
     )  # fmt: skip
     assert verify_patch(base, Patch({EMBED: other})).state == "neither"
+    both = dict(edits) | {EMBED: other}  # neither here, not applied elsewhere: no mixture
+    assert verify_patch(base, Patch(both)).state == "neither"
+    file = save_patch(tmp_path / "p.safetensors", edits)
+    assert verify_patch(base, file) == verify_patch(base, Patch.load(file))
+    assert verify_patch(base, str(file)).tensors.keys() == edits.keys()
     assert verify_patch(base, patch).to_dict() == {
         "state": "not applied",
         "fits": True,

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hfbiasedit.checkpoints.dtypes import bits_of
+from hfbiasedit.documents.notebooks import html_table
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.patches.building import Change
 from hfbiasedit.patches.checkpoint import apply_patch
@@ -348,7 +349,12 @@ def test_edited_weights_are_those_whose_bits_change(tmp_path):
     assert summary["share"] == edited / 100
     assert summary["details"][0]["changed"] == edited
     assert summary["details"][0]["share"] == edited / stored.size
-    assert f"{edited} edited weights" in patch._repr_html_()
+    told = patch.described(base_model="org/base", granularity="row", base_revision=None)
+    assert told._repr_html_() == html_table(
+        f"Patch: {edited} edited weights in 1 tensors",
+        ("", ""),
+        [("base model", "org/base"), ("granularity", "row"), ("digest", patch.digest)],
+    )
     patch.save(tmp_path / "p.safetensors")
     assert Patch.load(tmp_path / "p.safetensors").changed == edited
     for where in ({"out": tmp_path / "out"}, {"in_place": True}):
