@@ -4,8 +4,9 @@ A step differentiates every prompt once where the model is (`linearisation`) and
 move under a price for the predicted divergence of general code (`dual`). The price is the one under
 which prompts left out come out best (`leftout`), or one that uses the allowed divergence, which is
 measured (the prediction is the diagonal of a Fisher matrix): the lower FB-Score on `dev` decides.
-Where it is the first, prompts left out speak against more, and that is all; where not, further
-steps follow. What is judged is always the model with its weights rounded to the checkpoint's dtype.
+Where it is the first, or hardly another, prompts left out speak against more, and that is all;
+where not, further steps follow. What is judged is always the model with its weights rounded to the
+checkpoint's dtype.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 
 STEPS = 4
 PATIENCE = 1  # steps before a poor gain ends the search
-GAIN = 0.01  # relative gain on dev below which a step was not worth it
+GAIN = 0.01  # relative gain on dev below which a step, or more divergence, was not worth it
 _STEEPEST, _SHALLOWEST = 4.0, 0.25  # changes of the price from step to step
 
 
@@ -77,8 +78,9 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     for trial in found:
         outcome.history.append(_entry(1, linear, trial))
         _record(bench, trial, outcome, 1)
-    best = best_of(found, task.config.allowed_kl)
-    if best is found[0] and outcome.state is not None:
+    best, limit = best_of(found, task.config.allowed_kl), task.config.allowed_kl
+    hardly = found[0].score.mean_kl <= limit and best.score.fb > (1 - GAIN) * found[0].score.fb
+    if hardly and outcome.state is not None:
         outcome.stopped = "prompts left out speak against more"
         return Reached(1, best, outcome, done=True)
     bench.write(nowhere)
@@ -87,7 +89,7 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     # Further steps pay what is measured, not what was predicted: the same price in its units.
     ratio = best.predicted / max(best.score.mean_kl, best.predicted, 1e-30)
     best = replace(best, price=ratio * best.price)
-    return Reached(1, _next(None, best, task.config.allowed_kl), outcome, done=False)
+    return Reached(1, _next(None, best, limit), outcome, done=False)
 
 
 def _further_step(bench: Bench, reached: Reached) -> Reached:

@@ -196,17 +196,36 @@ def test_steps_that_help_nothing_are_not_kept(planted, monkeypatch):
     assert outcome.stopped == "dev got no better"
 
 
-def test_the_step_that_prompts_left_out_speak_for_is_the_last_one(planted, monkeypatch):
-    """Where dev likes the first candidate best; else the search goes on."""
+@pytest.mark.parametrize(
+    ("first", "second", "further"),
+    [
+        ((1.0, 0.004), (2.0, 0.009), False),  # dev likes best what prompts left out speak for
+        ((1.009, 0.004), (1.0, 0.009), False),  # or hardly anything else
+        ((1.02, 0.004), (1.0, 0.009), True),
+        ((1.0, 0.011), (2.0, 0.009), True),  # it is not allowed: the divergence binds
+    ],
+)
+def test_further_steps_follow_where_more_divergence_is_worth_it(
+    planted, monkeypatch, first, second, further
+):
+    """Scores on dev and divergences of two candidates, 0.01 being allowed."""
     loaded, chosen = planted
-    stops = []
-    for place in (0, -1):
-        monkeypatch.setattr(gauss_newton, "best_of", lambda found, limit, n=place: found[n])
-        with Deltas(loaded.model, chosen) as deltas:
-            outcome = solve(worlds.task(loaded, max_kl=0.01), deltas)
-        stops.append((outcome.stopped, outcome.history[-1]["step"]))
-    assert stops[0] == ("prompts left out speak against more", 1)
-    assert stops[1][1] > 1
+
+    def trials(bench, linear):
+        def tried(fb, kl):
+            move = torch.full((bench.coordinates.total,), 1e-3)
+            score = Score(fb, torch.full((4,), kl, dtype=torch.float64), 1.0)
+            return State(move, 0.001, 3.0, score)
+
+        return None, iter([tried(*first), tried(*second)])
+
+    monkeypatch.setattr(gauss_newton, "candidates", trials)
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(worlds.task(loaded, max_kl=0.01), deltas)
+    assert (outcome.history[-1]["step"] > 1) == further
+    assert (outcome.stopped == "prompts left out speak against more") != further
+    if not further:
+        assert outcome.dev_after == 1.0  # the better of the two is kept all the same
 
 
 def test_gradients_that_are_not_finite_end_the_search(planted, monkeypatch):
