@@ -2,8 +2,8 @@
 
 One pass over the prompts differentiates the widest selection; the best move within any part of it
 follows from the inner products of that part's coordinates. What every budget does to prompts left
-out is foretold, and dev is measured, within the allowed divergence; the smallest budget that loses
-at most `SLACK` of what the best one gains, on both together, is enough.
+out is foretold, and dev is measured, within the allowed divergence; the smallest budget for which
+both together are within `SLACK` of the best is enough.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
 TRIES = 2  # prices of a budget
-SLACK = 0.05  # of the best one's gain
-_UNCHANGED = 2.0  # score of a model that stays as it is: on dev, and on what is left out
+SLACK = 0.05  # of the best one's score
 _NAME = "budgets"
 
 
@@ -77,8 +76,7 @@ def budget_curve(
             bar.advance()
     bench.write(torch.zeros(bench.coordinates.total))
     allowed = [n for n, p in enumerate(points) if p["kl"] <= limit]
-    best_score = min((scores[n] for n in allowed), default=0.0)
-    goal = best_score + SLACK * max(0.0, _UNCHANGED - best_score)
+    goal = (1 + SLACK) * min((scores[n] for n in allowed), default=0.0)
     number = max((n for n in allowed if scores[n] <= goal), default=0)
     points[number]["chosen"] = True
     task.kept.save(_NAME, {}, {"number": number, "points": points})
