@@ -96,9 +96,7 @@ def widened(bench: Bench, first: Linear) -> Linear:
     count, held = len(numbers), len(numbers[::HELD])
     known = len(first.records)
     rows = storage.zeros(known + count + held, bench.coordinates.total)
-    rows[:known] = first.rows
-    storage.let_go(first.rows)
-    storage.let_go(rows)
+    storage.copy(first.rows, rows[:known])
     sample = Sample(
         task.more.records,
         task.more.batches(numbers),

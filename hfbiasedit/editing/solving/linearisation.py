@@ -74,10 +74,7 @@ class Linear:
         if bool(mask.all()):
             return self
         rows = storage.zeros(len(self.rows), int(mask.sum()))
-        for kept, row in zip(rows, self.rows, strict=True):
-            kept.copy_(row[mask])
-            storage.let_go(rows)
-            storage.let_go(self.rows)
+        storage.copy(self.rows, rows, mask)
         return replace(self, rows=rows)
 
     def gram(self, columns: Tensor | None = None) -> Tensor:

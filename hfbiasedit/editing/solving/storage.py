@@ -57,6 +57,14 @@ def let_go(rows: Tensor) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def copy(source: Tensor, target: Tensor, columns: Tensor | None = None) -> None:
+    """Copy rows, of some columns (a mask), one at a time."""
+    for row, place in zip(source, target, strict=True):
+        place.copy_(row if columns is None else row[columns])
+        let_go(source)
+        let_go(target)
+
+
 def _address(rows: Tensor) -> int:
     return rows.untyped_storage().data_ptr()
 
