@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hfbiasedit.editing.material.prompts import Prompts
 from hfbiasedit.editing.solving import bench, gauss_newton
 from hfbiasedit.editing.solving.candidates import State, best_of
 from hfbiasedit.editing.solving.gauss_newton import solve
@@ -14,6 +15,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection, fingerprint, rows_in
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import projections
+from hfbiasedit.scoring.continuations import encode
 from tests.editing import worlds
 
 
@@ -179,6 +181,28 @@ def test_further_steps_pay_what_was_measured(planted, monkeypatch):
     with Deltas(loaded.model, chosen) as deltas:
         solve(task, deltas)
     assert seen[0] == pytest.approx(3.0 * 0.001 / 0.019, rel=1e-6)
+
+
+def test_every_step_learns_from_the_further_prompts_too(planted, monkeypatch):
+    loaded, chosen = planted
+    task = worlds.task(loaded, max_kl=0.02)
+    numbers = task.train
+    half = numbers[: len(numbers) // 2]
+    rows = tuple(task.prompts.records[n] for n in numbers[len(half) :])
+    task = replace(task, train=half, more=Prompts(rows, encode(loaded.tokenizer, rows)))
+    seen = []
+
+    def stay(task, coordinates, write, linear, now, price, seed, bends):
+        seen.append({record.id for record in linear.records})
+        return now, bends[0]
+
+    monkeypatch.setattr(gauss_newton, "descend", stay)
+    monkeypatch.setattr(gauss_newton, "best_of", lambda found, limit: found[-1])
+    with Deltas(loaded.model, chosen) as deltas:
+        solve(task, deltas)
+    everything = {task.prompts.records[n].id for n in half} | {row.id for row in rows}
+    assert seen
+    assert all(ids == everything for ids in seen)
 
 
 def test_steps_that_help_nothing_are_not_kept(planted, monkeypatch):
