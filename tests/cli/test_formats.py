@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from hfbiasedit import console
 from hfbiasedit.cli.app import COMMANDS, _leaves, app
-from tests.publishing.runs import make_run, patch_of
-from tests.tiny import save_checkpoint
+from tests.publishing.runs import EDITED, make_run, patch_of
+from tests.tiny import save_checkpoint, tiny_model
 
 
 def invoke(*words):
@@ -62,8 +62,12 @@ def test_what_makes_a_patch_file_tells_of_it_in_json(tmp_path):
     patch.save(two)
     out = tmp_path / "both.safetensors"
     document = json.loads(invoke("patch", "combine", one, two, "--out", out, "--json").stdout)
+    weight = dict(tiny_model("llama", dtype="bfloat16").named_parameters())[EDITED][[1, 5, 9]]
+    changed = int(((weight * 1.5 + 0.25).to(weight.dtype) != weight).sum())
+    assert 0 < changed < patch.weights  # one of them stays as it is
     assert document == {
         "path": str(out), "digest": patch.digest, "tensors": 1, "weights": patch.weights,
+        "changed": changed,
     }  # fmt: skip
 
 
