@@ -36,3 +36,9 @@ def unknown(kind: str, name: object, known: Sequence[str]) -> UsageError:
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     return UsageError(f"unknown {kind} {name!r}; {guess}use one of {', '.join(known)}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, which often runs over many."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

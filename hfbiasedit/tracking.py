@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 from hfbiasedit.console import warn
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, first_line
 from hfbiasedit.fields import Options, documented, option
 from hfbiasedit.registry import Registry
 
@@ -132,7 +132,7 @@ def tracked(tracker: str | None, command: str, model: Any, options: Options) -> 
     except BiasEditError:
         raise
     except Exception as error:  # code of others
-        raise BiasEditError(f"{tracker} does not begin: {_first_line(error)}") from error
+        raise BiasEditError(f"{tracker} does not begin: {first_line(error)}") from error
 
     def log(metrics: Mapping[str, Any], step: int | None) -> None:
         _try(tracker, lambda: made.log(numbers(metrics), step))
@@ -174,14 +174,9 @@ def _try(tracker: str, send: Callable[[], None]) -> None:
         with _own_output():
             send()
     except Exception as error:  # code of others; what was measured is worth more
-        warn(f"{tracker} took no metrics: {_first_line(error)}")
+        warn(f"{tracker} took no metrics: {first_line(error)}")
 
 
 def _own_output() -> contextlib.AbstractContextManager[Any]:
     """What a tracker prints goes where messages go: standard output is for results."""
     return contextlib.redirect_stdout(sys.stderr)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

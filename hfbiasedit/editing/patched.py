@@ -25,9 +25,8 @@ def patch_of(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
         name: Change(part.kind, part.index, found.values[name], part.axis)
         for name, part in found.selection.slices.items()
     }
-    options = outcome.options(config)
-    for name in ("device", "device_map", "selection", "base_model", "check_quantized", "track"):
-        options.pop(name)  # what the edit is does not depend on where it was made
+    options = outcome.deciding_options(config)
+    del options["selection"]  # a file of this machine; the patch says itself what it edits
     source = loaded.source
     return Patch.from_changes(
         loaded,

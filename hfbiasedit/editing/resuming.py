@@ -30,13 +30,8 @@ def work_beside(
             )
         return Kept()
     kept = Kept.beside(out, resume)
-    options = {
-        name: value
-        for name, value in outcome.options(config).items()
-        if name not in ("device", "device_map", "base_model", "check_quantized", "track")
-    }
     digests = [part.digest for part in (asked.audit, asked.beside) if part is not None]
-    kept.claim(options={"model": str(model), **options}, prompts=digests)
+    kept.claim(options={"model": str(model), **outcome.deciding_options(config)}, prompts=digests)
     return kept
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, first_line
 from hfbiasedit.files import read_json
 from hfbiasedit.hub.source import ModelSource
 
@@ -104,9 +104,3 @@ def _needs_code(source: ModelSource) -> BiasEditError:
         f"{source.id} needs Python code from its own repository; "
         "read that code, then allow it with --trust-remote-code"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's message, which often runs over many."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.shared import Gguf, Model, Quantized
-from hfbiasedit.errors import BiasEditError, listed
+from hfbiasedit.errors import BiasEditError, first_line, listed
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models import gguf
-from hfbiasedit.models.configuration import check_causal, first_line, load_config
+from hfbiasedit.models.configuration import check_causal, load_config
 from hfbiasedit.models.gguf import resolve_source
 from hfbiasedit.models.options import MeasuringOptions, MeasuringOverrides, ModelOptions
 from hfbiasedit.models.placement import parse_device, parse_dtype

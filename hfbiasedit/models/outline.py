@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hfbiasedit.errors import BiasEditError
-from hfbiasedit.models.configuration import check_causal, first_line, load_config
+from hfbiasedit.errors import BiasEditError, first_line
+from hfbiasedit.models.configuration import check_causal, load_config
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.models.placement import parse_dtype
 from hfbiasedit.models.resolution import resolve_model

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbiasedit.console import warn
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import BiasEditError, first_line
 from hfbiasedit.hub.source import ModelSource
-from hfbiasedit.models.configuration import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

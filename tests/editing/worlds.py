@@ -187,10 +187,10 @@ def bench(model: LoadedModel, chosen: Selection, **options: Any) -> Iterator[Ben
         yield bench_of(task(model, **options), deltas)
 
 
-def material(loaded):
+def material(loaded, count=24):
     """Half of the prompts to learn from, half to stop by, and some general code."""
     known = prompts(loaded)
-    windows = prepare_windows(loaded, anchor(), 24, 0)
+    windows = prepare_windows(loaded, anchor(), count, 0)
     numbers = list(range(len(known)))
     return Material(known, numbers[::2], numbers[1::2], anchor(), windows)
 

@@ -108,14 +108,14 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
         config.seed,
     )
     dev = gather_prompts(loaded, config, "dev", gathering.DEV_PROMPTS, version)
-    everything = Prompts(train.records + dev.records, train.encoded + dev.encoded)
+    everything = train.joined(dev)
     windows = prepare_windows(
         loaded, load_anchor(config.anchor), gathering.ANCHOR_WINDOWS, config.seed
     )
     keep, watch = split_windows(windows)
     some = choose(keep, range(min(descent.WINDOWS, len(keep))))
     numbers, others = range(len(train)), range(len(more))
-    both = Prompts(train.records + more.records, train.encoded + more.encoded)
+    both = train.joined(more)
     all_numbers = range(len(both))
     return Sizes(
         audited=_audited(loaded, config),

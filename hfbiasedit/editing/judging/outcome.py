@@ -200,6 +200,12 @@ def options(config: EditConfig) -> dict[str, Any]:
     }
 
 
+def deciding_options(config: EditConfig) -> dict[str, Any]:
+    """Those of `options` that decide what the edit is, not where it is made or told of."""
+    elsewhere = ("device", "device_map", "base_model", "check_quantized", "track")
+    return {name: value for name, value in options(config).items() if name not in elsewhere}
+
+
 def peak_memory() -> int:
     """Most memory held so far, in bytes: of the GPU where there is one, else of the process."""
     import torch

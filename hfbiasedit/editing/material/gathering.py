@@ -61,7 +61,7 @@ def gather(loaded: LoadedModel, config: EditConfig, kept: Kept | None = None) ->
         config.seed,
     )
     dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
-    prompts = Prompts(train.records + dev.records, train.encoded + dev.encoded)
+    prompts = train.joined(dev)
     prompts.share, prompts.log_mass = (kept or Kept()).facts(
         "original", partial(_original, loaded, prompts)
     )

@@ -42,6 +42,15 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.records)
 
+    def joined(self, other: Prompts) -> Prompts:
+        """These and behind them others; both have been measured, or neither."""
+        return Prompts(
+            self.records + other.records,
+            self.encoded + other.encoded,
+            self.share + other.share,
+            self.log_mass + other.log_mass,
+        )
+
     def batch(self, index: Sequence[int], weight: Sequence[float] | None = None) -> PromptBatch:
         """Some prompts as tensors, with the original's gender mass where it is known."""
         made = pack(self.encoded, self.records, index, weight)

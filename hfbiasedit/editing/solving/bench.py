@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -47,13 +48,13 @@ class Bench:
         """Differentiate the prompts where the model is."""
         return linearised(self.task.loaded, self.coordinates, self.sample, self.task.trunk, now)
 
-    @property
+    @cached_property
     def whole(self) -> Bench:
         """The same with the task's further prompts, which have been measured."""
         task = self.task
         if not task.more:
             return self
-        prompts = task.everything
+        prompts = task.prompts.joined(task.more)
         numbers = [*task.train, *range(len(task.prompts), len(prompts))]
         return replace(self, sample=_sample(task, prompts, numbers))
 

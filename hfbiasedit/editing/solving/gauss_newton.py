@@ -78,7 +78,8 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     for trial in found:
         outcome.history.append(_entry(1, linear, trial))
         _record(bench, trial, outcome, 1)
-    best, limit = best_of(found, task.config.allowed_kl), task.config.allowed_kl
+    limit = task.config.allowed_kl
+    best = best_of(found, limit)
     hardly = found[0].score.mean_kl <= limit and best.score.fb > (1 - GAIN) * found[0].score.fb
     if hardly and outcome.state is not None:
         outcome.stopped = "prompts left out speak against more"

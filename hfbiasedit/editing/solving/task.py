@@ -51,17 +51,6 @@ class Task:
         if self.more and not self.more.log_mass:
             measure_original(self.loaded, self.more)
 
-    @property
-    def everything(self) -> Prompts:
-        """`prompts` and behind them `more`, which has been measured."""
-        first, more = self.prompts, self.more or Prompts((), [])
-        return Prompts(
-            first.records + more.records,
-            first.encoded + more.encoded,
-            first.share + more.share,
-            first.log_mass + more.log_mass,
-        )
-
 
 @dataclass
 class Score:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hfbiasedit.errors import BiasEditError
-from hfbiasedit.models.configuration import first_line
+from hfbiasedit.errors import BiasEditError, first_line
 
 _LOGS = (
     "gives no log-probabilities of the prompt's own tokens, which are what an audit needs; use "
@@ -22,7 +21,7 @@ def explained(error: Exception, kind: str, values: Any) -> BiasEditError:
     """
     place = values.get("base_url")
     if place is None:
-        return BiasEditError(f"{kind} of lm-eval failed: {_words(error)}")
+        return BiasEditError(f"{kind} of lm-eval failed: {first_line(error)}")
     return BiasEditError(f"{place} {_of_server(error, values)}")
 
 
@@ -53,7 +52,7 @@ def _of_server(error: Exception, values: Any) -> str:
         return "cannot be reached; is the server running?"
     if isinstance(error, KeyError | TypeError | IndexError | AssertionError | ValueError):
         return _LOGS
-    return f"failed: {_words(error)}"
+    return f"failed: {first_line(error)}"
 
 
 def _status(error: Exception) -> tuple[int | None, str]:
@@ -63,7 +62,3 @@ def _status(error: Exception) -> tuple[int | None, str]:
         return int(response.status_code), response.text.strip().partition("\n")[0][:200]
     status = getattr(error, "status", None)
     return (int(status), str(getattr(error, "message", ""))) if status else (None, "")
-
-
-def _words(error: Exception) -> str:
-    return first_line(error) or type(error).__name__

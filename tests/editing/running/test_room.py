@@ -7,8 +7,6 @@ from hfbiasedit import processes
 from hfbiasedit.editing.attempt import attempt
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating import joint
-from hfbiasedit.editing.material.gathering import Material
-from hfbiasedit.editing.material.windows import prepare_windows
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.room import halved, in_room, remembered
 from hfbiasedit.errors import BiasEditError
@@ -63,13 +61,6 @@ def test_a_model_is_not_called_unfaithful_for_want_of_memory(monkeypatch):
         trunk.is_faithful(torch.arange(2, 12)[None])
 
 
-def _material(loaded):
-    prompts = worlds.prompts(loaded)
-    windows = prepare_windows(loaded, worlds.anchor(), 16, 0)
-    numbers = list(range(len(prompts)))
-    return Material(prompts, numbers[::2], numbers[1::2], worlds.anchor(), windows)
-
-
 @pytest.mark.parametrize("solver", ["auto", "adam"])
 def test_an_edit_goes_on_with_less_at_once(solver, monkeypatch, capsys):
     """The device takes 130 tokens at a time: two windows, or six prompts of twenty tokens."""
@@ -77,7 +68,7 @@ def test_an_edit_goes_on_with_less_at_once(solver, monkeypatch, capsys):
     monkeypatch.setattr(joint, "load_anchor", lambda _: worlds.anchor())
     config = EditConfig(granularity="row", budget=12, solver=solver, steps=4, max_kl=0.05)
     loaded, _ = worlds.planted()
-    material = _material(loaded)
+    material = worlds.material(loaded, 16)
     before = {name: p.clone() for name, p in loaded.model.named_parameters()}
     sizes = []
 
