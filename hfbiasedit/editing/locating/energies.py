@@ -13,7 +13,7 @@ from hfbiasedit.console import progress, tracked
 from hfbiasedit.editing.locating.projecting import part_of, priced, random_projection
 from hfbiasedit.editing.locating.saliency import Sums
 from hfbiasedit.editing.locating.solutions import Joint
-from hfbiasedit.editing.material.batches import owners
+from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.running.gradients import checkpointing
@@ -39,12 +39,9 @@ def joint_sums(
     }
     totals: dict[str, tuple[Tensor, Tensor]] = {}
     energies: dict[str, list[Tensor]] = {}
-    weights: Tensor = torch.empty(0)
 
     def receive(passed: Passed) -> None:
-        x, g = priced(passed, joint.prices)
-        g = g * weights.to(g.device)[:, None, None]
-        x, g = x.flatten(0, 1), g.flatten(0, 1)
+        x, g = (side.flatten(0, 1) for side in priced(passed, joint.prices))
         across, down = (side.to(x.device) for side in slim[passed.name])
         rows, columns = totals[passed.name]
         part_of(rows, passed.expert, g.shape[1]).add_((g.T @ (x @ across)).cpu())
@@ -61,8 +58,7 @@ def joint_sums(
                 lengths = item.rows, item.experts * item.columns
                 totals[item.name] = (torch.zeros(lengths[0], SLIM), torch.zeros(lengths[1], SLIM))
             for batch in processes.share(group):
-                weights = y[batch.index][owners(batch)]
-                bias_terms(batch, run(loaded, batch)).logit.sum().backward()
+                _differentiate(loaded, batch, y)
                 bar.advance()
             for item in items:
                 sums = totals[item.name]
@@ -77,6 +73,12 @@ def joint_sums(
     return found
 
 
+def _differentiate(loaded: LoadedModel, batch: PromptBatch, y: Tensor) -> None:
+    """A backward pass of the batch's logits of shares, weighted by the dual y [P]."""
+    logit = bias_terms(batch, run(loaded, batch)).logit
+    (y[batch.index].to(logit) * logit).sum().backward()
+
+
 def joint_entries(
     loaded: LoadedModel,
     items: Sequence[Projection],
@@ -89,14 +91,12 @@ def joint_entries(
     inner = {name: by_name[name].rows // by_name[name].experts for name in pool}
     found = {name: torch.zeros(len(rows), by_name[name].columns) for name, rows in pool.items()}
     moves: dict[str, Tensor] = {}
-    weights: Tensor = torch.empty(0)
 
     def receive(passed: Passed) -> None:
         rows = pool[passed.name]
         mine = rows // inner[passed.name] == passed.expert
         g = passed.g[..., (rows[mine] % inner[passed.name]).to(passed.g.device)].float()
-        g = (g * weights.to(g.device)[:, None, None]).flatten(0, 1)
-        moves[passed.name][mine] += (g.T @ passed.x.float().flatten(0, 1)).cpu()
+        moves[passed.name][mine] += (g.flatten(0, 1).T @ passed.x.float().flatten(0, 1)).cpu()
 
     only = {
         (name, expert)
@@ -107,8 +107,7 @@ def joint_entries(
         for group, y in zip(joint.batches, joint.duals, strict=True):
             moves.update({name: torch.zeros_like(total) for name, total in found.items()})
             for batch in tracked(processes.share(group), "locating: weights"):
-                weights = y[batch.index][owners(batch)]
-                bias_terms(batch, run(loaded, batch)).logit.sum().backward()
+                _differentiate(loaded, batch, y)
             for name, move in moves.items():
                 processes.add_up_([move])
                 price = joint.prices[name]

@@ -123,7 +123,8 @@ def sketched(
         x, g = priced(passed, prices)
         inputs, outputs = sides[passed.name]
         left = g @ part_of(outputs, passed.expert, g.shape[-1]).to(g.device)
-        products = (left.transpose(1, 2) @ (x @ inputs.to(x.device))).flatten(1).cpu()
+        left, right = passed.split(left, x @ inputs.to(x.device))
+        products = (left.transpose(1, 2) @ right).flatten(1).cpu()
         per_prompt = torch.zeros(len(batch), SKETCH**2).index_add_(0, owners(batch), products)
         found[place[batch.index], order[passed.name]] += per_prompt.to(found.dtype)
 

@@ -4,18 +4,21 @@ A prompt needs the probability of every candidate's tail. Its sequences are the 
 each tail without its last token; a sequence that begins another one is contained in it, so that a
 prompt whose candidates are single tokens is one sequence, its context. Sequences are padded on the
 right: under causal attention padding behind a place cannot reach it, so no mask is needed.
+Where a model bears it, prompts stand in one row as a tree instead (`trees`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hfbiasedit.codegenbias.records import Record
+from hfbiasedit.editing.running.paths import Paths
 from hfbiasedit.scoring.continuations import EncodedPrompt
+from hfbiasedit.scoring.trees import Tree
 
 MALE, FEMALE, MALE_MINUS, FEMALE_MINUS = range(4)
 Tokens = tuple[int, ...]
@@ -35,6 +38,7 @@ class PromptBatch:
         log_mass: [P], the original model's log gender mass (0 until it is known).
         hidden: [S, T, H], what enters the lowest block that runs, or None to run everything.
         index: [P], the prompts' numbers in the list they were made from.
+        tree, paths: of prompts in one row (S = 1), and which of its tokens are whose.
     """
 
     input_ids: Tensor
@@ -49,16 +53,18 @@ class PromptBatch:
     log_mass: Tensor
     index: Tensor
     hidden: Tensor | None = None
+    tree: Tree | None = None
+    paths: Paths | None = None
 
     def __len__(self) -> int:
         return len(self.target)
 
     def to(self, device: torch.device | str) -> PromptBatch:
-        """The batch on another device (the hidden states stay where they are)."""
+        """The batch on another device (what is not asked for on it stays where it is)."""
         moved = {
             name: getattr(self, name).to(device)
             for name in self.__dataclass_fields__
-            if name != "hidden"
+            if name not in ("hidden", "tree", "paths")
         }
         return replace(self, **moved)
 
@@ -82,36 +88,56 @@ def pack(
 ) -> PromptBatch:
     """Make one batch of the prompts `index`; weights are equal (summing to 1) unless given."""
     rows: list[Tokens] = []
+    homes: list[dict[Tokens, int]] = []
+    for item in index:
+        prompt = encoded[item]
+        homes.append({})
+        for stem in _maximal({tail[:-1] for tails in _groups(prompt) for tail in tails}):
+            homes[-1][stem] = len(rows)
+            rows.append(prompt.context + stem)
+    length = max(len(row) for row in rows)
+    # Padded with the last token: models warn about rows that end in their padding token.
+    ids = torch.tensor([row + row[-1:] * (length - len(row)) for row in rows])
+
+    def home(number: int, path: Tokens) -> tuple[int, int]:
+        row = next(row for stem, row in homes[number].items() if stem[: len(path)] == path)
+        return row, len(encoded[index[number]].context) - 1 + len(path)
+
+    return arranged(encoded, records, index, weight, ids, home)
+
+
+def arranged(
+    encoded: Sequence[EncodedPrompt],
+    records: Sequence[Record],
+    index: Sequence[int],
+    weight: Sequence[float] | None,
+    input_ids: Tensor,
+    home: Callable[[int, Tokens], tuple[int, int]],
+    tree: Tree | None = None,
+    paths: Paths | None = None,
+) -> PromptBatch:
+    """A batch of tokens [S, T] that are laid out already.
+
+    `home` says in which sequence and where in it a path behind the context of a prompt (numbered
+    within the batch) ends.
+    """
     places: dict[tuple[int, int], int] = {}
     site: list[int] = []
     token: list[int] = []
     tail: list[int] = []
     slot: list[int] = []
     for number, item in enumerate(index):
-        prompt = encoded[item]
-        groups = (prompt.male, prompt.female, prompt.male_minus, prompt.female_minus)
-        needed = {part[:-1] for group in groups for part in group}
-        stems = _maximal(needed)
-        home = {}
-        for stem in stems:
-            home[stem] = len(rows)
-            rows.append(prompt.context + stem)
-        for role, group in enumerate(groups):
+        for role, group in enumerate(_groups(encoded[item])):
             for part in group:
-                row = next(home[stem] for stem in stems if stem[: len(part) - 1] == part[:-1])
                 for step, token_id in enumerate(part):
-                    key = (row, len(prompt.context) - 1 + step)
-                    site.append(places.setdefault(key, len(places)))
+                    site.append(places.setdefault(home(number, part[:step]), len(places)))
                     token.append(token_id)
                     tail.append(len(slot))
                 slot.append(4 * number + role)
-    length = max(len(row) for row in rows)
-    # Padded with the last token: models warn about rows that end in their padding token.
-    ids = torch.tensor([row + row[-1:] * (length - len(row)) for row in rows])
     where = torch.tensor(list(places)).view(-1, 2)
     count = len(index)
     return PromptBatch(
-        input_ids=ids,
+        input_ids=input_ids,
         sequence=where[:, 0].clone(),
         position=where[:, 1].clone(),
         site=torch.tensor(site),
@@ -122,11 +148,15 @@ def pack(
         weight=torch.tensor(weight) if weight is not None else torch.full((count,), 1 / count),
         log_mass=torch.zeros(count),
         index=torch.tensor(list(index)),
+        tree=tree,
+        paths=paths,
     )
 
 
 def owners(batch: PromptBatch) -> Tensor:
-    """Which prompt of the batch each of its sequences belongs to, [S]."""
+    """Which prompt each sequence of the batch belongs to, [S]; of a tree, each prompt itself."""
+    if batch.tree is not None:
+        return torch.arange(len(batch))
     owner = torch.zeros(len(batch.input_ids), dtype=torch.int64)
     owner[batch.sequence[batch.site]] = batch.slot[batch.tail] // 4
     return owner
@@ -150,6 +180,11 @@ def by_length(
         batch.append(item)
     if batch:
         yield batch
+
+
+def _groups(prompt: EncodedPrompt) -> tuple[tuple[Tokens, ...], ...]:
+    """The tails in the order of their roles."""
+    return prompt.male, prompt.female, prompt.male_minus, prompt.female_minus
 
 
 def _maximal(stems: set[Tokens]) -> list[Tokens]:

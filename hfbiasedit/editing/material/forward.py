@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,7 +14,9 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.objective import Original
 from hfbiasedit.editing.material.windows import Windows, choose
 from hfbiasedit.editing.running.execution import Trunk, logits_at
+from hfbiasedit.editing.running.paths import following
 from hfbiasedit.editing.running.room import halved
+from hfbiasedit.scoring.packing import packed
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -26,11 +29,25 @@ def run(
     loaded: LoadedModel, batch: PromptBatch | Windows, trunk: Trunk | None = None
 ) -> torch.Tensor:
     """Logits [N, vocabulary] at the places of a batch; starts at the trunk's block when it can."""
-    ids = batch.input_ids.to(loaded.device)
-    if trunk is None or batch.hidden is None:
-        return logits_at(loaded.model, ids, batch.sequence, batch.position)
-    with trunk.skipped(batch.hidden):
-        return logits_at(loaded.model, ids, batch.sequence, batch.position)
+    with _inputs(loaded, batch) as inputs:
+        if trunk is None or batch.hidden is None:
+            return logits_at(loaded.model, **inputs, **_places(batch))
+        with trunk.skipped(batch.hidden):
+            return logits_at(loaded.model, **inputs, **_places(batch))
+
+
+def _places(batch: PromptBatch | Windows) -> dict[str, torch.Tensor]:
+    return {"sequence": batch.sequence, "position": batch.position}
+
+
+@contextlib.contextmanager
+def _inputs(loaded: LoadedModel, batch: PromptBatch | Windows) -> Iterator[dict[str, Any]]:
+    """What the model is given for a batch; inside the block it keeps to the batch's tree."""
+    if not isinstance(batch, PromptBatch) or batch.tree is None or batch.paths is None:
+        yield {"input_ids": batch.input_ids.to(loaded.device)}
+        return
+    with following(batch.paths), packed(loaded.model, batch.tree, loaded.device) as inputs:
+        yield inputs
 
 
 @torch.no_grad()
@@ -58,7 +75,8 @@ def with_hidden(loaded: LoadedModel, batch: PromptBatch, trunk: Trunk | None) ->
     """The batch with the hidden states that enter the trunk's first block."""
     if trunk is None:
         return batch
-    return replace(batch, hidden=trunk.capture(batch.input_ids.to(loaded.device)))
+    with _inputs(loaded, batch) as inputs:
+        return replace(batch, hidden=trunk.capture(**inputs))
 
 
 def code_losses(loaded: LoadedModel, windows: Windows) -> list[Callable[[], torch.Tensor]]:

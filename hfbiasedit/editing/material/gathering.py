@@ -78,7 +78,8 @@ def dealt(prompts: Prompts, count: int, seed: int) -> tuple[Prompts, Prompts]:
 
     def part(chosen: list[int]) -> Prompts:
         records = tuple(prompts.records[number] for number in chosen)
-        return Prompts(records, [prompts.encoded[number] for number in chosen])
+        encoded = [prompts.encoded[number] for number in chosen]
+        return Prompts(records, encoded, trees=prompts.trees)
 
     return part(sorted(first)), part([number for number in numbers if number not in first])
 
@@ -96,4 +97,5 @@ def train_part(material: Material) -> Prompts:
         return [values[number] for number in chosen]
 
     records = tuple(part(prompts.records))
-    return Prompts(records, part(prompts.encoded), part(prompts.share), part(prompts.log_mass))
+    facts = part(prompts.share), part(prompts.log_mass)
+    return Prompts(records, part(prompts.encoded), *facts, trees=prompts.trees)

@@ -19,8 +19,10 @@ from hfbiasedit.editing.config import LocateConfig
 from hfbiasedit.editing.material.batches import PromptBatch, by_length, pack
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.material.trees import bears_trees, pack_tree
 from hfbiasedit.editing.running.room import halved
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
+from hfbiasedit.scoring.grouping import Budget, trees
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -28,16 +30,22 @@ if TYPE_CHECKING:
 _PIECE = 16  # prompts of one pass
 SEEN = 0.05  # gender mass from which on a prompt counts fully
 TOKENS = 512  # of one pass: fewer keep a processor less busy, more cost memory
+TREE = 1024  # tokens of a tree
+_ROWS = 128  # prompts of a tree
 
 
 @dataclass
 class Prompts:
-    """Records and their encodings; `share` and `log_mass`: the original model's, once measured."""
+    """Records and their encodings; `share` and `log_mass`: the original model's, once measured.
+
+    `trees`: the model bears prompts in one row of tokens.
+    """
 
     records: tuple[Record, ...]
     encoded: list[EncodedPrompt]
     share: list[float] = field(default_factory=list)
     log_mass: list[float] = field(default_factory=list)
+    trees: bool = False
 
     def __len__(self) -> int:
         return len(self.records)
@@ -49,18 +57,29 @@ class Prompts:
             self.encoded + other.encoded,
             self.share + other.share,
             self.log_mass + other.log_mass,
+            self.trees and (other.trees or not other),
         )
 
     def batch(self, index: Sequence[int], weight: Sequence[float] | None = None) -> PromptBatch:
         """Some prompts as tensors, with the original's gender mass where it is known."""
-        made = pack(self.encoded, self.records, index, weight)
+        return self._measured(pack(self.encoded, self.records, index, weight))
+
+    def _measured(self, made: PromptBatch) -> PromptBatch:
         if self.log_mass:
-            made = replace(made, log_mass=torch.tensor([self.log_mass[item] for item in index]))
+            known = [self.log_mass[item] for item in made.index.tolist()]
+            return replace(made, log_mass=torch.tensor(known))
         return made
 
     def batches(self, index: Sequence[int], size: int = _PIECE) -> list[PromptBatch]:
-        """All of them in batches of similar length; every prompt weighs 1 / len(index)."""
+        """All of them in trees or batches of similar length; every prompt weighs 1 / len(index)."""
         weight = 1 / max(1, len(index))
+        if self.trees:
+            order = sorted(index, key=lambda item: (self.encoded[item].context, item))
+            budget = Budget(tokens=halved(TREE), rows=halved(_ROWS))
+            return [
+                self._measured(pack_tree(self.encoded, self.records, chunk, [weight] * len(chunk)))
+                for chunk in trees(self.encoded, order, budget)
+            ]
         return [
             self.batch(chunk, [weight] * len(chunk))
             for chunk in by_length(self.encoded, index, halved(size), halved(TOKENS))
@@ -104,7 +123,10 @@ def gather_prompts(
         limit=most,
         seed=config.seed,
     )
-    return Prompts(found.records, encode(loaded.tokenizer, found.records))
+    encoded = encode(loaded.tokenizer, found.records)
+    # Activations that are computed again would be computed without the tree.
+    packed = not config.checkpoint and bears_trees(loaded, encoded, found.records)
+    return Prompts(found.records, encoded, trees=packed)
 
 
 @torch.no_grad()

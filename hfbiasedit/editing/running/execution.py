@@ -9,7 +9,7 @@ given only the places whose logits are read (`logits_at`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,8 +23,13 @@ class _Stop(Exception):
     """Leaves the model's forward pass once what it was run for is known."""
 
 
-def logits_at(model: nn.Module, input_ids: Tensor, sequence: Tensor, position: Tensor) -> Tensor:
-    """Logits [N, vocabulary] at N places of [S, T] token ids; the head runs on those only."""
+def logits_at(
+    model: nn.Module, input_ids: Tensor, sequence: Tensor, position: Tensor, **more: Any
+) -> Tensor:
+    """Logits [N, vocabulary] at N places of [S, T] token ids; the head runs on those only.
+
+    `more` is handed to the model as well.
+    """
     head = model.get_output_embeddings()  # type: ignore[operator]
 
     def pick(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -33,14 +38,14 @@ def logits_at(model: nn.Module, input_ids: Tensor, sequence: Tensor, position: T
         return (chosen.unsqueeze(0), *args[1:])
 
     if head is None:
-        logits = _forward(model, input_ids)
+        logits = _forward(model, input_ids, more)
         return logits[sequence.to(logits.device), position.to(logits.device)]
     with _removed(head.register_forward_pre_hook(pick)):
-        return _forward(model, input_ids).squeeze(0)
+        return _forward(model, input_ids, more).squeeze(0)
 
 
-def _forward(model: nn.Module, input_ids: Tensor) -> Tensor:
-    return model(input_ids=input_ids, use_cache=False).logits
+def _forward(model: nn.Module, input_ids: Tensor, more: Mapping[str, Any]) -> Tensor:
+    return model(input_ids=input_ids, **{"use_cache": False, **more}).logits
 
 
 class Trunk:
@@ -52,8 +57,11 @@ class Trunk:
         self._tuple_length: int | None = None
 
     @torch.no_grad()
-    def capture(self, input_ids: Tensor) -> Tensor:
-        """What enters block `first`, [S, T, H], in the model's dtype; that block does not run."""
+    def capture(self, input_ids: Tensor, **more: Any) -> Tensor:
+        """What enters block `first`, [S, T, H], in the model's dtype; that block does not run.
+
+        `more` is handed to the model as well.
+        """
         found: list[Tensor] = []
 
         def take(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -69,7 +77,7 @@ class Trunk:
             if self.first:
                 stack.enter_context(_removed(self.blocks[0].register_forward_hook(look)))
             stack.enter_context(contextlib.suppress(_Stop))
-            self.model(input_ids=input_ids, use_cache=False)
+            self.model(input_ids=input_ids, **{"use_cache": False, **more})
         return found[0].detach().clone()
 
     @contextlib.contextmanager

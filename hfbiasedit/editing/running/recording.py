@@ -3,9 +3,10 @@
 A loss that adds up over sequences reaches a projection's output at place t of sequence s only
 through that sequence, so one backward pass over a batch holds all per-sequence gradients: for a
 matrix with input x [S, T, in] and output gradient g [S, T, out] that of sequence s is the sum over
-t of g[s, t] x[s, t]^T. What is made of the two is up to the receiver, which sees every projection
-the moment its gradient is complete, so that no two of them need to be alive at once. Every expert
-is a projection of its own, which is given some of the tokens.
+t of g[s, t] x[s, t]^T (of prompts that share a row: over their `paths`). What is made of the two is
+up to the receiver, which sees every projection the moment its gradient is complete, so that no two
+of them need to be alive at once. Every expert is a projection of its own, which is given some of
+the tokens.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from hfbiasedit.editing.running.execution import replaced_forward
 from hfbiasedit.editing.running.experts import by_sequence, one_by_one, spread, stacked_names
+from hfbiasedit.editing.running.paths import Paths, current
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import submodule_weight
 
@@ -36,6 +38,7 @@ class Passed:
         name, expert: see `Key`. x: [S, T, in]. g: [S, T, out].
         token: [S, T], which token of its sequence each is, -1 (with zeros in x and g) for none;
             None: all tokens, in order.
+        paths: which tokens are whose, where prompts share the row (S = 1).
     """
 
     name: str
@@ -43,6 +46,7 @@ class Passed:
     g: Tensor
     expert: int = 0
     token: Tensor | None = None
+    paths: Paths | None = None
 
     @property
     def key(self) -> Key:
@@ -55,6 +59,14 @@ class Passed:
         if self.token is None:
             return mask
         return mask.gather(1, self.token.clamp_min(0)) & (self.token >= 0)
+
+    def split(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """What was made of x and g, [S, T, a] and [S, T, b], by sequence (or prompt): the sum over
+        tokens of their products belongs to one.
+        """
+        if self.paths is None:
+            return left, right
+        return self.paths.given(self.token).split(left, right)
 
 
 Receiver = Callable[[Passed], None]
@@ -123,10 +135,11 @@ def recorded(
     # Weights are frozen: something must ask for a gradient, or there would be no backward pass.
     spark = torch.zeros((), requires_grad=True)
     shape = (0, 0)  # of the token ids of the pass
+    paths: Paths | None = None
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        nonlocal shape
-        shape = tuple(kwargs["input_ids"].shape)
+        nonlocal shape, paths
+        shape, paths = tuple(kwargs["input_ids"].shape), current()
 
     def hook(name: str) -> Any:
         def record(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
@@ -134,8 +147,12 @@ def recorded(
                 return output
             if not output.requires_grad:
                 output = output + spark.to(output)
-            x, ids = _by_sequence(name, args[0].detach(), shape), shape
-            output.register_hook(lambda g: receive(Passed(name, x, _by_sequence(name, g, ids))))
+            x, ids, own = _by_sequence(name, args[0].detach(), shape), shape, paths
+
+            def hand_on(g: Tensor) -> None:
+                receive(Passed(name, x, _by_sequence(name, g, ids), paths=own))
+
+            output.register_hook(hand_on)
             return output
 
         return record
@@ -148,11 +165,11 @@ def recorded(
             if not output.requires_grad:
                 output = output + spark.to(output)
             place, token = by_sequence(tokens, shape[1], shape[0])
-            x = x.detach()
+            x, whose = x.detach(), paths
 
             def hand_on(g: Tensor) -> None:
                 given, asked = (spread(side, place, token.shape) for side in (x, g))
-                receive(Passed(name, given, asked, expert, token))
+                receive(Passed(name, given, asked, expert, token, whose))
 
             output.register_hook(hand_on)
             return output

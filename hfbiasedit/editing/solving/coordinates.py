@@ -111,14 +111,15 @@ class Coordinates:
         return (x.float(), g.float()) if plan.input_first else (g.float(), x.float())
 
     def per_sequence(self, passed: Passed) -> Tensor:
-        """Gradients [S, count] of every sequence."""
+        """Gradients [S, count] of every sequence, or of every prompt of a row."""
         if passed.key in self.scales:
-            x, g = passed.x.float(), passed.g.float()
+            x, g = passed.split(passed.x.float(), passed.g.float())
             plan, scales = self.plans[passed.key], self.scales[passed.key].to(x.device)
             return torch.stack([plan.gradient(*pair) for pair in zip(x, g, strict=True)]) * scales
         first, second = self.sides[passed.key]
         left, right = self.factors(passed)
-        return (first.reduce(left).transpose(-1, -2) @ second.reduce(right)).flatten(1)
+        left, right = passed.split(first.reduce(left), second.reduce(right))
+        return (left.transpose(-1, -2) @ right).flatten(1)
 
     def summed(self, passed: Passed) -> Tensor:
         """The gradient [count] of all sequences together."""
