@@ -56,8 +56,9 @@ def bears_trees(
     """Whether a model says the same of prompts in a tree as of each by itself (tried on a few)."""
     if not (encoded and can_share_prefix(loaded.model) and can_pack(loaded.model)):
         return False
-    if loaded.device.type == "meta":
-        return True
+    model = loaded.model
+    if model.device.type == "meta" and not hasattr(model, "hf_device_map"):
+        return True  # there are no weights to try it with
     some = sorted(range(len(encoded)), key=lambda item: encoded[item].context)[:_TRIED]
     plain = _said(loaded, pack(encoded, records, some))
     try:
