@@ -20,6 +20,7 @@ from hfbiasedit.cli.recording import with_recipe
 from hfbiasedit.cli.saying import DebugOption, QuietOption, VerboseOption, say_as_asked, with_these
 from hfbiasedit.cli.sections import SectionedCommand
 from hfbiasedit.cli.surroundings import prepare_streams, stopping
+from hfbiasedit.startup import starting
 from hfbiasedit.versions import __version__
 
 # In the order of a working day. `cli/<command>.py` holds a function of that name, or a group `app`;
@@ -148,7 +149,7 @@ def main() -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        with stopping() as signals:
+        with stopping() as signals, starting():
             try:
                 app()
             finally:

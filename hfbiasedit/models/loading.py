@@ -24,6 +24,7 @@ from hfbiasedit.models.gguf import resolve_source
 from hfbiasedit.models.options import MeasuringOptions, MeasuringOverrides, ModelOptions
 from hfbiasedit.models.placement import parse_device, parse_dtype
 from hfbiasedit.models.tokenizers import is_inside, load_tokenizer
+from hfbiasedit.startup import settled
 
 if TYPE_CHECKING:
     import torch
@@ -129,6 +130,7 @@ def load_model(
         loaded = _load_weights(source, config, torch_dtype, options.device_map, trust)
     if target is not None:
         _move(loaded, target)
+    settled()
     loaded.eval()
     loaded.requires_grad_(False)
     file = None if source.gguf is None else gguf.contents(source, is_inside(source))
