@@ -9,9 +9,8 @@ it has to carry over to new templates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from hfbiasedit.codegenbias.records import Record
@@ -20,7 +19,6 @@ from hfbiasedit.editing.material.dual import Targets, dual, folds_of
 from hfbiasedit.editing.solving.linearisation import Linear
 
 FOLDS = 4
-MOST = 3072  # prompts that prices are tried on; more, and the systems take longer than the passes
 # Prices, of the weighted mean of squared lengths of gradients; tried from the dearest on.
 PRICES = tuple(10.0 ** (-exponent / 2) for exponent in range(5, 15))
 _WORSE = 2  # prices in a row that are worse than the best one end the search
@@ -37,17 +35,8 @@ class LeftOut:
 
 def left_out(linear: Linear, gram: Tensor) -> LeftOut:
     """Try prices; `gram` [N, N] holds the inner products of the linear model's rows."""
-    share = 1.0
-    some = torch.arange(0, len(gram), -(-len(gram) // MOST))
-    targets, kinds = linear.targets, _kinds(linear.records)
-    if len(some) < len(gram):
-        gram = gram[some][:, some]
-        inside = torch.zeros(len(targets.start), dtype=torch.bool).index_fill_(0, some, True)
-        targets = targets.part(inside)
-        kinds = [kinds[number] for number in some.tolist()]
-        # As many prompts more, each with as much less weight, bear a price as much lower.
-        share = len(some) / len(linear.records)
-    folds = folds_of(kinds, FOLDS)
+    targets = linear.targets
+    folds = folds_of(_kinds(linear.records), FOLDS)
     scale = float((targets.weight * gram.diagonal())[targets.share].sum())
     before = _score(targets, targets.start)
     best = LeftOut(PRICES[0] * scale, before, before)
@@ -69,7 +58,7 @@ def left_out(linear: Linear, gram: Tensor) -> LeftOut:
             worse += 1
         if worse == _WORSE:
             break
-    return replace(best, price=share * best.price)
+    return best
 
 
 def _kinds(records: Sequence[Record]) -> list[str]:
