@@ -19,7 +19,7 @@ from hfbiasedit.scoring.logits import (
     token_log_probs,
 )
 from hfbiasedit.scoring.packing import can_pack, packed
-from hfbiasedit.scoring.trees import Node, grow
+from hfbiasedit.scoring.trees import Node, grow, rounded
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -92,7 +92,7 @@ class Passes:
     @torch.inference_mode()
     def run_tree(self, prompts: Sequence[EncodedPrompt]) -> list[tuple[float, float]]:
         """The same as `run`, every token that prompts share computed once and none of padding."""
-        tree = grow(prompts)
+        tree = rounded(grow(prompts))
         places = sorted(set(tree.places.values()))
         keep = torch.zeros((1, len(tree.tokens)), dtype=torch.bool)
         keep[0, places] = True

@@ -78,3 +78,27 @@ def test_windows_run_together_with_their_like():
         counts = part.sees.any(axis=1).sum(axis=1)
         assert counts.max() <= 1.25 * counts.min()
     assert sum(len(part.queries) for part in parts) == int(np.ceil((300 + 40 * 21) / 32))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rounded_tree_has_tokens_besides_that_nothing_sees(seed):
+    tree = trees.grow(random_prompts(seed))
+    more = trees.rounded(tree)
+    size = len(tree.tokens)
+    assert size <= len(more.tokens) <= 1.125 * size + 1
+    assert more.places == tree.places
+    for name in ("tokens", "depths", "ends"):
+        assert (getattr(more, name)[:size] == getattr(tree, name)).all()
+    for part in trees.windows(more):
+        asking, asked = part.queries[:, :, None], part.keys[:, None, :]
+        behind = (asking >= size) | (asked >= size)
+        assert (part.sees <= (~behind | (asking == asked))).all()
+
+
+def test_trees_are_rounded_to_few_sizes():
+    sizes = set()
+    for size in range(513, 1025):
+        places = np.arange(size)
+        tree = trees.rounded(trees.Tree(places, places, np.full(size, size), {}))
+        sizes.add(len(tree.tokens))
+    assert sizes == set(range(576, 1025, 64))

@@ -115,8 +115,8 @@ def dual(
     values, y = targets.start if near is None else near, torch.zeros_like(wanted)
     for _ in range(_ROUNDS):
         root = (curvature(targets, values) * targets.weight / price).sqrt()
-        system = gram * root * root[:, None]
-        system.diagonal().add_(1)
+        system = gram * root
+        system.mul_(root[:, None]).diagonal().add_(1)
         inside = torch.cholesky_solve((root * wanted)[:, None], torch.linalg.cholesky(system))
         y = root * inside[:, 0]
         before, values = values, targets.start + gram @ y

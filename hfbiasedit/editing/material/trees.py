@@ -17,7 +17,7 @@ from hfbiasedit.models.exhaustion import out_of_memory
 from hfbiasedit.scoring.continuations import EncodedPrompt
 from hfbiasedit.scoring.logits import can_share_prefix
 from hfbiasedit.scoring.packing import can_pack
-from hfbiasedit.scoring.trees import grow
+from hfbiasedit.scoring.trees import grow, rounded
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -33,7 +33,7 @@ def pack_tree(
     weight: Sequence[float] | None = None,
 ) -> PromptBatch:
     """Make one batch of the prompts `index`; weights are equal (summing to 1) unless given."""
-    tree = grow([encoded[item] for item in index])
+    tree = rounded(grow([encoded[item] for item in index]))
 
     def home(number: int, path: Tokens) -> tuple[int, int]:
         return 0, tree.places[number, path]

@@ -5,8 +5,9 @@ through that sequence, so one backward pass over a batch holds all per-sequence 
 matrix with input x [S, T, in] and output gradient g [S, T, out] that of sequence s is the sum over
 t of g[s, t] x[s, t]^T (of prompts that share a row: over their `paths`). What is made of the two is
 up to the receiver, which sees every projection the moment its gradient is complete, so that no two
-of them need to be alive at once. Every expert is a projection of its own, which is given some of
-the tokens.
+of them need to be alive at once. Its input is let go then: a caller holds on to what it computed
+the loss from, and with it to all hooks, until the next batch has been run. Every expert is a
+projection of its own, which is given some of the tokens.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from hfbiasedit.editing.running.experts import by_sequence, one_by_one, spread, 
 from hfbiasedit.editing.running.paths import Paths, current
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import submodule_weight
+from hfbiasedit.models.exhaustion import trim_heap
 
 Key = tuple[str, int]  # the name of a weight, and which expert's matrix of it (0 of plain ones)
 
@@ -126,6 +128,7 @@ def recorded(
 ) -> Iterator[None]:
     """Inside the block every backward pass hands on what went through the named weights.
 
+    After it the memory of the passes is the system's again.
     The model has to be called with `input_ids` [S, T] by name. Of stacked experts those in `only`
     are handed on (None: all that are given a token).
 
@@ -147,10 +150,11 @@ def recorded(
                 return output
             if not output.requires_grad:
                 output = output + spark.to(output)
-            x, ids, own = _by_sequence(name, args[0].detach(), shape), shape, paths
+            held, ids = [_by_sequence(name, args[0].detach(), shape)], shape
+            own = paths
 
             def hand_on(g: Tensor) -> None:
-                receive(Passed(name, x, _by_sequence(name, g, ids), paths=own))
+                receive(Passed(name, held.pop(), _by_sequence(name, g, ids), paths=own))
 
             output.register_hook(hand_on)
             return output
@@ -165,10 +169,10 @@ def recorded(
             if not output.requires_grad:
                 output = output + spark.to(output)
             place, token = by_sequence(tokens, shape[1], shape[0])
-            x, whose = x.detach(), paths
+            held, whose = [x.detach()], paths
 
             def hand_on(g: Tensor) -> None:
-                given, asked = (spread(side, place, token.shape) for side in (x, g))
+                given, asked = (spread(side, place, token.shape) for side in (held.pop(), g))
                 receive(Passed(name, given, asked, expert, token, whose))
 
             output.register_hook(hand_on)
@@ -177,6 +181,7 @@ def recorded(
         return record
 
     with contextlib.ExitStack() as stack:
+        stack.callback(trim_heap)
         stack.callback(model.register_forward_pre_hook(note, with_kwargs=True).remove)
         experts: dict[nn.Module, dict[str, str]] = {}
         for name in names:

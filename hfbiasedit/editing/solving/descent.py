@@ -55,8 +55,9 @@ class System:
     def of(cls, gram: Tensor, weights: Tensor) -> System:
         """Factor it in double precision, made symmetric by the root of the weights."""
         root = weights.double().sqrt()
-        unit = torch.eye(len(root), dtype=torch.float64)
-        return cls(root, torch.linalg.cholesky(root[:, None] * gram.double() * root + unit))
+        system = root[:, None] * gram.double()
+        system.mul_(root).diagonal().add_(1)
+        return cls(root, torch.linalg.cholesky(system))
 
     def solve(self, wanted: Tensor) -> Tensor:
         """y [N] for b = `wanted` [N]."""

@@ -87,8 +87,13 @@ class Linear:
             for start in range(0, count, strip):  # what is above the diagonal is the same again
                 end = min(start + strip, count)
                 total[start:, start:end].addmm_(block[start:], block[start:end].T)
-        lower = total.double().tril()
-        return lower + lower.tril(-1).T
+        found = total.double()
+        for start in range(0, count, strip):  # in place: copies of it are what takes most memory
+            end = min(start + strip, count)
+            corner = found[start:end, start:end]
+            corner.copy_(corner.tril() + corner.tril(-1).T)
+            found[start:end, end:] = found[end:, start:end].T
+        return found
 
     def pushed(self, move: Tensor) -> Tensor:
         """rows @ move [D]."""

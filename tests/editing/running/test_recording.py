@@ -1,5 +1,7 @@
 """What passes through projections and experts, against gradients of one sequence alone."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -204,3 +206,15 @@ def test_layouts_are_those_of_projections(family):
         assert layout.experts * layout.outputs == item.rows
         assert layout.inputs == item.columns
         assert layout.transposed == bool(item.row_axis)
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_inputs_are_let_go_while_the_loss_is_still_held(family):
+    model = _model(family)
+    seen = []
+    with recorded(model, _recordable(model), lambda passed: seen.append(weakref.ref(passed.x))):
+        loss = _loss(model, IDS)
+        loss.backward()
+        assert len(seen) >= len(_recordable(model))
+        assert not any(found() is not None for found in seen)
+        assert loss.grad_fn is not None
