@@ -20,7 +20,7 @@ Node = tuple[int, Tokens]  # a prompt's number and a path after its context
 # Tokens whose attention is computed together. Fewer make many small products, more see many tokens
 # that are not theirs: measured on a processor, 32 costs least.
 _WINDOW = 32
-_SIZES = 8  # numbers of tokens between one power of two and the next that trees may have
+_SIZES = 8  # of batches, between one power of two and the next
 _SLACK = 1.25  # windows run together while the longest sees this much more than the shortest
 
 
@@ -88,15 +88,20 @@ def grow(prompts: Sequence[EncodedPrompt]) -> Tree:
     return Tree(np.array(tokens), np.array(depths), np.array(ends), places)
 
 
-def rounded(tree: Tree) -> Tree:
-    """The tree with a few tokens behind it that see nothing and that nothing sees.
+def rounded_up(size: int) -> int:
+    """A size of a batch that is no smaller; there are few of them.
 
-    A processor's matrix products are compiled for every number of tokens, and what is compiled
-    stays in memory for good: half a megabyte for every shape of a matrix. There are few numbers so.
+    A processor's matrix products are compiled for every number of rows, and what is compiled stays
+    in memory for good: half a megabyte for every shape of a matrix.
     """
-    size = len(tree.tokens)
     step = max(1, (1 << (size - 1).bit_length()) // (2 * _SIZES))
-    more = -size % step
+    return size + -size % step
+
+
+def rounded(tree: Tree) -> Tree:
+    """The tree with a few tokens behind it that see nothing and that nothing sees."""
+    size = len(tree.tokens)
+    more = rounded_up(size) - size
     return Tree(
         np.concatenate([tree.tokens, np.repeat(tree.tokens[-1:], more)]),
         np.concatenate([tree.depths, np.zeros(more, dtype=tree.depths.dtype)]),

@@ -10,9 +10,9 @@ from torch import nn
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.forecasting.passes import FURTHER, Pass, Sizes
-from hfbiasedit.editing.forecasting.sides import matrices_per_token, sides_per_token
 from hfbiasedit.editing.locating.energies import SLIM
 from hfbiasedit.editing.locating.solutions import SKETCH
+from hfbiasedit.editing.running.activations import matrices_per_token, sides_per_token
 from hfbiasedit.editing.solving import candidates, curve, descent
 from hfbiasedit.models.architecture import Projection
 

@@ -13,22 +13,18 @@ from hfbiasedit.documents.structures.forecast_document import ForecastMemory
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.forecasting.counts import Selected
 from hfbiasedit.editing.forecasting.passes import Sizes
-from hfbiasedit.editing.forecasting.sides import sides_per_token
 from hfbiasedit.editing.locating.energies import SLIM
 from hfbiasedit.editing.locating.solutions import PROMPTS, SKETCH
 from hfbiasedit.editing.material.forward import TOP
-from hfbiasedit.editing.material.prompts import TOKENS
-from hfbiasedit.editing.material.windows import PLACES, WINDOW
+from hfbiasedit.editing.material.windows import PLACES
+from hfbiasedit.editing.running.activations import bytes_per_token, tokens_at_once
 from hfbiasedit.editing.solving.storage import IN_MEMORY
-from hfbiasedit.models.architecture import decoder_blocks, projections
+from hfbiasedit.models.architecture import projections
 from hfbiasedit.models.loading import LoadedModel
 
-# Held for a backward pass, in times of what goes into and comes out of the projections: inputs,
-# what activation functions and norms remember in float32, and what the allocator does not give
-# back. From the peak of locating in SmolLM2-135M on a processor.
-KEPT = 4
 _PROGRAM = 400 << 20  # bytes of the interpreter and its libraries
 _LOGITS = 4  # copies in float32
+_PLACES = 8 * PLACES  # of a pass: those of windows; prompts have fewer
 
 
 def memory_of(
@@ -41,12 +37,9 @@ def memory_of(
     element = next(model.parameters()).element_size()
     embedding = model.get_input_embeddings().get_parameter("weight")
     vocabulary, hidden = embedding.shape
-    sides = sum(sides_per_token(model, item) for item in items)
-    if config.checkpoint:
-        blocks = len(decoder_blocks(model))
-        sides = sides // blocks + blocks * hidden // KEPT
-    activations = KEPT * TOKENS * sides * element
-    activations += _LOGITS * 4 * (TOKENS // WINDOW) * PLACES * vocabulary
+    tokens = tokens_at_once(model, config.checkpoint)
+    activations = round(bytes_per_token(model, config.checkpoint) * tokens)
+    activations += _LOGITS * 4 * _PLACES * vocabulary
     captured = sizes.dev + sizes.windows
     states = captured.tokens * hidden * element + sizes.windows.places * TOP * 12
     # Random projections of all sides; sums of rows and columns need about as much.
@@ -56,11 +49,13 @@ def memory_of(
     single = 2 * values * ladder[0].coordinates
     rows = 2 * single  # those of a step are made while those of the last one are there
     disk = rows if single > IN_MEMORY else 0
-    gram = 3 * 8 * values**2
-    inside = gram + (0 if disk else rows)
-    on_device = weights + activations + states
-    host = _PROGRAM + max(sketches, inside)
+    gram = 3 * 8 * values**2  # inner products, a system and its factors
+    kept = 0 if disk else rows
     apart = device != "cpu"
+    on_device = weights + activations + states
+    # Activations are given back before systems are solved.
+    locating, solving = activations + sketches, states + kept + max(activations, gram)
+    host = _PROGRAM + (max(sketches, kept + gram) if apart else weights + max(locating, solving))
     return {
         "model": weights,
         "activations": activations,
@@ -68,7 +63,7 @@ def memory_of(
         "sketches": sketches,
         "rows": rows,
         "gram": gram,
-        "host": host if apart else host + on_device,
+        "host": host,
         "device": on_device if apart else 0,
         "disk": disk,
     }

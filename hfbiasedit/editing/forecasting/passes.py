@@ -154,15 +154,15 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
     linear = sizes.train + sizes.held
     found += _narrowing(sizes, ladder[0])
     found.append(Pass("linear model", "prompts", linear, backward=True, beside="rows"))
+    found.append(Pass("original", "dev prompts and windows", judged))
     if len(ladder) > 1:
-        tried = 1 + len(ladder) * curve.TRIES
+        tried = len(ladder) * curve.TRIES
         found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
         found += _narrowing(sizes, ladder[0])
     found += [
         Pass("steps", "prompts", sizes.more + sizes.more_held, backward=True, beside="rows"),
-        Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + 1 + FURTHER),
+        Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + FURTHER),
         Pass("original", "windows", sizes.kept, min(1, FURTHER)),
-        Pass("original", "prompts", sizes.more, min(1, FURTHER)),
         Pass("steps", "prompts", sizes.whole, FURTHER, backward=True, beside="rows"),
         Pass(
             "steps",

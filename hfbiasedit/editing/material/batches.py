@@ -92,7 +92,7 @@ def pack(
     for item in index:
         prompt = encoded[item]
         homes.append({})
-        for stem in _maximal({tail[:-1] for tails in _groups(prompt) for tail in tails}):
+        for stem in _stems(prompt):
             homes[-1][stem] = len(rows)
             rows.append(prompt.context + stem)
     length = max(len(row) for row in rows)
@@ -167,17 +167,21 @@ def by_length(
 ) -> Iterator[list[int]]:
     """Cut prompts into batches of at most `size` with little padding (sorted by length).
 
-    `tokens` limits the tokens of the contexts of a batch, padding included (one prompt always
-    goes): activations take memory by the token.
+    `tokens` limits the tokens of a batch, padding included (one prompt always goes): activations
+    take memory by the token.
     """
     order = sorted(index, key=lambda item: (len(encoded[item].context), item))
     batch: list[int] = []
+    rows, longest = 0, 0
     for item in order:
-        wide = tokens is not None and (len(batch) + 1) * len(encoded[item].context) > tokens
+        stems = _stems(encoded[item])
+        length = len(encoded[item].context) + max(len(stem) for stem in stems)
+        wide = tokens is not None and (rows + len(stems)) * max(longest, length) > tokens
         if batch and (len(batch) == size or wide):
             yield batch
-            batch = []
+            batch, rows, longest = [], 0, 0
         batch.append(item)
+        rows, longest = rows + len(stems), max(longest, length)
     if batch:
         yield batch
 
@@ -187,8 +191,11 @@ def _groups(prompt: EncodedPrompt) -> tuple[tuple[Tokens, ...], ...]:
     return prompt.male, prompt.female, prompt.male_minus, prompt.female_minus
 
 
-def _maximal(stems: set[Tokens]) -> list[Tokens]:
-    """The stems that begin no other stem, in a fixed order."""
+def _stems(prompt: EncodedPrompt) -> list[Tokens]:
+    """What has to run behind a context: tails without their last tokens, of which none begins
+    another one, in a fixed order.
+    """
+    stems = {tail[:-1] for tails in _groups(prompt) for tail in tails}
     return [
         stem
         for stem in sorted(stems)

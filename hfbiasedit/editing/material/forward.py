@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 TOP = 128  # tokens of the original's distribution that are kept per place
-_PIECE = 16  # windows of one forward pass
+_PIECE = 8  # windows of one forward pass: logits take memory
 
 
 def run(

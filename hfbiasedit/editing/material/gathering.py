@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def dealt(prompts: Prompts, count: int, seed: int) -> tuple[Prompts, Prompts]:
     def part(chosen: list[int]) -> Prompts:
         records = tuple(prompts.records[number] for number in chosen)
         encoded = [prompts.encoded[number] for number in chosen]
-        return Prompts(records, encoded, trees=prompts.trees)
+        return replace(prompts, records=records, encoded=encoded)
 
     return part(sorted(first)), part([number for number in numbers if number not in first])
 
@@ -97,5 +97,10 @@ def train_part(material: Material) -> Prompts:
         return [values[number] for number in chosen]
 
     records = tuple(part(prompts.records))
-    facts = part(prompts.share), part(prompts.log_mass)
-    return Prompts(records, part(prompts.encoded), *facts, trees=prompts.trees)
+    return replace(
+        prompts,
+        records=records,
+        encoded=part(prompts.encoded),
+        share=part(prompts.share),
+        log_mass=part(prompts.log_mass),
+    )

@@ -20,6 +20,7 @@ from hfbiasedit.editing.material.batches import PromptBatch, by_length, pack
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.trees import bears_trees, pack_tree
+from hfbiasedit.editing.running.activations import tokens_at_once
 from hfbiasedit.editing.running.room import halved
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.grouping import Budget, trees
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 _PIECE = 16  # prompts of one pass
 SEEN = 0.05  # gender mass from which on a prompt counts fully
-TOKENS = 512  # of one pass: fewer keep a processor less busy, more cost memory
-TREE = 1024  # tokens of a tree
 _ROWS = 128  # prompts of a tree
 
 
@@ -38,7 +37,7 @@ _ROWS = 128  # prompts of a tree
 class Prompts:
     """Records and their encodings; `share` and `log_mass`: the original model's, once measured.
 
-    `trees`: the model bears prompts in one row of tokens.
+    `tokens`: of one pass, at most. `trees`: the model bears prompts in one row of tokens.
     """
 
     records: tuple[Record, ...]
@@ -46,6 +45,7 @@ class Prompts:
     share: list[float] = field(default_factory=list)
     log_mass: list[float] = field(default_factory=list)
     trees: bool = False
+    tokens: int = 512
 
     def __len__(self) -> int:
         return len(self.records)
@@ -58,6 +58,7 @@ class Prompts:
             self.share + other.share,
             self.log_mass + other.log_mass,
             self.trees and (other.trees or not other),
+            self.tokens,
         )
 
     def batch(self, index: Sequence[int], weight: Sequence[float] | None = None) -> PromptBatch:
@@ -75,14 +76,14 @@ class Prompts:
         weight = 1 / max(1, len(index))
         if self.trees:
             order = sorted(index, key=lambda item: (self.encoded[item].context, item))
-            budget = Budget(tokens=halved(TREE), rows=halved(_ROWS))
+            budget = Budget(tokens=halved(self.tokens), rows=halved(_ROWS))
             return [
                 self._measured(pack_tree(self.encoded, self.records, chunk, [weight] * len(chunk)))
                 for chunk in trees(self.encoded, order, budget)
             ]
         return [
             self.batch(chunk, [weight] * len(chunk))
-            for chunk in by_length(self.encoded, index, halved(size), halved(TOKENS))
+            for chunk in by_length(self.encoded, index, halved(size), halved(self.tokens))
         ]
 
 
@@ -126,7 +127,8 @@ def gather_prompts(
     encoded = encode(loaded.tokenizer, found.records)
     # Activations that are computed again would be computed without the tree.
     packed = not config.checkpoint and bears_trees(loaded, encoded, found.records)
-    return Prompts(found.records, encoded, trees=packed)
+    tokens = tokens_at_once(loaded.model, config.checkpoint)
+    return Prompts(found.records, encoded, trees=packed, tokens=tokens)
 
 
 @torch.no_grad()

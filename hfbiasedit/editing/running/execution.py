@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hfbiasedit.models.architecture import decoder_blocks
 from hfbiasedit.models.exhaustion import out_of_memory
+from hfbiasedit.scoring.trees import rounded_up
 
 
 class _Stop(Exception):
@@ -31,17 +32,20 @@ def logits_at(
     `more` is handed to the model as well.
     """
     head = model.get_output_embeddings()  # type: ignore[operator]
+    count = len(position)
+    # A few places more, so that the head sees few numbers of them.
+    wanted = torch.arange(rounded_up(count)).clamp_max(count - 1)
 
     def pick(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         hidden = args[0]
-        chosen = hidden[sequence.to(hidden.device), position.to(hidden.device)]
+        chosen = hidden[sequence[wanted].to(hidden.device), position[wanted].to(hidden.device)]
         return (chosen.unsqueeze(0), *args[1:])
 
     if head is None:
         logits = _forward(model, input_ids, more)
         return logits[sequence.to(logits.device), position.to(logits.device)]
     with _removed(head.register_forward_pre_hook(pick)):
-        return _forward(model, input_ids, more).squeeze(0)
+        return _forward(model, input_ids, more).squeeze(0)[:count]
 
 
 def _forward(model: nn.Module, input_ids: Tensor, more: Mapping[str, Any]) -> Tensor:

@@ -107,6 +107,7 @@ def widened(bench: Bench, first: Linear) -> Linear:
         fresh=True,
     )
     other = linearised(task.loaded, bench.coordinates, sample, task.trunk, rows=rows[known:])
+    _remembered(task, sample, other)
     records, mass = first.records + other.records, torch.cat([first.mass, other.mass])
     targets = first.targets.joined(other.targets)
     for kind, scale in ((targets.share, 1.0), (~targets.share, 2 * task.config.mass)):
@@ -114,6 +115,15 @@ def widened(bench: Bench, first: Linear) -> Linear:
         found = weights_of([records[n] for n in chosen], mass[kind].tolist())
         targets.weight[kind] = scale * torch.tensor(found, dtype=torch.float64)
     return Linear(rows, targets, records, mass)
+
+
+def _remembered(task: Task, sample: Sample, found: Linear) -> None:
+    """What the original says to prompts that it was differentiated at needs no pass of its own."""
+    index = torch.cat([batch.index for batch in sample.prompts])
+    order = index.argsort()
+    logits, masses = found.targets.start[: len(index)], found.mass[: len(index)].double()
+    least = torch.finfo(torch.float32).tiny
+    task.learn(logits[order], masses.clamp_min(least).log()[order])
 
 
 def _narrow(

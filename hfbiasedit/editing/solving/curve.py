@@ -21,7 +21,7 @@ from hfbiasedit.editing.solving.candidates import best_of, candidates
 from hfbiasedit.editing.solving.coordinates import own_slices
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.states import Reached
-from hfbiasedit.editing.solving.task import Task, scored
+from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
@@ -57,7 +57,7 @@ def budget_curve(
         if known is not None:
             chosen = known[1]["number"]
             return ladder[chosen], known[1]["points"], linear.columns(masks[chosen])
-        before = scored(task, bench.dev).fb
+        before = task.before(bench.dev).fb
         scores: list[float] = []
         for selection, columns in zip(ladder, masks, strict=True):
             choice, found = candidates(bench, linear, columns, TRIES)

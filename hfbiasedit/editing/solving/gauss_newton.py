@@ -65,7 +65,7 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
 
 def _first_step(bench: Bench, first: Linear | None) -> Reached:
     """From the original, at several prices."""
-    task, before = bench.task, scored(bench.task, bench.dev)
+    task, before = bench.task, bench.task.before(bench.dev)
     outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
     nowhere = torch.zeros(bench.coordinates.total)
     if first is None or first.rows.shape[1] != bench.coordinates.total:

@@ -27,6 +27,11 @@ from hfbiasedit.editing.weights.deltas import Deltas
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
+_MORE = "further"  # the name under which is kept what the original says to `more`
+
+
+_PIECE = 8  # windows of one forward pass: logits take memory
+
 
 @dataclass
 class Task:
@@ -43,13 +48,31 @@ class Task:
     prices: Mapping[str, Price] | None = None  # of projections, where they are known already
     more: Prompts | None = None  # to learn from besides, not measured yet
     kept: Kept = field(default_factory=Kept)
+    _before: Score | None = None
 
     def remember(self) -> None:
         """Measure the original on `keep` and `more`, unless done; the model must be it now."""
         if self.keep.original is None:
             self.keep = remember_original(self.loaded, self.keep, self.trunk)
         if self.more and not self.more.log_mass:
-            measure_original(self.loaded, self.more)
+            self.more.share, self.more.log_mass = self.kept.facts(_MORE, self._measured)
+
+    def _measured(self) -> list[list[float]]:
+        assert self.more is not None
+        measure_original(self.loaded, self.more)
+        return [self.more.share, self.more.log_mass]
+
+    def learn(self, logits: Tensor, log_masses: Tensor) -> None:
+        """Take what the original says to `more`, [P] each, from a pass that was made for more."""
+        assert self.more is not None
+        said = [logits.sigmoid().tolist(), log_masses.tolist()]
+        self.more.share, self.more.log_mass = self.kept.facts(_MORE, lambda: said)
+
+    def before(self, dev: Sequence[PromptBatch]) -> Score:
+        """The score of the original, which the model must be when this is first asked."""
+        if self._before is None:
+            self._before = scored(self, dev)
+        return self._before
 
 
 @dataclass
@@ -134,7 +157,7 @@ def settle(deltas: Deltas, outcome: Outcome) -> None:
 def watched_divergence(task: Task) -> Tensor:
     """KL(original || now) at every place of the watched windows, float64 on the CPU."""
     found = []
-    size = halved(16)
+    size = halved(_PIECE)
     for start in tracked(range(0, len(task.watch), size), "measuring the divergence"):
         piece = choose(task.watch, range(start, min(start + size, len(task.watch))))
         if piece.original is not None:

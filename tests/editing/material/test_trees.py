@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.material import prompts as prompts_module
 from hfbiasedit.editing.material.batches import owners, pack
 from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms
@@ -114,10 +113,9 @@ def test_the_sum_over_prompts_is_exact_with_candidates_of_many_tokens(family):
         torch.testing.assert_close(tree[name].sum(0), expected.sum(0), rtol=1e-3, atol=1e-5)
 
 
-def test_trees_hold_every_prompt_once_and_start_above_the_trunk(monkeypatch):
+def test_trees_hold_every_prompt_once_and_start_above_the_trunk():
     model = worlds.loaded()
-    monkeypatch.setattr(prompts_module, "TREE", 90)
-    prompts = replace(worlds.prompts(model), trees=True)
+    prompts = replace(worlds.prompts(model), trees=True, tokens=90)
     batches = prompts.batches(range(1, len(prompts)))
     assert len(batches) > 1
     assert all(batch.tree is not None for batch in batches)

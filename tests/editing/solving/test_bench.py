@@ -7,6 +7,7 @@ import torch
 
 from hfbiasedit.editing.material.gathering import dealt
 from hfbiasedit.editing.material.prompts import Prompts, learning_weights, measure_original
+from hfbiasedit.editing.solving import task as tasks
 from hfbiasedit.editing.solving.bench import bench_of, widened
 from hfbiasedit.scoring.continuations import encode
 from tests.editing import worlds
@@ -109,3 +110,30 @@ def test_prompts_are_dealt_by_seed_without_one_twice():
     everything, nothing = dealt(prompts, 24, 0)
     assert everything.records == rows
     assert len(nothing) == 0
+
+
+def test_what_the_original_says_to_further_prompts_is_known_from_their_derivatives(monkeypatch):
+    loaded = worlds.loaded("llama")
+    first, more = _apart(loaded)
+    _, wanted = _apart(loaded)
+    measure_original(loaded, wanted)
+    with worlds.bench(loaded, worlds.selection(loaded.model, "rows"), mass=0.7) as bench:
+        task = replace(
+            bench.task, prompts=first, train=list(range(12)), dev=list(range(12)), more=more
+        )
+        bench = bench_of(task, bench.deltas)
+        widened(bench, bench.linear(None))
+        monkeypatch.setattr(tasks, "measure_original", lambda *_: pytest.fail("a pass of its own"))
+        task.remember()
+    assert more.log_mass == pytest.approx(wanted.log_mass, abs=1e-4)
+    assert more.share == pytest.approx(wanted.share, abs=1e-5)
+
+
+def test_the_original_is_judged_once(monkeypatch):
+    loaded = worlds.loaded("llama")
+    task = worlds.task(loaded)
+    dev = task.prompts.batches(task.dev)
+    score = task.before(dev)
+    assert score.fb == tasks.scored(task, dev).fb
+    monkeypatch.setattr(tasks, "scored", lambda *_: pytest.fail("judged again"))
+    assert task.before(dev) is score

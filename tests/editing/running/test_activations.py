@@ -1,0 +1,47 @@
+"""How much memory a token takes, and how many go through a model together."""
+
+import pytest
+
+from hfbiasedit.editing.running import activations
+from hfbiasedit.editing.running.activations import bytes_per_token, tokens_at_once
+from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.architecture import decoder_blocks, projections
+from tests.tiny import tiny_model
+
+
+def test_a_token_takes_what_goes_into_and_comes_out_of_projections():
+    model = tiny_model("llama")
+    sides = sum(sum(model.get_parameter(item.name).shape) for item in projections(model))
+    assert bytes_per_token(model) == pytest.approx(activations.KEPT * sides * 4)
+    half = tiny_model("llama", dtype="bfloat16")
+    assert bytes_per_token(half) == pytest.approx(bytes_per_token(model) / 2)
+
+
+def test_with_checkpoints_one_block_is_held_and_what_enters_the_others():
+    model = tiny_model("llama")
+    blocks, hidden = len(decoder_blocks(model)), model.config.hidden_size
+    expected = bytes_per_token(model) / blocks + 4 * blocks * hidden
+    assert bytes_per_token(model, checkpoint=True) == pytest.approx(expected)
+
+
+def test_of_experts_those_count_that_a_token_is_given_to():
+    model = tiny_model("qwen2_moe")
+    before = bytes_per_token(model)
+    assert model.config.num_experts_per_tok > 1
+    model.config.num_experts_per_tok = 1
+    assert bytes_per_token(model) < before
+
+
+@pytest.mark.parametrize(("room", "expected"), [(0, 512), (700.5, 640), (1e9, 1024)])
+def test_as_many_tokens_as_fit_within_bounds(room, expected, monkeypatch):
+    model = tiny_model("llama")
+    monkeypatch.setattr(activations, "ROOM", room * bytes_per_token(model))
+    assert tokens_at_once(model) == expected
+
+
+def test_where_nobody_knows_how_many_experts_the_fewest_tokens_go(monkeypatch):
+    def nobody(model, item):
+        raise BiasEditError("how many?")
+
+    monkeypatch.setattr(activations, "matrices_per_token", nobody)
+    assert tokens_at_once(tiny_model("qwen2_moe")) == 512
