@@ -1,18 +1,25 @@
-"""`hfbiasedit patch`: look at patch files, apply them, take them back, export them."""
+"""`hfbiasedit patch`: look at patch files, apply them, take them back, make new ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hfbiasedit.cli.options import JsonOption, ModelArgument, RevisionOption
-from hfbiasedit.cli.parameters import expanded
-from hfbiasedit.patches.export.config import AdapterConfig
-
-if TYPE_CHECKING:
-    from hfbiasedit.patches.patch import Patch
+from hfbiasedit.cli.patch_making import combine, diff, export
+from hfbiasedit.cli.patch_options import (
+    CopyOption,
+    InPlaceOption,
+    OutDirectoryOption,
+    OverwriteOption,
+    PatchArgument,
+    PatchRevisionOption,
+    ScaleOption,
+    directory_of,
+    patch_file,
+)
 
 app = typer.Typer(
     help="Show, verify, apply, revert, combine, make and export patches.",
@@ -20,35 +27,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-PatchArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="PATCH", help="Patch file, run directory, or Hub id of a repository with a patch."
-    ),
-]
-PatchRevisionOption = Annotated[
-    str | None, typer.Option(help="Branch, tag or commit of PATCH on the Hub.")
-]
-ScaleOption = Annotated[
-    float, typer.Option(help="Write old + SCALE * (new - old); reverting needs the same number.")
-]
-OutDirectoryOption = Annotated[
-    Path | None, typer.Option("--out", help="New checkpoint directory to write.")
-]
-InPlaceOption = Annotated[
-    bool, typer.Option("--in-place", help="Change MODEL itself, under a journal.")
-]
-CopyOption = Annotated[
-    bool, typer.Option("--copy", help="Copy unchanged shards instead of linking them.")
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the output directory once it is complete.")
-]
-OverwriteFileOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a file that is there already.")
-]
-PatchOutOption = Annotated[Path, typer.Option("--out", help="Patch file to write.")]
 
 
 @app.command()
@@ -68,7 +46,7 @@ def show(
     from hfbiasedit.console import print_json, result
     from hfbiasedit.patches.patch import Patch
 
-    file = _patch_file(patch, patch_revision)
+    file = patch_file(patch, patch_revision)
     loaded = Patch.load(file)
     _warn(loaded.warnings)
     summary = {"file": str(file), "file_bytes": file.stat().st_size}
@@ -97,7 +75,7 @@ def verify(
     from hfbiasedit.patches.verification import verify_patch
 
     report = verify_patch(
-        _directory(model, revision), _patch_file(patch, patch_revision), scale=scale
+        directory_of(model, revision), patch_file(patch, patch_revision), scale=scale
     )
     result(report.state)
     if json:
@@ -157,90 +135,8 @@ def revert(
     )  # fmt: skip
 
 
-@app.command()
-def combine(
-    patches: Annotated[list[str], typer.Argument(metavar="PATCH...", help="Two or more patches.")],
-    out: PatchOutOption,
-    overwrite: OverwriteFileOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Write one patch that does what several do.
-
-    They must agree wherever they meet.
-    """
-    from hfbiasedit.outputs import probe_file
-    from hfbiasedit.patches.patch import Patch
-
-    if len(patches) < 2:
-        raise typer.BadParameter("give at least two patches")
-    probe_file(out, replace=overwrite)
-    first, *others = (Patch.load(_patch_file(patch, None)) for patch in patches)
-    combined = first.combine(*others)
-    combined.save(out)
-    _written(out, combined, json)
-
-
-@app.command()
-def diff(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="Hub id or checkpoint directory.")],
-    edited: Annotated[
-        str, typer.Argument(metavar="EDITED", help="Hub id or checkpoint directory.")
-    ],
-    out: PatchOutOption,
-    revision: Annotated[str | None, typer.Option(help="Revision of BASE on the Hub.")] = None,
-    edited_revision: Annotated[
-        str | None, typer.Option(help="Revision of EDITED on the Hub.")
-    ] = None,
-    overwrite: OverwriteFileOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Write the patch between two checkpoints.
-
-    They must hold the same tensors in the same shapes and dtypes.
-    """
-    from hfbiasedit.models.resolution import resolve_model
-    from hfbiasedit.outputs import probe_file
-    from hfbiasedit.patches.patch import Patch
-
-    probe_file(out, replace=overwrite)
-    source = resolve_model(base, revision)
-    patch = Patch.from_checkpoints(
-        source.path,
-        resolve_model(edited, edited_revision).path,
-        base_model=source.id if source.commit else None,
-        base_revision=source.commit,
-    )
-    patch.save(out)
-    _written(out, patch, json)
-
-
-@app.command()
-@expanded
-def export(
-    patch: PatchArgument,
-    config: AdapterConfig,
-    out: Annotated[Path, typer.Option(help="Directory to write.")],
-    overwrite: OverwriteOption = False,
-    patch_revision: PatchRevisionOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Write a patch as a peft adapter.
-
-    vLLM, SGLang, TGI and peft switch it on and off beside the untouched base model.
-    """
-    from hfbiasedit.cli.patch_report import print_adapter
-    from hfbiasedit.console import message, print_json, result
-    from hfbiasedit.outputs import probe_directory, probe_new_directory
-    from hfbiasedit.patches.export.exporter import export_adapter
-
-    (probe_directory if overwrite else probe_new_directory)(out)
-    document = export_adapter(patch, out, config, revision=patch_revision, replace_out=overwrite)
-    result(out)
-    if json:
-        print_json(document)
-    else:
-        print_adapter(document)
-        message(f"wrote {out}")
+for _command in (combine, diff, export):
+    app.command()(_command)
 
 
 @app.command()
@@ -289,8 +185,8 @@ def _apply(
         raise typer.BadParameter("give either --out DIR or --in-place")
     if options["out"] is not None:
         (probe_directory if options["replace"] else probe_new_directory)(options["out"])
-    file = _patch_file(patch, patch_revision)
-    report = apply_patch(_directory(model, revision), file, **options)
+    file = patch_file(patch, patch_revision)
+    report = apply_patch(directory_of(model, revision), file, **options)
     _warn(report.warnings)
     result(report.path)
     if json:
@@ -299,40 +195,12 @@ def _apply(
         print_report(report)
 
 
-def _written(out: Path, patch: Patch, json: bool) -> None:
-    """Say what a patch file that was written holds."""
-    from hfbiasedit.console import message, print_json, result
-
-    result(out)
-    facts = {"tensors": len(patch.tensors), "weights": patch.weights, "changed": patch.changed}
-    if json:
-        print_json({"path": str(out), "digest": patch.digest, **facts})
-    else:
-        message(f"{out}: {facts['tensors']} tensors, {facts['changed']:,} edited weights")
-
-
-def _directory(model: str, revision: str | None) -> Path:
-    """The local files of MODEL. A directory needs no more checks here: applying reads it all."""
-    if revision is None and Path(model).is_dir():
-        return Path(model)
-    from hfbiasedit.models.resolution import resolve_model
-
-    return resolve_model(model, revision).path
-
-
-def _patch_file(patch: str, revision: str | None) -> Path:
-    """The local file of PATCH."""
-    from hfbiasedit.patches.finding import find_patch
-
-    return find_patch(patch, revision)
-
-
 def _parameters(model: str | None) -> int | None:
     if model is None:
         return None
     from hfbiasedit.checkpoints.storage import Checkpoint
 
-    return Checkpoint.open(_directory(model, None)).numel
+    return Checkpoint.open(directory_of(model, None)).numel
 
 
 def _warn(warnings: Any) -> None:

@@ -13,7 +13,7 @@ from hfbiasedit.publishing.config import PushConfig
 
 if TYPE_CHECKING:
     from hfbiasedit.publishing.plan import Action, Plan
-    from hfbiasedit.publishing.publication import PushResult
+    from hfbiasedit.publishing.result import PushResult
 
 
 @expanded

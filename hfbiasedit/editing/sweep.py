@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,10 +20,10 @@ from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.gathering import Material, gather, train_part
+from hfbiasedit.editing.plans import Plan, plans_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json
-from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.outputs import output_directory, probe_new_directory
 from hfbiasedit.versions import __version__, versions
@@ -34,15 +34,6 @@ if TYPE_CHECKING:
     from hfbiasedit.patches.patch import Patch
 
 TRADEOFF = "sweep.json"
-_FULL_RATE = 0.004  # of plain full fine-tuning, relative to the weights' size
-
-
-@dataclass(frozen=True)
-class _Plan:
-    name: str
-    config: EditConfig
-    baseline: bool = False
-    lora: bool = False
 
 
 def sweep(
@@ -89,7 +80,7 @@ def sweep(
         material = gather(loaded, common, kept)
         claim_material(kept, material)
         rows = []
-        for plan in _plans(config):
+        for plan in plans_of(config):
             message(f"editing: {plan.name}")
             rows.append(_row(loaded, plan, material, locations, asked, before, folder, kept))
         document: Sweep = {
@@ -116,35 +107,9 @@ def sweep(
     return document
 
 
-def _plans(config: SweepConfig) -> list[_Plan]:
-    plans = []
-    saliencies = config.saliencies or (config.edit.saliency,)
-    for granularity in config.granularities:
-        common = replace(config.edit, granularity=granularity)
-        for saliency in saliencies if not LEVELS[granularity].everything else saliencies[:1]:
-            name = granularity if len(saliencies) == 1 else f"{granularity}, {saliency}"
-            plans.append(_Plan(name, replace(common, saliency=saliency)))
-        if "random" in config.baselines and not LEVELS[granularity].everything:
-            chosen = replace(common, saliency="random")
-            plans.append(_Plan(f"{granularity}, random", chosen, baseline=True))
-    if "full" in config.baselines:
-        everything = replace(
-            config.edit,
-            granularity="full",
-            include=("embeddings", "head", "norms", "biases"),
-            learning_rate=_FULL_RATE,
-            budget=None,
-        )
-        plans.append(_Plan("full fine-tuning", everything, baseline=True))
-    if "lora" in config.baselines:
-        chosen = replace(config.edit, granularity="full", budget=None)
-        plans.append(_Plan("LoRA", chosen, baseline=True, lora=True))
-    return plans
-
-
 def _row(
     loaded: LoadedModel,
-    plan: _Plan,
+    plan: Plan,
     material: Material,
     locations: dict[str, Location],
     asked: outcome.Questions,
@@ -195,7 +160,7 @@ def _row(
 
 def _found(
     loaded: LoadedModel,
-    plan: _Plan,
+    plan: Plan,
     material: Material,
     locations: dict[str, Location],
     kept: Kept,

@@ -16,7 +16,7 @@ from hfbiasedit.leaderboards.table import parquet
 from hfbiasedit.outputs import contents_of, output_directory, probe_directory
 
 if TYPE_CHECKING:
-    from hfbiasedit.publishing.publication import PushResult
+    from hfbiasedit.publishing.result import PushResult
 
 PAGE, TABLE, CARD = "index.html", "leaderboard.parquet", "README.md"
 TITLE = "Gender bias of code models"
@@ -87,7 +87,8 @@ def push_leaderboard(
         BiasEditError: the Space holds something else.
         huggingface_hub.errors.HfHubHTTPError: see `hub.failures.explain`.
     """
-    from hfbiasedit.publishing.publication import Publisher, Target
+    from hfbiasedit.publishing.publication import Publisher
+    from hfbiasedit.publishing.result import Target
 
     target = Target(
         space,

@@ -18,7 +18,8 @@ from hfbiasedit.hub.failures import status_of
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.publishing.commit import commit_plan, find_pull_request, repository_url
 from hfbiasedit.publishing.plan import LocalFile, Plan, plan_files
-from hfbiasedit.publishing.publication import Publisher, PushResult, Target, refuse_token
+from hfbiasedit.publishing.publication import Publisher, refuse_token
+from hfbiasedit.publishing.result import PushResult, Target
 
 
 def adder(

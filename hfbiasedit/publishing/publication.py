@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token
@@ -42,52 +41,9 @@ from hfbiasedit.publishing.plan import (
     manifest_of,
     plan_files,
 )
+from hfbiasedit.publishing.result import PushResult, Target
 
 _TEXT_SIZE = 10 * 1024 * 1024  # bytes; weights are not searched for tokens
-
-
-@dataclass(frozen=True)
-class PushResult:
-    """What a push did. `outcome` is None after a dry run and when there was nothing to do.
-
-    `held` is what lies in the repository after the commit, path to bytes, asked of the Hub; None
-    where nothing was committed or the Hub did not say.
-    """
-
-    plan: Plan
-    url: str
-    outcome: Outcome | None = None
-    held: Mapping[str, int] | None = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether the plan holds anything to do (or that was done)."""
-        return bool(self.plan.changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            **self.plan.to_dict(),
-            "url": self.url,
-            "changed": self.changed,
-            "commit": self.outcome.commit if self.outcome else None,
-            "pull_request_url": self.outcome.pr_url if self.outcome else None,
-            "held": None if self.held is None else dict(self.held),
-        }
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where to publish and how: the options of a push that do not depend on its contents."""
-
-    repo_id: str
-    kind: str = constants.REPO_TYPE_MODEL
-    what: str = "model"
-    revision: str | None = None
-    create_pr: bool = False
-    private: bool = False
-    overwrite: bool = False
-    dry_run: bool = False
 
 
 class Publisher:

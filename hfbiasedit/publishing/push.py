@@ -29,7 +29,8 @@ from hfbiasedit.publishing.config import PushConfig, PushOverrides
 from hfbiasedit.publishing.contents import check_run, contents
 from hfbiasedit.publishing.origin import name_base
 from hfbiasedit.publishing.plan import CopySource, LocalFile
-from hfbiasedit.publishing.publication import Publisher, PushResult, Target
+from hfbiasedit.publishing.publication import Publisher
+from hfbiasedit.publishing.result import PushResult, Target
 from hfbiasedit.resources import DEMO
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ def edited(hub_client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     few = Path("professions.txt")
     few.write_text("\n".join(names))
-    cheap = dict(steps=6, batch_size=16, limit=64, probe_prompts=2, patience=2, professions=few)
+    cheap = dict(steps=6, batch_size=16, limit=128, probe_prompts=2, patience=2, professions=few)
     edit(BASE, out=tmp_path / "run", budget="40", saliency="taylor", max_kl=5.0, **cheap)
     return Run.open(tmp_path / "run"), {"split": "test", "professions": few}
 

@@ -18,7 +18,8 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.remote import files_at
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.publishing.adding import add_files, adder, read_file
-from hfbiasedit.publishing.publication import Publisher, PushResult
+from hfbiasedit.publishing.publication import Publisher
+from hfbiasedit.publishing.result import PushResult
 
 _WEIGHTS = (".safetensors", ".bin")
 

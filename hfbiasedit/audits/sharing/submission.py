@@ -12,7 +12,7 @@ from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json
 from hfbiasedit.publishing.adding import add_files, adder
-from hfbiasedit.publishing.publication import PushResult
+from hfbiasedit.publishing.result import PushResult
 
 FOLDER = "audits"  # in the dataset; `leaderboard` reads what is under it
 

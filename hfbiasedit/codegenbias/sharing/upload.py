@@ -12,7 +12,7 @@ from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.codegenbias.sharing.export import export_dataset
 
 if TYPE_CHECKING:
-    from hfbiasedit.publishing.publication import PushResult
+    from hfbiasedit.publishing.result import PushResult
 
 
 def push_dataset(
@@ -46,7 +46,8 @@ def push_dataset(
         BiasEditError: a wrong row, or a repository that holds something else.
         huggingface_hub.errors.HfHubHTTPError: see `hub.failures.explain`.
     """
-    from hfbiasedit.publishing.publication import Publisher, Target
+    from hfbiasedit.publishing.publication import Publisher
+    from hfbiasedit.publishing.result import Target
 
     target = Target(
         repo,
