@@ -3,7 +3,7 @@
 All score the same CodeGenBias prompts on the same model, by default a random Llama of about 100M
 parameters with a vocabulary of 32k that is built on the spot, in rounds that take turns; printed
 are medians, ratios and the largest difference of log-probabilities. lm-eval and the bare loop get
-the fastest of several batch sizes, each measured once before the rounds.
+the fastest of several batch sizes, each measured once before the rounds; one alone is taken.
 
 The limit is the matrix products alone: tokens of the prompts' tree x weights of the blocks, and
 places that are read x weights of the head, x 2, at the rate at which products of 1,024 rows with
@@ -217,7 +217,9 @@ def _lm_eval(loaded: LoadedModel, records: Sequence[Record]) -> Callable[[int], 
 
 
 def _fastest(name: str, run: Callable[[int], Any], sizes: Sequence[int]) -> Callable[[], Any]:
-    """The run with the fastest batch size, each tried once."""
+    """The run with the fastest batch size, each tried once where there are several."""
+    if len(sizes) == 1:
+        return lambda: run(sizes[0])
     trials = {size: _time(lambda size=size: run(size))[0] for size in sizes}
     best = min(trials, key=lambda size: trials[size])
     print(f"{name}: fastest with batch size {best} of", _rounded(trials))

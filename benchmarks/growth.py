@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""How cost grows: audits with prompts and with weights, applying a patch with gigabytes.
+"""How cost grows: audits with prompts and weights, edits with prompts, patches with gigabytes.
 
-    python benchmarks/growth.py [--rounds 3] [--prompts 75 150 300 600] [--gigabytes 0.5 1 4]
+    python benchmarks/growth.py [--rounds 3] [--prompts 75 150 300 600 2400 10000]
+        [--models DIR ...] [--edit-prompts 64 128 256 512] [--gigabytes 0.5 1 4 16]
 
 Everything is counted in processor seconds of one thread, in rounds that take turns; drawn are
-medians and the straight line through them. Writes `growth.md` and `growth.svg` beside this script.
-Audits run on the model that ships with the package and on random Llamas with its tokenizer; the
-patch edits 0.1 % of the rows of a quarter of the shards.
+medians and the straight line through them. Published models and edits run once. Writes `growth.md`
+and `growth.svg` beside this script. Audits run on the model that ships with the package, on random
+Llamas with its tokenizer and on the models that are named; the patch edits 0.1 % of the rows of a
+quarter of the shards, and the shards that it does not touch are holes.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ sys.path.insert(0, str(HERE.parent))
 BENDS = (
     "Prompts share the more tokens the more there are, so an audit is a line in the tokens of "
     "their tree and bends in their number; against weights it bends where a small model spends "
-    "its time outside of matrix products."
+    "its time outside of matrix products, and where the share of the embeddings, which cost "
+    "little, differs. An edit pays for its prompts, for the inner products of all pairs of them, "
+    "and a fixed part for what it is judged by: two audits, dev and general code."
 )
 WIDTHS = (128, 256, 384, 512)  # of the random Llamas, 6 blocks each
 
@@ -82,7 +86,37 @@ def audits(prompts: list[int], rounds: int) -> Iterator[Curve]:
         score(model, sets[0][:8])
     seconds = medians([lambda model=model: score(model, sets[0]) for model in models], rounds)
     sizes = [model.parameters / 1e6 for model in models]
-    yield Curve(f"audit with {len(sets[0])} prompts", "million weights", sizes, seconds)
+    yield Curve(f"random Llamas, {len(sets[0])} prompts", "million weights", sizes, seconds)
+
+
+def published(folders: list[Path], count: int) -> Curve:
+    """Scoring prompts of `quick` by models as they are, once each, in the dtype they are in."""
+    from hfbiasedit.codegenbias.prompts import load_prompts
+    from hfbiasedit.models.loading import load_model
+    from hfbiasedit.scoring.continuations import encode
+    from hfbiasedit.scoring.engine import score
+
+    records = load_prompts("quick", "all", limit=count).records
+    sizes, seconds = [], []
+    for folder in folders:
+        loaded = load_model(folder, device="cpu")
+        encoded = encode(loaded.tokenizer, records)
+        score(loaded, encoded[:4])  # warms up the library
+        seconds += medians([lambda one=loaded, rows=encoded: score(one, rows)], 1)
+        sizes.append(loaded.parameters / 1e6)
+    return Curve(f"published models, {count} prompts", "million weights", sizes, seconds)
+
+
+def edits(prompts: list[int]) -> Curve:
+    """Whole row edits of the demo model that learn from so many prompts, once each."""
+    from hfbiasedit.editing.editor import edit
+
+    def run(count: int) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            edit("demo", granularity="row", limit=count, out=Path(scratch, "run"))
+
+    seconds = medians([lambda one=one: run(one) for one in prompts], 1)
+    return Curve("row edit of the demo model", "prompts", [float(one) for one in prompts], seconds)
 
 
 def _llama(shipped, width: int):
@@ -109,7 +143,7 @@ def applies(gigabytes: list[float], rounds: int, folder: Path | None) -> Curve:
         for number, size in enumerate(gigabytes):
             base, patch = Path(scratch, f"{number}"), Path(scratch, f"{number}.safetensors")
             layers = max(1, round((size - 0.26) / 0.134))  # 0.26 GB of embeddings, then blocks
-            write_checkpoint(base, layers, 4)
+            write_checkpoint(base, layers, 4, filled=(1,))  # the shard that `make_patch` takes
             make_patch(base, patch, 0.001)
             sizes.append(sum(f.stat().st_size for f in base.glob("*.safetensors")) / 1e9)
             runs.append(lambda base=base, patch=patch: _applied(apply_patch, base, patch, scratch))
@@ -130,8 +164,12 @@ def draw(curves: list[Curve], path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "growth"
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(curves), 3.4), layout="constrained")
-    for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+    rows = -(-len(curves) // 3)
+    figure = Figure(figsize=(12, 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, 3, squeeze=False).flatten()
+    for axes in panels[len(curves) :]:
+        axes.remove()
+    for axes, curve in zip(panels, curves, strict=False):
         slope, start, _ = curve.line()
         ends = np.array([0, max(curve.points)])
         axes.plot(ends, slope * ends + start, color="0.7")
@@ -146,15 +184,13 @@ def page(curves: list[Curve], options: argparse.Namespace) -> str:
     lines = [
         "# How cost grows",
         "",
-        f"Processor seconds of one thread, medians of {options.rounds} rounds; written by "
-        f"`python benchmarks/growth.py --rounds {options.rounds} --prompts "
-        f"{' '.join(map(str, options.prompts))} --gigabytes "
-        f"{' '.join(f'{size:g}' for size in options.gigabytes)}`. The last column is the largest "
-        "distance of a point from its straight line.",
+        f"Processor seconds of one thread, medians of {options.rounds} rounds (published models "
+        f"and edits: one); written by `python benchmarks/growth.py {_arguments(options)}`. The "
+        "last column is the largest distance of a point from its straight line.",
         "",
         BENDS,
         "",
-        "![audit against prompts, tokens and weights; applying against gigabytes](growth.svg)",
+        "![audits, edits and applying against what they depend on](growth.svg)",
         "",
         "| work | points | seconds | line | off by at most |",
         "|---|---|---|---|---|",
@@ -170,12 +206,23 @@ def page(curves: list[Curve], options: argparse.Namespace) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _arguments(options: argparse.Namespace) -> str:
+    """The options as one would write them; of a model's directory its name alone."""
+    said = [f"--rounds {options.rounds}"]
+    for name in ("prompts", "models", "edit_prompts", "gigabytes"):
+        values = [f"{x:g}" if isinstance(x, (int, float)) else x.name for x in vars(options)[name]]
+        said.append(f"--{name.replace('_', '-')} {' '.join(values)}" if values else "")
+    return " ".join(filter(None, said))
+
+
 def main() -> None:
     """Measure, draw, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--prompts", type=int, nargs="+", default=[75, 150, 300, 600])
-    parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.5, 1, 4])
+    parser.add_argument("--prompts", type=int, nargs="+", default=[75, 150, 300, 600, 2400, 10000])
+    parser.add_argument("--models", type=Path, nargs="+", default=[], help="directories")
+    parser.add_argument("--edit-prompts", type=int, nargs="+", default=[64, 128, 256, 512])
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.5, 1, 4, 16])
     parser.add_argument("--dir", type=Path, default=None, help="where checkpoints are made")
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args()
@@ -183,6 +230,8 @@ def main() -> None:
     torch.manual_seed(0)
     curves = [
         *audits(options.prompts, options.rounds),
+        *([published(options.models, 100)] if options.models else []),
+        edits(options.edit_prompts),
         applies(options.gigabytes, options.rounds, options.dir),
     ]
     draw(curves, options.out / "growth.svg")

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,8 +42,14 @@ def shapes(layers: int) -> dict[str, tuple[int, ...]]:
     return found | {"model.norm.weight": (HIDDEN,), "lm_head.weight": (VOCABULARY, HIDDEN)}
 
 
-def write_checkpoint(path: Path, layers: int, shards: int) -> None:
-    """A checkpoint of small random bfloat16 values, written shard by shard."""
+def write_checkpoint(
+    path: Path, layers: int, shards: int, filled: Container[int] | None = None
+) -> None:
+    """A checkpoint of small random bfloat16 values, written shard by shard.
+
+    Where `filled` names shards, from 0, the others are holes in the file system: zeros that take
+    no room.
+    """
     path.mkdir(parents=True)
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN,
@@ -72,6 +79,9 @@ def write_checkpoint(path: Path, layers: int, shards: int) -> None:
         raw += b" " * (-len(raw) % 8)
         with open(path / file, "wb") as out:
             out.write(len(raw).to_bytes(8, "little") + raw)
+            if filled is not None and number - 1 not in filled:
+                out.truncate(8 + len(raw) + offset)
+                continue
             for _, shape in part:
                 left = int(np.prod(shape))
                 while left:

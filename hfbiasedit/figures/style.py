@@ -118,10 +118,11 @@ def share_axis(axes: Axes, axis: str, label: str) -> None:
 
 def freeze_layout(figure: Figure) -> None:
     """Lay the figure out once and for all: PNG and SVG then agree, and labels stay in place."""
-    if figure.get_layout_engine() is not None:
+    engine = figure.get_layout_engine()
+    if engine is not None:
         # Rotated labels change the room that they leave each other: one pass is not enough.
         for _ in range(2):
-            figure.draw_without_rendering()
+            engine.execute(figure)
         figure.set_layout_engine("none")
 
 

@@ -12,7 +12,16 @@ from hfbiasedit import processes
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.exhaustion import out_of_memory
 from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens
-from hfbiasedit.scoring.grouping import Budget, Group, by_tokens, cut, first_tree, trees
+from hfbiasedit.scoring.grouping import (
+    Budget,
+    Group,
+    by_tokens,
+    cut,
+    first_tree,
+    shared_out,
+    tree_tokens,
+    trees,
+)
 
 if TYPE_CHECKING:
     from transformers import Cache
@@ -63,10 +72,12 @@ class Run:
     def trees(self) -> None:
         """Score all prompts as trees; or find out with the first that the model cannot do that."""
         planned = list(trees(self._encoded, by_tokens(self._encoded), self._planned))
-        for members in planned:
+        number, count = processes.team()
+        owners = shared_out([tree_tokens(self._encoded, tree) for tree in planned], count)
+        for members, owner in zip(planned, owners, strict=True):
             if not self._passes.can_pack:
                 return
-            if self._for_me(members):
+            if owner == number and not self._known(members):
                 self._tree(members)
 
     def _tree(self, members: Sequence[int]) -> None:

@@ -178,6 +178,18 @@ def trees(
         members = members[size:]
 
 
+def shared_out(costs: Sequence[int], workers: int) -> list[int]:
+    """Which worker does each piece of work, so that all are done at about the same time.
+
+    The most expensive piece goes first, each to whoever has the least so far (Graham 1969).
+    """
+    owners, loads = [0] * len(costs), [0] * workers
+    for piece in sorted(range(len(costs)), key=lambda piece: (-costs[piece], piece)):
+        owners[piece] = loads.index(min(loads))
+        loads[owners[piece]] += costs[piece]
+    return owners
+
+
 def tree_tokens(encoded: Sequence[EncodedPrompt], members: Sequence[int]) -> int:
     """How many tokens a tree of prompts, in the order of their tokens, holds at most."""
     total, last = 0, ()  # type: tuple[int, Tokens]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -12,6 +13,7 @@ from hfbiasedit.scoring.grouping import (
     cut,
     inner_paths,
     plan_groups,
+    shared_out,
     tree_tokens,
     trees,
 )
@@ -150,3 +152,25 @@ def test_trees_are_cut_between_prompts_that_share_least():
         8,
         6,
     ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_work_is_shared_out_nearly_as_evenly_as_can_be(seed):
+    rng = random.Random(seed)
+    workers = rng.randint(2, 3)
+    costs = [rng.randint(1, 20) for _ in range(rng.randint(1, 7))]
+
+    def longest(owners):
+        return max(
+            sum(cost for cost, owner in zip(costs, owners, strict=True) if owner == worker)
+            for worker in range(workers)
+        )
+
+    best = min(map(longest, itertools.product(range(workers), repeat=len(costs))))
+    assert longest(shared_out(costs, workers)) <= (4 / 3 - 1 / (3 * workers)) * best
+
+
+def test_one_worker_does_everything_and_no_work_is_nobodys():
+    assert shared_out([3, 1, 2], 1) == [0, 0, 0]
+    assert shared_out([], 3) == []
+    assert shared_out([5, 5, 5, 5], 2) == [0, 1, 0, 1]
