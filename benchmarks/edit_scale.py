@@ -83,6 +83,7 @@ class Clock:
 def measure(loaded: Any, config: Any, clock: Clock) -> None:
     """Go through the stages of an edit, up to its first step."""
     from hfbiasedit.editing import attempt as attempts
+    from hfbiasedit.editing.keeping import Kept
     from hfbiasedit.editing.locating.locator import locate_with
     from hfbiasedit.editing.material import gathering
     from hfbiasedit.editing.solving.solver import solver_of
@@ -92,7 +93,7 @@ def measure(loaded: Any, config: Any, clock: Clock) -> None:
     train = gathering.train_part(material)
     location = clock.run("locate", partial(locate_with, loaded, train, config))
     solver = solver_of(config.solver)
-    chosen = partial(attempts._selected, loaded, config, material, location, solver)
+    chosen = partial(attempts._selected, loaded, config, material, location, solver, Kept())
     selection, task, _ = clock.run("select", chosen)
     with Deltas(loaded.model, selection) as deltas:
         outcome = clock.run("one step", partial(solver.solve, task, deltas))
@@ -147,13 +148,14 @@ def main() -> None:
     chosen = parser.parse_args()
 
     from hfbiasedit.editing.config import EditConfig
-    from hfbiasedit.editing.forecasting import passes
+    from hfbiasedit.editing.forecasting import cost, passes
     from hfbiasedit.editing.locating import joint
     from hfbiasedit.editing.material import gathering
     from hfbiasedit.editing.solving import gauss_newton
     from hfbiasedit.models.loading import load_model
 
     gauss_newton.STEPS = 1
+    cost.FURTHER = passes.FURTHER = 0
     gathering.ANCHOR_WINDOWS = joint.PRICED = passes.PRICED = chosen.windows
     program = peak()
     local = Path(chosen.model).is_dir()

@@ -37,13 +37,12 @@ def main() -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
     config = EditConfig(dtype="bfloat16")
-    sizes = None
     print("| model | weights | edited at most | directions | operations | model, GB | peak, GB |")
     print("|---|---|---|---|---|---|---|")
     for name, shape in json.loads(SHAPES.read_text()).items():
         made = AutoConfig.for_model(**shape)
         loaded = outline_of(ModelSource(name, arguments.tokenizer), made, tokenizer, config)
-        sizes = sizes or sizes_of(loaded, config)
+        sizes = sizes_of(loaded, config)  # not every model bears trees, nor as large ones
         ladder = selections(loaded.model, config)
         widths = cost.Widths.of(loaded.model, projections(loaded.model))
         total = sum(cost.operations(one, widths) for one in passes_of(sizes, config, ladder))

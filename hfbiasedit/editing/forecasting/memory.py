@@ -16,7 +16,7 @@ from hfbiasedit.editing.forecasting.passes import Sizes
 from hfbiasedit.editing.locating.energies import SLIM
 from hfbiasedit.editing.locating.solutions import PROMPTS, SKETCH
 from hfbiasedit.editing.material.forward import TOP
-from hfbiasedit.editing.material.windows import PLACES
+from hfbiasedit.editing.material.windows import PLACES, WINDOW
 from hfbiasedit.editing.running.activations import bytes_per_token, tokens_at_once
 from hfbiasedit.editing.solving.storage import IN_MEMORY
 from hfbiasedit.models.architecture import projections
@@ -24,7 +24,8 @@ from hfbiasedit.models.loading import LoadedModel
 
 _PROGRAM = 400 << 20  # bytes of the interpreter and its libraries
 _LOGITS = 4  # copies in float32
-_PLACES = 8 * PLACES  # of a pass: those of windows; prompts have fewer
+# Of a pass over windows; prompts have fewer places.
+_TOKENS, _PLACES = 8 * WINDOW, 8 * PLACES
 
 
 def memory_of(
@@ -37,7 +38,7 @@ def memory_of(
     element = next(model.parameters()).element_size()
     embedding = model.get_input_embeddings().get_parameter("weight")
     vocabulary, hidden = embedding.shape
-    tokens = tokens_at_once(model, config.checkpoint)
+    tokens = min(tokens_at_once(model, config.checkpoint), max(sizes.train.tokens, _TOKENS))
     activations = round(bytes_per_token(model, config.checkpoint) * tokens)
     activations += _LOGITS * 4 * _PLACES * vocabulary
     captured = sizes.dev + sizes.windows

@@ -84,6 +84,8 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     if hardly and outcome.state is not None:
         outcome.stopped = "prompts left out speak against more"
         return Reached(1, best, outcome, done=True)
+    if STEPS == 1:
+        return Reached(1, best, outcome, done=True)
     bench.write(nowhere)
     task.remember()
     bench.write(best.move)
