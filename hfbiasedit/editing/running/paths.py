@@ -49,6 +49,10 @@ class Paths:
         place = where[self.place]
         return Paths(place.clamp_min(0), self.part * (place >= 0))
 
+    def parts(self, length: int) -> Tensor:
+        """[P, length]: how much of each of the row's tokens counts for each prompt."""
+        return torch.zeros(len(self.place), length).scatter_add_(1, self.place, self.part)
+
     def split(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """[1, T, a] and [1, T, b] by prompt: [P, L, a] and [P, L, b], whose products are parts."""
         place, part = self.place.to(left.device), self.part.to(left)

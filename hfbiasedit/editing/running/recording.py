@@ -70,6 +70,15 @@ class Passed:
             return left, right
         return self.paths.given(self.token).split(left, right)
 
+    def added_up(self, products: Tensor) -> Tensor:
+        """Of products [k, S * T] of single weights and tokens the sums by sequence (or prompt),
+        [P, k].
+        """
+        sequences, tokens = self.x.shape[:2]
+        if self.paths is None:
+            return products.view(-1, sequences, tokens).sum(2).T
+        return self.paths.given(self.token).parts(tokens).to(products) @ products.T
+
 
 Receiver = Callable[[Passed], None]
 

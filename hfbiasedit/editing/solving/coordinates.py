@@ -19,6 +19,8 @@ from hfbiasedit.editing.running.recording import Key, Passed, layout_of
 from hfbiasedit.editing.weights.partial import Plan, plan_of
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
 
+_ENTRIES = 4096  # single weights of one piece: their products with all tokens take memory
+
 
 @dataclass(frozen=True)
 class Side:
@@ -113,9 +115,8 @@ class Coordinates:
     def per_sequence(self, passed: Passed) -> Tensor:
         """Gradients [S, count] of every sequence, or of every prompt of a row."""
         if passed.key in self.scales:
-            x, g = passed.split(passed.x.float(), passed.g.float())
-            plan, scales = self.plans[passed.key], self.scales[passed.key].to(x.device)
-            return torch.stack([plan.gradient(*pair) for pair in zip(x, g, strict=True)]) * scales
+            found = _of_entries(self.plans[passed.key], passed)
+            return found * self.scales[passed.key].to(found.device)
         first, second = self.sides[passed.key]
         left, right = self.factors(passed)
         left, right = passed.split(first.reduce(left), second.reduce(right))
@@ -155,6 +156,22 @@ class Coordinates:
                 for side, found in zip(self.sides[key], pair, strict=True)
             ]
             self.sides[key] = (kept[0], kept[1])
+
+
+def _of_entries(plan: Plan, passed: Passed) -> Tensor:
+    """Gradients [P, entries] of single weights: a product of two numbers for every token.
+
+    A token is multiplied once, whatever number of prompts it belongs to.
+    """
+    assert plan.output is not None
+    assert plan.inputs is not None
+    assert plan.row is not None
+    assert plan.column is not None
+    x, g = (side.flatten(0, 1).T.contiguous() for side in (passed.x, passed.g))
+    rows, columns = plan.output[plan.row], plan.inputs[plan.column]
+    pieces = zip(rows.split(_ENTRIES), columns.split(_ENTRIES), strict=True)
+    found = [passed.added_up(g[row].float() * x[column].float()) for row, column in pieces]
+    return torch.cat(found, 1)
 
 
 def own_slices(part: Slice) -> Iterator[tuple[int, Slice]]:

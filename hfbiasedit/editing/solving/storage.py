@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hfbiasedit.errors import BiasEditError
 
-IN_MEMORY = 1 << 28  # bytes of rows that are kept in memory
+IN_MEMORY = 1 << 26  # bytes of rows that are kept in memory
 _PIECE = 1 << 24  # bytes that are written at once
 _UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems that cannot reserve
 _maps: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()  # by the address of their data

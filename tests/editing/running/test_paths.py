@@ -25,6 +25,15 @@ def test_products_by_prompt():
     torch.testing.assert_close(found[2], each[0] / 3 + each[3] + each[4])
 
 
+def test_parts_of_tokens_by_prompt():
+    third = 1 / 3
+    expected = torch.zeros(3, 6)
+    expected[:, 0] = third
+    expected[:2, 1] = 0.5
+    expected[0, 2] = expected[2, 3] = expected[2, 4] = 1
+    torch.testing.assert_close(Paths.of(INSIDE).parts(6), expected)
+
+
 def test_a_row_that_holds_some_of_the_tokens_only():
     # An expert that was given the second, fourth and fifth token, and padding.
     token = torch.tensor([[1, 3, 4, -1]])
