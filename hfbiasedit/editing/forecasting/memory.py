@@ -22,7 +22,7 @@ from hfbiasedit.editing.solving.storage import IN_MEMORY
 from hfbiasedit.models.architecture import projections
 from hfbiasedit.models.loading import LoadedModel
 
-_PROGRAM = 400 << 20  # bytes of the interpreter and its libraries
+_PROGRAM = 600 << 20  # bytes of the interpreter, its libraries and compiled matrix products
 _LOGITS = 4  # copies in float32
 # Of a pass over windows; prompts have fewer places.
 _TOKENS, _PLACES = 8 * WINDOW, 8 * PLACES
