@@ -34,7 +34,7 @@ def logits_at(
     head = model.get_output_embeddings()  # type: ignore[operator]
     count = len(position)
     # A few places more, so that the head sees few numbers of them.
-    wanted = torch.arange(rounded_up(count)).clamp_max(count - 1)
+    wanted = torch.arange(rounded_up(count), device=position.device).clamp_max(count - 1)
 
     def pick(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         hidden = args[0]
