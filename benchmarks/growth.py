@@ -195,15 +195,18 @@ def page(curves: list[Curve], options: argparse.Namespace) -> str:
         "| work | points | seconds | line | off by at most |",
         "|---|---|---|---|---|",
     ]
-    for curve in curves:
-        slope, start, far = curve.line()
-        points = ", ".join(f"{point:,.4g}" for point in curve.points)
-        seconds = ", ".join(f"{value:.2f}" for value in curve.seconds)
-        lines.append(
-            f"| {curve.title} | {points} {curve.unit} | {seconds} | "
-            f"{start:.3f} s + {slope:.5f} s each | {far:.0f} % |"
-        )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *map(row, curves)]) + "\n"
+
+
+def row(curve: Curve) -> str:
+    """A curve as a row of the table."""
+    slope, start, far = curve.line()
+    points = ", ".join(f"{point:,.4g}" for point in curve.points)
+    seconds = ", ".join(f"{value:.2f}" for value in curve.seconds)
+    return (
+        f"| {curve.title} | {points} {curve.unit} | {seconds} | "
+        f"{start:.3f} s + {slope:.5f} s each | {far:.0f} % |"
+    )
 
 
 def _arguments(options: argparse.Namespace) -> str:
@@ -213,6 +216,15 @@ def _arguments(options: argparse.Namespace) -> str:
         values = [f"{x:g}" if isinstance(x, (int, float)) else x.name for x in vars(options)[name]]
         said.append(f"--{name.replace('_', '-')} {' '.join(values)}" if values else "")
     return " ".join(filter(None, said))
+
+
+def measured(options: argparse.Namespace) -> Iterator[Curve]:
+    """One curve after another, as the measurements end."""
+    yield from audits(options.prompts, options.rounds)
+    if options.models:
+        yield published(options.models, 100)
+    yield edits(options.edit_prompts)
+    yield applies(options.gigabytes, options.rounds, options.dir)
 
 
 def main() -> None:
@@ -228,12 +240,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    curves = [
-        *audits(options.prompts, options.rounds),
-        *([published(options.models, 100)] if options.models else []),
-        edits(options.edit_prompts),
-        applies(options.gigabytes, options.rounds, options.dir),
-    ]
+    curves = []
+    for curve in measured(options):
+        print(row(curve), flush=True)
+        curves.append(curve)
     draw(curves, options.out / "growth.svg")
     text = page(curves, options)
     (options.out / "growth.md").write_text(text, encoding="utf-8")
