@@ -17,11 +17,11 @@ from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.bench import Bench, bench_of
-from hfbiasedit.editing.solving.candidates import best_of, candidates
+from hfbiasedit.editing.solving.candidates import State, best_of, candidates
 from hfbiasedit.editing.solving.coordinates import own_slices
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.states import Reached
-from hfbiasedit.editing.solving.task import Task
+from hfbiasedit.editing.solving.task import Score, Task, within
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
@@ -61,15 +61,15 @@ def budget_curve(
         scores: list[float] = []
         for selection, columns in zip(ladder, masks, strict=True):
             choice, found = candidates(bench, linear, columns, TRIES)
-            best = best_of(list(found), limit)
-            scores.append(best.score.fb / before + choice.after / choice.before)
+            score = _drawn_back(bench, best_of(list(found), limit))
+            scores.append(score.fb / before + choice.after / choice.before)
             points.append(
                 BudgetPoint(
                     weights=selection.weights,
                     items=selection.items,
                     left_out_fb=choice.after,
-                    dev_fb=best.score.fb,
-                    kl=best.score.mean_kl,
+                    dev_fb=score.fb,
+                    kl=score.mean_kl,
                     chosen=False,
                 )
             )
@@ -81,6 +81,17 @@ def budget_curve(
     points[number]["chosen"] = True
     task.kept.save(_NAME, {}, {"number": number, "points": points})
     return ladder[number], points, linear.columns(masks[number])
+
+
+def _drawn_back(bench: Bench, best: State) -> Score:
+    """The score of a state; of one that costs more than is allowed, drawn back until it does not.
+
+    An edit is drawn back likewise: a budget that misses the limit by a percent must not be lost.
+    """
+    if best.score.mean_kl <= bench.task.config.allowed_kl:
+        return best.score
+    bench.write(best.move)
+    return within(bench.task, bench.deltas, bench.dev, best.score)[1] or best.score
 
 
 def coordinates_of(bench: Bench, selection: Selection) -> Tensor:

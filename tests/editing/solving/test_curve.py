@@ -8,7 +8,7 @@ from hfbiasedit.editing.solving.candidates import State
 from hfbiasedit.editing.solving.curve import budget_curve, coordinates_of
 from hfbiasedit.editing.solving.leftout import LeftOut
 from hfbiasedit.editing.solving.solver import Frugal, solver_of
-from hfbiasedit.editing.solving.task import Score
+from hfbiasedit.editing.solving.task import Score, scored
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.editing.weights.slices import Slice
@@ -104,17 +104,43 @@ def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expecte
         fb, kl = next(found)
         score = Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0)
         # What is foretold and what is measured count alike.
-        return LeftOut(1.0, 40.0, 2 * fb), iter([State(torch.zeros(1), 0.01, 1.0, score)])
+        move = torch.zeros(bench.coordinates.total)
+        return LeftOut(1.0, 40.0, 2 * fb), iter([State(move, 0.01, 1.0, score)])
 
     monkeypatch.setattr(curve, "candidates", candidates)
+    # Nothing helps those that cost too much.
+    monkeypatch.setattr(curve, "within", lambda task, deltas, dev, score: (0.5, None))
     before = Score(20.0, torch.zeros(1, dtype=torch.float64), 1.0)
-    monkeypatch.setattr(curve, "scored", lambda task, dev: before)
+    monkeypatch.setattr(task, "_before", before)
     with Deltas(loaded.model, ladder[0]) as deltas:
         chosen, points, _ = budget_curve(task, deltas, ladder)
     assert chosen is ladder[expected]
     assert [point["dev_fb"] for point in points] == list(scores)
     assert [point["left_out_fb"] for point in points] == [2 * score for score in scores]
     assert [point["chosen"] for point in points] == [n == expected for n in range(3)]
+
+
+def test_a_budget_that_costs_a_little_too_much_is_drawn_back_and_not_lost(monkeypatch):
+    loaded = worlds.loaded("llama")
+    ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
+    lengths = iter([3.0, 0.3, 0.3])
+    honest = curve.candidates
+    seen = []
+
+    def candidates(bench, linear, columns, tries):
+        choice, found = honest(bench, linear, columns, 1)
+        move = next(lengths) * next(iter(found)).move
+        bench.write(move)
+        seen.append(scored(task, bench.dev))
+        return choice, iter([State(move, 0.01, 1.0, seen[-1])])
+
+    monkeypatch.setattr(curve, "candidates", candidates)
+    with Deltas(loaded.model, ladder[0]) as deltas:
+        _, points, _ = budget_curve(task, deltas, ladder)
+    assert seen[0].mean_kl > 0.05  # else this test says nothing
+    assert 0 < points[0]["kl"] <= 0.05
+    assert points[0]["dev_fb"] != seen[0].fb
+    assert points[1]["kl"] == seen[1].mean_kl
 
 
 def test_gradients_that_are_not_finite_have_no_curve():
