@@ -62,12 +62,12 @@ def write_checkpoint(
     noise = (random.normal(0, 0.02, 1 << 24).astype("<f4").view("<u4") >> 16).astype("<u2")
     names = list(shapes(layers).items())
     size = sum(int(np.prod(shape)) for _, shape in names)
-    weight_map, parts, filled = {}, [[]], 0
+    weight_map, parts, placed = {}, [[]], 0
     for name, shape in names:
-        if filled >= size / shards * len(parts):
+        if placed >= size / shards * len(parts):
             parts.append([])
         parts[-1].append((name, shape))
-        filled += int(np.prod(shape))
+        placed += int(np.prod(shape))
     for number, part in enumerate(parts, 1):
         file = f"model-{number:05d}-of-{len(parts):05d}.safetensors"
         header, offset = {"__metadata__": {"format": "pt"}}, 0
