@@ -3,12 +3,12 @@
 One pass over the prompts differentiates the widest selection; the best move within any part of it
 follows from the inner products of that part's coordinates. What every budget does to prompts left
 out is foretold, and dev is measured, within the allowed divergence; the smallest budget for which
-both together are within `SLACK` of the best is enough.
+each of the two is within `SLACK` of the best is enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 
 TRIES = 2  # prices of a budget
-SLACK = 0.05  # of the best one's score
+SLACK = 0.05  # of the best score
 _NAME = "budgets"
 
 
@@ -57,12 +57,9 @@ def budget_curve(
         if known is not None:
             chosen = known[1]["number"]
             return ladder[chosen], known[1]["points"], linear.columns(masks[chosen])
-        before = task.before(bench.dev).fb
-        scores: list[float] = []
         for selection, columns in zip(ladder, masks, strict=True):
             choice, found = candidates(bench, linear, columns, TRIES)
             score = _drawn_back(bench, best_of(list(found), limit))
-            scores.append(score.fb / before + choice.after / choice.before)
             points.append(
                 BudgetPoint(
                     weights=selection.weights,
@@ -75,12 +72,23 @@ def budget_curve(
             )
             bar.advance()
     bench.write(torch.zeros(bench.coordinates.total))
-    allowed = [n for n, p in enumerate(points) if p["kl"] <= limit]
-    goal = (1 + SLACK) * min((scores[n] for n in allowed), default=0.0)
-    number = max((n for n in allowed if scores[n] <= goal), default=0)
+    number = _enough(points, limit)
     points[number]["chosen"] = True
     task.kept.save(_NAME, {}, {"number": number, "points": points})
     return ladder[number], points, linear.columns(masks[number])
+
+
+def _enough(points: Sequence[BudgetPoint], limit: float) -> int:
+    """The last point (they become smaller) that is allowed and close to the best by both scores."""
+    allowed = [n for n, point in enumerate(points) if point["kl"] <= limit]
+
+    def close(score: Callable[[BudgetPoint], float]) -> set[int]:
+        best = min((score(points[n]) for n in allowed), default=0.0)
+        return {n for n in allowed if score(points[n]) <= (1 + SLACK) * best}
+
+    both = close(lambda point: point["dev_fb"]) & close(lambda point: point["left_out_fb"])
+    # Where none is close by both, prompts left out are the ones that speak for more templates.
+    return max(both, default=min(allowed, key=lambda n: points[n]["left_out_fb"], default=0))
 
 
 def _drawn_back(bench: Bench, best: State) -> Score:

@@ -110,14 +110,33 @@ def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expecte
     monkeypatch.setattr(curve, "candidates", candidates)
     # Nothing helps those that cost too much.
     monkeypatch.setattr(curve, "within", lambda task, deltas, dev, score: (0.5, None))
-    before = Score(20.0, torch.zeros(1, dtype=torch.float64), 1.0)
-    monkeypatch.setattr(task, "_before", before)
     with Deltas(loaded.model, ladder[0]) as deltas:
         chosen, points, _ = budget_curve(task, deltas, ladder)
     assert chosen is ladder[expected]
     assert [point["dev_fb"] for point in points] == list(scores)
     assert [point["left_out_fb"] for point in points] == [2 * score for score in scores]
     assert [point["chosen"] for point in points] == [n == expected for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("dev", "left_out", "expected"),
+    [
+        ((20.0, 21.0, 21.1), (30.0, 31.0, 31.0), 1),  # the last one is behind on dev
+        ((20.0, 21.0, 21.0), (30.0, 31.0, 31.6), 1),  # on prompts left out
+        ((20.0, 20.0, 19.0), (30.0, 30.0, 28.0), 2),
+        ((20.0, 19.0, 19.9), (30.0, 33.0, 31.5), 2),
+        ((20.0, 17.0, 16.0), (30.0, 33.0, 32.0), 0),  # none by both: what is left out decides
+    ],
+)
+def test_both_scores_have_to_be_close(dev, left_out, expected):
+    rows = zip(dev, left_out, strict=True)
+    points = [
+        {"weights": 1, "items": 1, "left_out_fb": b, "dev_fb": a, "kl": 0.01, "chosen": False}
+        for a, b in rows
+    ]
+    assert curve._enough(points, 0.02) == expected
+    points[expected]["kl"] = 0.03
+    assert curve._enough(points, 0.02) != expected
 
 
 def test_a_budget_that_costs_a_little_too_much_is_drawn_back_and_not_lost(monkeypatch):
