@@ -40,7 +40,7 @@ def counted(loaded: LoadedModel, records: Sequence[Record], draws: int, seed: in
     for record, done in zip(owners, complete(loaded, requests, sampling), strict=True):
         gender = written_gender(record, done.text)
         if gender is not None:
-            found[record.profession][gender == "female"] += 1
+            found[record.profession][int(gender == "female")] += 1
     return found
 
 
