@@ -39,6 +39,11 @@ Pairs = Sequence[tuple[float, float]]
 _TREE, _PREFIX, _CACHE = "as a tree", "after a prefix", "with a cache"
 
 
+def tolerance_of(dtype: str) -> float:
+    """How far two ways to compute a log-probability may differ by rounding, in nats."""
+    return _TOLERANCE.get(dtype, _TOLERANCE_LOW)
+
+
 class Run:
     """Scores batches of prompts and keeps the results.
 
@@ -60,7 +65,7 @@ class Run:
     ) -> None:
         self.done, self.budget, self.halvings = dict(known), budget, 0
         self._passes, self._encoded = passes, encoded
-        self._tolerance = _TOLERANCE.get(dtype, _TOLERANCE_LOW)
+        self._tolerance = tolerance_of(dtype)
         self._progress, self._on_batch = progress, on_batch
         self._checked: set[str] = set()
         self._skipped: list[Tokens] = []  # prefixes of groups that were not run here

@@ -141,9 +141,12 @@ def cut(lengths: Sequence[int], budget: Budget) -> Iterator[slice]:
             start = end
 
 
-def by_tokens(encoded: Sequence[EncodedPrompt]) -> list[int]:
-    """Indices of prompts in the order of their tokens, so that neighbours share most of them."""
-    return sorted(range(len(encoded)), key=lambda index: (encoded[index].context, index))
+def by_tokens(encoded: Sequence[EncodedPrompt], members: Sequence[int] | None = None) -> list[int]:
+    """Indices of prompts (of all, or of some) in the order of their tokens, so that neighbours
+    share most of them.
+    """
+    chosen = range(len(encoded)) if members is None else members
+    return sorted(chosen, key=lambda index: (encoded[index].context, index))
 
 
 def first_tree(encoded: Sequence[EncodedPrompt], members: Sequence[int], budget: Budget) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.editing.running.paths import Paths
 from hfbiasedit.scoring.continuations import EncodedPrompt
+from hfbiasedit.scoring.grouping import inner_paths
 from hfbiasedit.scoring.trees import Tree
 
 MALE, FEMALE, MALE_MINUS, FEMALE_MINUS = range(4)
@@ -127,7 +128,9 @@ def arranged(
     tail: list[int] = []
     slot: list[int] = []
     for number, item in enumerate(index):
-        for role, group in enumerate(_groups(encoded[item])):
+        prompt = encoded[item]
+        groups = (prompt.male, prompt.female, prompt.male_minus, prompt.female_minus)
+        for role, group in enumerate(groups):
             for part in group:
                 for step, token_id in enumerate(part):
                     site.append(places.setdefault(home(number, part[:step]), len(places)))
@@ -186,21 +189,9 @@ def by_length(
         yield batch
 
 
-def _groups(prompt: EncodedPrompt) -> tuple[tuple[Tokens, ...], ...]:
-    """The tails in the order of their roles."""
-    return prompt.male, prompt.female, prompt.male_minus, prompt.female_minus
-
-
-def _stems(prompt: EncodedPrompt) -> list[Tokens]:
-    """What has to run behind a context: tails without their last tokens, of which none begins
-    another one, in a fixed order.
-    """
-    stems = {tail[:-1] for tails in _groups(prompt) for tail in tails}
-    return [
-        stem
-        for stem in sorted(stems)
-        if not any(other != stem and other[: len(stem)] == stem for other in stems)
-    ]
+def _stems(prompt: EncodedPrompt) -> tuple[Tokens, ...]:
+    """What has to run behind a context; nothing behind one whose candidates are single tokens."""
+    return inner_paths(prompt.tails) or ((),)
 
 
 def _grouped_logsumexp(values: Tensor, group: Tensor, count: int) -> Tensor:

@@ -29,15 +29,9 @@ def run(
     loaded: LoadedModel, batch: PromptBatch | Windows, trunk: Trunk | None = None
 ) -> torch.Tensor:
     """Logits [N, vocabulary] at the places of a batch; starts at the trunk's block when it can."""
-    with _inputs(loaded, batch) as inputs:
-        if trunk is None or batch.hidden is None:
-            return logits_at(loaded.model, **inputs, **_places(batch))
-        with trunk.skipped(batch.hidden):
-            return logits_at(loaded.model, **inputs, **_places(batch))
-
-
-def _places(batch: PromptBatch | Windows) -> dict[str, torch.Tensor]:
-    return {"sequence": batch.sequence, "position": batch.position}
+    skipped = contextlib.nullcontext() if trunk is None else trunk.skipped(batch.hidden)
+    with _inputs(loaded, batch) as inputs, skipped:
+        return logits_at(loaded.model, sequence=batch.sequence, position=batch.position, **inputs)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from hfbiasedit.editing.material.trees import bears_trees, pack_tree
 from hfbiasedit.editing.running.activations import tokens_at_once
 from hfbiasedit.editing.running.room import halved
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
-from hfbiasedit.scoring.grouping import Budget, trees
+from hfbiasedit.scoring.grouping import Budget, by_tokens, trees
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
@@ -75,7 +75,7 @@ class Prompts:
         """All of them in trees or batches of similar length; every prompt weighs 1 / len(index)."""
         weight = 1 / max(1, len(index))
         if self.trees:
-            order = sorted(index, key=lambda item: (self.encoded[item].context, item))
+            order = by_tokens(self.encoded, index)
             budget = Budget(tokens=halved(self.tokens), rows=halved(_ROWS))
             return [
                 self._measured(pack_tree(self.encoded, self.records, chunk, [weight] * len(chunk)))

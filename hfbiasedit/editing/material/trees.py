@@ -14,7 +14,9 @@ from hfbiasedit.editing.material.batches import PromptBatch, Tokens, arranged, p
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.running.paths import Paths
 from hfbiasedit.models.exhaustion import out_of_memory
+from hfbiasedit.scoring.batches import tolerance_of
 from hfbiasedit.scoring.continuations import EncodedPrompt
+from hfbiasedit.scoring.grouping import by_tokens
 from hfbiasedit.scoring.logits import can_share_prefix
 from hfbiasedit.scoring.packing import can_pack
 from hfbiasedit.scoring.trees import grow, rounded
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 _TRIED = 4  # prompts that a model is tried with
-_TOLERANCE, _TOLERANCE_LOW = 1e-3, 0.25  # nats; the second with the few bits of bfloat16
 
 
 def pack_tree(
@@ -59,7 +60,7 @@ def bears_trees(
     model = loaded.model
     if model.device.type == "meta" and not hasattr(model, "hf_device_map"):
         return True  # there are no weights to try it with
-    some = sorted(range(len(encoded)), key=lambda item: encoded[item].context)[:_TRIED]
+    some = by_tokens(encoded)[:_TRIED]
     plain = _said(loaded, pack(encoded, records, some))
     try:
         packed = _said(loaded, pack_tree(encoded, records, some))
@@ -67,8 +68,7 @@ def bears_trees(
         if out_of_memory(error):
             raise
         return False
-    tolerance = _TOLERANCE if loaded.dtype in ("float32", "float64") else _TOLERANCE_LOW
-    return bool(((plain - packed).abs() <= tolerance).all())
+    return bool(((plain - packed).abs() <= tolerance_of(loaded.dtype)).all())
 
 
 def _said(loaded: LoadedModel, batch: PromptBatch) -> Tensor:
