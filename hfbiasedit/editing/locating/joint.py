@@ -18,7 +18,7 @@ no better for prompts of templates that were left out.)
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -32,9 +32,6 @@ from hfbiasedit.editing.material.price import PRICED, prices
 from hfbiasedit.editing.material.windows import prepare_windows
 from hfbiasedit.editing.running.recording import obstacle
 from hfbiasedit.texts.anchor import load_anchor
-
-if TYPE_CHECKING:
-    pass
 
 
 class JointSolution:

@@ -144,66 +144,79 @@ def recorded(
     Raises:
         BiasEditError: in a forward pass, where a projection is not given every token.
     """
-    # Weights are frozen: something must ask for a gradient, or there would be no backward pass.
-    spark = torch.zeros((), requires_grad=True)
-    shape = (0, 0)  # of the token ids of the pass
-    paths: Paths | None = None
-
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        nonlocal shape, paths
-        shape, paths = tuple(kwargs["input_ids"].shape), current()
-
-    def hook(name: str) -> Any:
-        def record(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            if not torch.is_grad_enabled():
-                return output
-            if not output.requires_grad:
-                output = output + spark.to(output)
-            held, ids = [_by_sequence(name, args[0].detach(), shape)], shape
-            own = paths
-
-            def hand_on(g: Tensor) -> None:
-                receive(Passed(name, held.pop(), _by_sequence(name, g, ids), paths=own))
-
-            output.register_hook(hand_on)
-            return output
-
-        return record
-
-    def watch(known: dict[str, str]) -> Any:
-        def record(own: str, expert: int, tokens: Tensor, x: Tensor, output: Tensor) -> Tensor:
-            name = known.get(own)
-            if name is None or not (only is None or (name, expert) in only):
-                return output
-            if not output.requires_grad:
-                output = output + spark.to(output)
-            place, token = by_sequence(tokens, shape[1], shape[0])
-            held, whose = [x.detach()], paths
-
-            def hand_on(g: Tensor) -> None:
-                given, asked = (spread(side, place, token.shape) for side in (held.pop(), g))
-                receive(Passed(name, given, asked, expert, token, whose))
-
-            output.register_hook(hand_on)
-            return output
-
-        return record
-
+    recorder = _Recorder(receive, only)
     with contextlib.ExitStack() as stack:
         stack.callback(trim_heap)
-        stack.callback(model.register_forward_pre_hook(note, with_kwargs=True).remove)
+        stack.callback(model.register_forward_pre_hook(recorder.begin, with_kwargs=True).remove)
         experts: dict[nn.Module, dict[str, str]] = {}
         for name in names:
             module, attribute = submodule_weight(model, name)
             if module._parameters[attribute].dim() == 3:  # type: ignore[union-attr]
                 experts.setdefault(module, {})[attribute] = name
             else:
-                stack.callback(module.register_forward_hook(hook(name)).remove)
+                stack.callback(module.register_forward_hook(recorder.plain(name)).remove)
         for module, known in experts.items():
-            check = _every_token(next(iter(known.values())), lambda: shape)
+            check = _every_token(next(iter(known.values())), lambda: recorder.shape)
             stack.callback(module.register_forward_pre_hook(check, with_kwargs=True).remove)
-            stack.enter_context(replaced_forward(module, one_by_one(module, watch(known))))
+            given = one_by_one(module, recorder.experts(known))
+            stack.enter_context(replaced_forward(module, given))
         yield
+
+
+class _Recorder:
+    """The hooks of one recording, and the row of tokens that is being run."""
+
+    def __init__(self, receive: Receiver, only: Container[Key] | None) -> None:
+        self._receive, self._only = receive, only
+        # Weights are frozen: something must ask for a gradient, or there would be no backward pass.
+        self._spark = torch.zeros((), requires_grad=True)
+        self.shape = (0, 0)  # of the token ids of the pass
+        self._paths: Paths | None = None
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before the model: what it is given."""
+        self.shape, self._paths = tuple(kwargs["input_ids"].shape), current()
+
+    def plain(self, name: str) -> Any:
+        """A hook behind a plain projection."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            if not torch.is_grad_enabled():
+                return output
+            shape, paths = self.shape, self._paths
+            held = [_by_sequence(name, args[0].detach(), shape)]
+
+            def hand_on(g: Tensor) -> None:
+                self._receive(Passed(name, held.pop(), _by_sequence(name, g, shape), paths=paths))
+
+            return self._asking(output, hand_on)
+
+        return hook
+
+    def experts(self, known: dict[str, str]) -> Any:
+        """What `one_by_one` calls for every expert and its tokens; `known` names the weights."""
+
+        def record(own: str, expert: int, tokens: Tensor, x: Tensor, output: Tensor) -> Tensor:
+            name = known.get(own)
+            if name is None or not (self._only is None or (name, expert) in self._only):
+                return output
+            place, token = by_sequence(tokens, self.shape[1], self.shape[0])
+            held, paths = [x.detach()], self._paths
+
+            def hand_on(g: Tensor) -> None:
+                given, asked = (spread(side, place, token.shape) for side in (held.pop(), g))
+                self._receive(Passed(name, given, asked, expert, token, paths))
+
+            return self._asking(output, hand_on)
+
+        return record
+
+    def _asking(self, output: Tensor, hand_on: Callable[[Tensor], None]) -> Tensor:
+        """The output, whose gradient is handed on once it is complete."""
+        if not output.requires_grad:
+            output = output + self._spark.to(output)
+        output.register_hook(hand_on)
+        return output
 
 
 def _every_token(name: str, shape: Callable[[], tuple[int, int]]) -> Any:
