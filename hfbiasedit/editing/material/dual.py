@@ -140,6 +140,14 @@ class Solution:
     predicted: float
 
 
+def solution_for(
+    gram: Tensor, targets: Targets, price: float, near: Tensor | None = None
+) -> Solution:
+    """The best move under a price; `near` as of `dual`."""
+    y, values = dual(gram, targets, price, near)
+    return Solution(y, values, price, predicted_kl(gram, y))
+
+
 def solution_at(
     gram: Tensor, targets: Targets, divergence: float, near: Solution | None = None
 ) -> Solution:
@@ -160,8 +168,8 @@ def solution_at(
     last: tuple[float, float] | None = None
     for _ in range(_EVALUATIONS):
         guess = min(max(guess, low), high)
-        y, values = dual(gram, targets, math.exp(guess), values)
-        found = Solution(y, values, math.exp(guess), predicted_kl(gram, y))
+        found = solution_for(gram, targets, math.exp(guess), values)
+        values = found.values
         reached = math.log(max(found.predicted, _NOTHING))
         if abs(reached - wanted) < _PRECISE:
             break

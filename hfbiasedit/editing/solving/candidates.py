@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hfbiasedit.editing.material.dual import Solution, dual, predicted_kl, solution_at
+from hfbiasedit.editing.material.dual import solution_at, solution_for
 from hfbiasedit.editing.solving.bench import Bench
 from hfbiasedit.editing.solving.descent import BENDS
+from hfbiasedit.editing.solving.held import held
 from hfbiasedit.editing.solving.leftout import LeftOut, left_out
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Score, scored
@@ -36,16 +37,21 @@ class State:
 
 
 def candidates(
-    bench: Bench, linear: Linear, columns: Tensor | None = None, tries: int = TRIES
+    bench: Bench,
+    linear: Linear,
+    columns: Tensor | None = None,
+    tries: int = TRIES,
+    hold: bool = False,
 ) -> tuple[LeftOut, Iterator[State]]:
     """The best moves of a linear model at a few prices, measured; of some coordinates only.
 
     The first is the one that prompts left out speak for (which is handed on too). Others approach
-    the allowed divergence, whose prediction is off by a factor that hardly changes.
+    the allowed divergence, whose prediction is off by a factor that hardly changes. With `hold`
+    each is solved for again after a look at what it does to the gender mass (`held`).
     """
     gram = linear.gram(columns)
     choice = left_out(linear, gram)
-    return choice, _tried(bench, linear, gram, choice.price, columns, tries)
+    return choice, _tried(bench, linear, gram, choice.price, columns, tries, hold)
 
 
 def _tried(
@@ -55,19 +61,20 @@ def _tried(
     price: float,
     columns: Tensor | None,
     tries: int,
+    hold: bool,
 ) -> Iterator[State]:
     limit = bench.task.config.allowed_kl
-    y, values = dual(gram, linear.targets, price)
-    found = Solution(y, values, price, predicted_kl(gram, y))
+    found = solution_for(gram, linear.targets, price)
     for _ in range(tries):
-        move = linear.pulled(found.y, columns)
+        own = held(bench, linear, gram, found, columns) if hold else found
+        move = linear.pulled(own.y, columns)
         bench.write(move)
-        state = State(move, found.predicted, found.price, scored(bench.task, bench.dev))
+        state = State(move, own.predicted, own.price, scored(bench.task, bench.dev))
         yield state
         if _CLOSE * limit <= state.score.mean_kl <= limit:
             return
         ratio = TARGET * limit / max(state.score.mean_kl, 1e-3 * limit, 1e-30)
-        wanted = state.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)
+        wanted = found.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)
         before, found = found, solution_at(gram, linear.targets, wanted, found)
         if ratio > 1 and found.predicted < _LITTLE * before.predicted:  # nothing is left to gain
             return

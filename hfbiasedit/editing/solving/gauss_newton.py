@@ -74,7 +74,7 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     if not linear.finite:
         outcome.stopped = "the gradients were not finite"
         return Reached(1, State(nowhere, 0.0, 1.0, before), outcome, done=True)
-    found = list(candidates(bench, linear)[1])
+    found = list(candidates(bench, linear, hold=True)[1])
     for trial in found:
         outcome.history.append(_entry(1, linear, trial))
         _record(bench, trial, outcome, 1)

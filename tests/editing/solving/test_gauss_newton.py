@@ -172,7 +172,7 @@ def test_further_steps_pay_what_was_measured(planted, monkeypatch):
     def measured(move, kl):
         return State(move, 0.001, 3.0, Score(1.0, torch.full((4,), kl, dtype=torch.float64), 1.0))
 
-    def trials(bench, linear):
+    def trials(bench, linear, hold):
         move = torch.zeros(bench.coordinates.total)
         return None, iter([measured(move, 0.5), measured(move, 0.019)])
 
@@ -235,7 +235,7 @@ def test_further_steps_follow_where_more_divergence_is_worth_it(
     """Scores on dev and divergences of two candidates, 0.01 being allowed."""
     loaded, chosen = planted
 
-    def trials(bench, linear):
+    def trials(bench, linear, hold):
         def tried(fb, kl):
             move = torch.full((bench.coordinates.total,), 1e-3)
             score = Score(fb, torch.full((4,), kl, dtype=torch.float64), 1.0)

@@ -1,0 +1,60 @@
+"""The gender mass bends: a move that keeps it in the linear model may lose some in the model.
+
+What is lost grows with the square of the move (of the edit of SmolLM2 a tenth, 0.3, 0.6 and all
+lost 0, 0.4, 2 and 5 % on dev) and is much the same for all prompts, so its mean over some of them
+is measured, and the move is solved for again with as much more mass to aim at.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hfbiasedit.editing.material.dual import Solution, solution_for
+from hfbiasedit.editing.material.forward import run
+from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.solving.bench import Bench
+from hfbiasedit.editing.solving.linearisation import Linear
+
+LOOKS = 3  # at the mass of a move, at most
+_NEAR = 0.01  # of the mass: not worth another one
+
+
+def held(
+    bench: Bench,
+    linear: Linear,
+    gram: Tensor,
+    found: Solution,
+    columns: Tensor | None = None,
+) -> Solution:
+    """A solution at the same price that changes the gender mass least: never more than `found`.
+
+    Args:
+        linear, gram: of the unchanged model, and its inner products [N, N].
+        found: what the linear model's targets lead to.
+        columns: the coordinates that move, a mask [D] (None: all).
+    """
+    best, least, targets = found, math.inf, linear.targets
+    for look in range(LOOKS):
+        bench.write(linear.pulled(found.y, columns))
+        change = mass_change(bench)
+        if abs(change) < least:
+            best, least = found, abs(change)
+        if least < _NEAR or not math.isfinite(change) or look == LOOKS - 1:
+            break
+        targets = targets.moved(change * (~targets.share).double())
+        found = solution_for(gram, targets, found.price, found.values)
+    return best
+
+
+@torch.no_grad()
+def mass_change(bench: Bench) -> float:
+    """Mean change of the log gender mass at the held prompts, by their mass in the original."""
+    task, total, weight = bench.task, 0.0, 0.0
+    for batch in bench.sample.held:
+        change = bias_terms(batch, run(task.loaded, batch, task.trunk)).mass_change.double().cpu()
+        mass = batch.log_mass.double().exp()
+        total, weight = total + float((mass * change).sum()), weight + float(mass.sum())
+    return total / weight if weight else 0.0
