@@ -29,7 +29,7 @@ from hfbiasedit.editing.material.windows import (
     prepare_windows,
     split_windows,
 )
-from hfbiasedit.editing.solving import bench, candidates, curve, descent
+from hfbiasedit.editing.solving import bench, candidates, curve, descent, held
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import tokens_of
@@ -162,6 +162,7 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
     found += [
         Pass("steps", "prompts", sizes.more + sizes.more_held, backward=True, beside="rows"),
         Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + FURTHER),
+        Pass("steps", "prompts", sizes.held, times=candidates.TRIES * held.LOOKS),
         Pass("original", "windows", sizes.kept, min(1, FURTHER)),
         Pass("steps", "prompts", sizes.whole, FURTHER, backward=True, beside="rows"),
         Pass(
