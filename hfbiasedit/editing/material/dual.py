@@ -99,7 +99,11 @@ class Targets:
 
 
 def dual(
-    gram: Tensor, targets: Targets, price: float, near: Tensor | None = None
+    gram: Tensor,
+    targets: Targets,
+    price: float,
+    near: Tensor | None = None,
+    rounds: int = _ROUNDS,
 ) -> tuple[Tensor, Tensor]:
     """y [N] of the best move under a price, and the values [N] that it leads to.
 
@@ -110,10 +114,11 @@ def dual(
     Args:
         gram: [N, N], inner products of the values' gradients, float64.
         near: [N], values to begin the reweighting at (None: those at the start).
+        rounds: of reweighting, at most.
     """
     wanted = targets.goal - targets.start
     values, y = targets.start if near is None else near, torch.zeros_like(wanted)
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         root = (curvature(targets, values) * targets.weight / price).sqrt()
         system = gram * root
         system.mul_(root[:, None]).diagonal().add_(1)

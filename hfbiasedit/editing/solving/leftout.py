@@ -21,6 +21,9 @@ from hfbiasedit.editing.solving.linearisation import Linear
 FOLDS = 4
 # Prices, of the weighted mean of squared lengths of gradients; tried from the dearest on.
 PRICES = tuple(10.0 ** (-exponent / 2) for exponent in range(5, 15))
+# Of reweighting, from where the last price led: on SmolLM2 the scores that are compared are within
+# 0.03 of those of eight rounds, where neighbouring prices differ by 0.3 and more.
+_ROUNDS = 2
 _WORSE = 2  # prices in a row that are worse than the best one end the search
 
 
@@ -49,7 +52,9 @@ def left_out(linear: Linear, gram: Tensor) -> LeftOut:
             if out.all() or not out.any():
                 continue
             rest = ~out
-            y, near[fold] = dual(gram[rest][:, rest], targets.part(rest), price * scale, near[fold])
+            y, near[fold] = dual(
+                gram[rest][:, rest], targets.part(rest), price * scale, near[fold], _ROUNDS
+            )
             values[out] += gram[out][:, rest] @ y
         found = LeftOut(price * scale, before, _score(targets, values))
         if found.after < best.after or price == PRICES[0]:
