@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.vocabulary import vocabulary_of
+from hfbiasedit.console import tracked
 from hfbiasedit.editing.material.dual import Targets, dual, folds_of
 from hfbiasedit.editing.solving.linearisation import Linear
 
@@ -45,7 +46,7 @@ def left_out(linear: Linear, gram: Tensor) -> LeftOut:
     best = LeftOut(PRICES[0] * scale, before, before)
     near: list[Tensor | None] = [None] * FOLDS
     worse = 0
-    for price in PRICES:
+    for price in tracked(PRICES, "prices on prompts left out"):
         values = targets.start.clone()
         for fold in range(int(folds.max()) + 1):
             out = targets.share & (folds == fold)

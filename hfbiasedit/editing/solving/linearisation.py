@@ -82,7 +82,8 @@ class Linear:
         count = len(self.rows)
         total = torch.zeros(count, count)
         strip = -(-count // _STRIPS)
-        for place, block in self._blocks():
+        blocks = -(-self.rows.shape[1] // self._width)
+        for place, block in tracked(self._blocks(), "inner products", blocks):
             block = block if columns is None else block[:, columns[place]]
             for start in range(0, count, strip):  # what is above the diagonal is the same again
                 end = min(start + strip, count)
@@ -113,10 +114,14 @@ class Linear:
             bool(torch.isfinite(block).all()) for _, block in self._blocks()
         )
 
+    @property
+    def _width(self) -> int:
+        """How many columns are one block."""
+        return min(max(_OPERATIONS // (2 * len(self.rows) ** 2), _FEWEST), _MOST)
+
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        columns = min(max(_OPERATIONS // (2 * len(self.rows) ** 2), _FEWEST), _MOST)
-        for start in range(0, self.rows.shape[1], columns):
-            place = slice(start, start + columns)
+        for start in range(0, self.rows.shape[1], self._width):
+            place = slice(start, start + self._width)
             yield place, self.rows[:, place].float()
             storage.let_go(self.rows)
 
