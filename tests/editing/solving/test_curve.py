@@ -139,6 +139,29 @@ def test_both_scores_have_to_be_close(dev, left_out, expected):
     assert curve._enough(points, 0.02) != expected
 
 
+@pytest.mark.parametrize(("first", "expected"), [(0.04, 2), (0.06, 0)])
+def test_where_the_divergence_holds_the_widest_back_it_is_taken(first, expected, monkeypatch):
+    """The first try is what prompts left out speak for; only what is allowed is compared."""
+    loaded = worlds.loaded("llama")
+    ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
+    found = iter([(first, 20.0), (0.06, 20.2), (0.04, 20.2)])
+
+    def candidates(bench, linear, columns, tries):
+        kl, left_out = next(found)
+        move = torch.zeros(bench.coordinates.total)
+        states = [
+            State(move, 0.01, 1.0, Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0))
+            for fb, kl in ((9.0, kl), (10.0, 0.045))
+        ]
+        return LeftOut(1.0, 40.0, left_out), iter(states)
+
+    monkeypatch.setattr(curve, "candidates", candidates)
+    with Deltas(loaded.model, ladder[0]) as deltas:
+        chosen, points, _ = budget_curve(task, deltas, ladder)
+    assert chosen is ladder[expected]
+    assert points[1]["kl"] == 0.045
+
+
 def test_a_budget_that_costs_a_little_too_much_is_drawn_back_and_not_lost(monkeypatch):
     loaded = worlds.loaded("llama")
     ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
