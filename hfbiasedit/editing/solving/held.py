@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from hfbiasedit import processes
 from hfbiasedit.editing.material.dual import Solution, solution_for
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
@@ -51,10 +52,14 @@ def held(
 
 @torch.no_grad()
 def mass_change(bench: Bench) -> float:
-    """Mean change of the log gender mass at the held prompts, by their mass in the original."""
-    task, total, weight = bench.task, 0.0, 0.0
-    for batch in bench.sample.held:
+    """Mean change of the log gender mass at the held prompts, by their mass in the original.
+
+    Under several processes each takes its share of the batches and all know the same mean.
+    """
+    task, seen = bench.task, torch.zeros(2, dtype=torch.float64)
+    for batch in processes.share(bench.sample.held):
         change = bias_terms(batch, run(task.loaded, batch, task.trunk)).mass_change.double().cpu()
         mass = batch.log_mass.double().exp()
-        total, weight = total + float((mass * change).sum()), weight + float(mass.sum())
-    return total / weight if weight else 0.0
+        seen += torch.stack([(mass * change).sum(), mass.sum()])
+    processes.add_up_([seen])
+    return float(seen[0] / seen[1]) if seen[1] > 0 else 0.0
