@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hfbiasedit.editing.material.dual import solution_at, solution_for
+from hfbiasedit.editing.material.dual import Solution, solution_at, solution_for
 from hfbiasedit.editing.solving.bench import Bench
 from hfbiasedit.editing.solving.descent import BENDS
 from hfbiasedit.editing.solving.held import held
@@ -19,6 +19,7 @@ TRIES = 4  # prices of a step, each measured by one pass over dev and the watche
 TARGET = 0.95  # of the allowed divergence
 _CLOSE = 0.8  # of the allowed divergence: near enough not to try again
 _LITTLE = 1.1  # growth of the predicted divergence that is not worth a try
+_DEARER = 3.0  # times the price, tried where the first price is allowed
 _LARGEST = 10.0  # change of the predicted divergence from try to try
 
 
@@ -47,7 +48,8 @@ def candidates(
 
     The first is the one that prompts left out speak for (which is handed on too). Others approach
     the allowed divergence, whose prediction is off by a factor that hardly changes. With `hold`
-    each is solved for again after a look at what it does to the gender mass (`held`).
+    each is solved for again after a look at what it does to the gender mass (`held`), and dearer
+    prices are tried before cheaper ones.
     """
     gram = linear.gram(columns)
     choice = left_out(linear, gram)
@@ -64,20 +66,40 @@ def _tried(
     hold: bool,
 ) -> Iterator[State]:
     limit = bench.task.config.allowed_kl
-    found = solution_for(gram, linear.targets, price)
-    for _ in range(tries):
+
+    def measured(found: Solution) -> State:
         own = held(bench, linear, gram, found, columns) if hold else found
         move = linear.pulled(own.y, columns)
         bench.write(move)
-        state = State(move, own.predicted, own.price, scored(bench.task, bench.dev))
-        yield state
-        if _CLOSE * limit <= state.score.mean_kl <= limit:
+        return State(move, own.predicted, own.price, scored(bench.task, bench.dev))
+
+    found = solution_for(gram, linear.targets, price)
+    state = measured(found)
+    yield state
+    left = tries - 1
+    if hold and state.score.mean_kl <= limit:
+        # A linear model may promise too much: then less of the move is worth more.
+        best = state
+        while left:
+            dearer = measured(
+                solution_for(gram, linear.targets, _DEARER * best.price, found.values)
+            )
+            left -= 1
+            yield dearer
+            if dearer.score.fb >= best.score.fb:
+                break
+            best = dearer
+        if best is not state:
             return
+    while left and not _CLOSE * limit <= state.score.mean_kl <= limit:
         ratio = TARGET * limit / max(state.score.mean_kl, 1e-3 * limit, 1e-30)
         wanted = found.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)
         before, found = found, solution_at(gram, linear.targets, wanted, found)
         if ratio > 1 and found.predicted < _LITTLE * before.predicted:  # nothing is left to gain
             return
+        state = measured(found)
+        left -= 1
+        yield state
 
 
 def best_of(found: list[State], limit: float) -> State:

@@ -80,9 +80,12 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
         _record(bench, trial, outcome, 1)
     limit = task.config.allowed_kl
     best = best_of(found, limit)
-    hardly = found[0].score.mean_kl <= limit and best.score.fb > (1 - GAIN) * found[0].score.fb
-    if hardly and outcome.state is not None:
-        outcome.stopped = "prompts left out speak against more"
+    first_fb = found[0].score.fb
+    dearer = best.price > found[0].price and found[0].score.mean_kl <= limit
+    hardly = found[0].score.mean_kl <= limit and best.score.fb > (1 - GAIN) * first_fb
+    if (hardly or dearer) and outcome.state is not None:
+        outcome.stopped = "dev speaks" if dearer else "prompts left out speak"
+        outcome.stopped += " against more"
         return Reached(1, best, outcome, done=True)
     if STEPS == 1:
         return Reached(1, best, outcome, done=True)
