@@ -2,10 +2,10 @@
 
 A step differentiates every prompt once where the model is (`linearisation`) and solves for the best
 move under a price for the predicted divergence of general code (`dual`). The price is the one under
-which prompts left out come out best (`leftout`), or one that uses the allowed divergence, which is
-measured (the prediction is the diagonal of a Fisher matrix): the lower FB-Score on `dev` decides.
-Where it is the first, or hardly another, prompts left out speak against more, and that is all;
-where not, further steps follow. What is judged is always the model with its weights rounded to the
+which prompts left out come out best (`leftout`), a dearer one, or one that uses the allowed
+divergence, which is measured (the prediction is the diagonal of a Fisher matrix): the lower
+FB-Score on `dev` decides. Where more divergence is hardly better, that is all; where it is, further
+steps follow. What is judged is always the model with its weights rounded to the
 checkpoint's dtype.
 """
 
@@ -80,12 +80,9 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
         _record(bench, trial, outcome, 1)
     limit = task.config.allowed_kl
     best = best_of(found, limit)
-    first_fb = found[0].score.fb
-    dearer = best.price > found[0].price and found[0].score.mean_kl <= limit
-    hardly = found[0].score.mean_kl <= limit and best.score.fb > (1 - GAIN) * first_fb
-    if (hardly or dearer) and outcome.state is not None:
-        outcome.stopped = "dev speaks" if dearer else "prompts left out speak"
-        outcome.stopped += " against more"
+    against = _against_more(found, best, limit)
+    if against and outcome.state is not None:
+        outcome.stopped = f"{against} against more"
         return Reached(1, best, outcome, done=True)
     if STEPS == 1:
         return Reached(1, best, outcome, done=True)
@@ -96,6 +93,16 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     ratio = best.predicted / max(best.score.mean_kl, best.predicted, 1e-30)
     best = replace(best, price=ratio * best.price)
     return Reached(1, _next(None, best, limit), outcome, done=False)
+
+
+def _against_more(found: list[State], best: State, limit: float) -> str:
+    """What speaks against steps beyond the first one, in words; nothing where nothing does."""
+    first = found[0]
+    if first.score.mean_kl > limit:
+        return ""
+    if best.price > first.price:
+        return "dev speaks"
+    return "prompts left out speak" if best.score.fb > (1 - GAIN) * first.score.fb else ""
 
 
 def _further_step(bench: Bench, reached: Reached) -> Reached:

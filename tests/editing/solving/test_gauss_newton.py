@@ -252,6 +252,27 @@ def test_further_steps_follow_where_more_divergence_is_worth_it(
         assert outcome.dev_after == 1.0  # the better of the two is kept all the same
 
 
+@pytest.mark.parametrize(
+    ("prices", "further"), [((3.0, 9.0), False), ((3.0, 1.0), True), ((3.0, 3.0), True)]
+)
+def test_where_dev_likes_less_of_a_move_best_none_follows(planted, monkeypatch, prices, further):
+    loaded, chosen = planted
+
+    def trials(bench, linear, hold):
+        def tried(price, fb):
+            move = torch.full((bench.coordinates.total,), 1e-3)
+            score = Score(fb, torch.full((4,), 0.004, dtype=torch.float64), 1.0)
+            return State(move, 0.001, price, score)
+
+        return None, iter([tried(prices[0], 2.0), tried(prices[1], 1.0)])
+
+    monkeypatch.setattr(gauss_newton, "candidates", trials)
+    with Deltas(loaded.model, chosen) as deltas:
+        outcome = solve(worlds.task(loaded, max_kl=0.01), deltas)
+    assert (outcome.history[-1]["step"] > 1) == further
+    assert (outcome.stopped == "dev speaks against more") != further
+
+
 def test_gradients_that_are_not_finite_end_the_search(planted, monkeypatch):
     loaded, chosen = planted
     real = bench.linearised
