@@ -32,7 +32,10 @@ BENDS = (
     "their tree and bends in their number; against weights it bends where a small model spends "
     "its time outside of matrix products, and where the share of the embeddings, which cost "
     "little, differs. An edit pays for its prompts, for the inner products of all pairs of them, "
-    "and a fixed part for what it is judged by: two audits, dev and general code."
+    "and a fixed part for what it is judged by: two audits, dev and general code; how many steps "
+    "it makes (one to four) is up to what they gain, so that fewer prompts may cost more. Applying "
+    "is a line as long as what is written fits the memory that the system has for files; beyond, "
+    "making room for it is counted too."
 )
 WIDTHS = (128, 256, 384, 512)  # of the random Llamas, 6 blocks each
 
