@@ -178,7 +178,7 @@ def draw(curves: list[Curve], path: Path) -> None:
         axes.plot(ends, slope * ends + start, color="0.7")
         axes.plot(curve.points, curve.seconds, "o", color="C0")
         axes.set(title=curve.title, xlabel=curve.unit, ylabel="processor seconds")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(curve.seconds))
     figure.savefig(path, metadata={"Date": None})
 
 
