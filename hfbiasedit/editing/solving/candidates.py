@@ -19,7 +19,7 @@ TRIES = 4  # prices of a step, each measured by one pass over dev and the watche
 TARGET = 0.95  # of the allowed divergence
 _CLOSE = 0.8  # of the allowed divergence: near enough not to try again
 _LITTLE = 1.1  # growth of the predicted divergence that is not worth a try
-_DEARER = 3.0  # times the price, tried where the first price is allowed
+DEARER = 3.0  # times the price, tried where the first price is allowed
 _LARGEST = 10.0  # change of the predicted divergence from try to try
 
 
@@ -81,9 +81,7 @@ def _tried(
         # A linear model may promise too much: then less of the move is worth more.
         best = state
         while left:
-            dearer = measured(
-                solution_for(gram, linear.targets, _DEARER * best.price, found.values)
-            )
+            dearer = measured(solution_for(gram, linear.targets, DEARER * best.price, found.values))
             left -= 1
             yield dearer
             if dearer.score.fb >= best.score.fb:

@@ -20,7 +20,7 @@ from hfbiasedit.editing.solving.bench import Bench
 from hfbiasedit.editing.solving.linearisation import Linear
 
 LOOKS = 3  # at the mass of a move, at most
-_NEAR = 0.01  # of the mass: not worth another one
+NEAR = 0.01  # of the mass: not worth another one
 
 
 def held(
@@ -43,7 +43,7 @@ def held(
         change = mass_change(bench)
         if abs(change) < least:
             best, least = found, abs(change)
-        if least < _NEAR or not math.isfinite(change) or look == LOOKS - 1:
+        if least < NEAR or not math.isfinite(change) or look == LOOKS - 1:
             break
         targets = targets.moved(change * (~targets.share).double())
         found = solution_for(gram, targets, found.price, found.values)
