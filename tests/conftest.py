@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Read by huggingface_hub and torch at import, so they are set before anything is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,6 +14,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.pop("HF_TOKEN", None)
 
 import pytest
+
+# Programs that tests start and send signals to inherit what is ignored here (under `nohup`, and in
+# the background of a shell script).
+for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 def pytest_addoption(parser):
