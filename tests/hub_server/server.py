@@ -216,16 +216,17 @@ class _Handler(BaseHTTPRequestHandler):
         body = bytearray(response.body)
         if fault and fault.flip is not None and fault.flip < len(body):
             body[fault.flip] ^= 1
+        payload = b"" if self.command == "HEAD" else bytes(body)
+        cut = fault is not None and fault.cut is not None
+        if cut:
+            payload = payload[: fault.cut]
+        # Before anything is sent: an answer without a body is complete with its headers.
+        self._record(response.status, request.access.name, len(payload), received)
         self.send_response(response.status)
         headers = {"Content-Length": str(len(body)), **response.headers}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        payload = b"" if self.command == "HEAD" else bytes(body)
-        cut = fault is not None and fault.cut is not None
-        if cut:
-            payload = payload[: fault.cut]
-        self._record(response.status, request.access.name, len(payload), received)
         for start in range(0, len(payload), PIECE):
             self.wfile.write(payload[start : start + PIECE])
             if fault and fault.pace:
