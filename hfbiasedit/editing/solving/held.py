@@ -1,8 +1,8 @@
 """The gender mass bends: a move that keeps it in the linear model may lose some in the model.
 
-What is lost grows with the square of the move (of the edit of SmolLM2 a tenth, 0.3, 0.6 and all
-lost 0, 0.4, 2 and 5 % on dev) and is much the same for all prompts, so its mean over some of them
-is measured, and the move is solved for again with as much more mass to aim at.
+What is lost grows with the square of the move (of a row edit of SmolLM2 a tenth, 0.3, 0.6 and
+all lost 0, 0.4, 2 and 5 % on dev). Its mean over some prompts is measured, and the move is solved
+for again with as much more mass to aim at.
 """
 
 from __future__ import annotations
