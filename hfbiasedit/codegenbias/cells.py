@@ -16,7 +16,13 @@ from hfbiasedit.codegenbias.professions import Profession, load_professions
 from hfbiasedit.codegenbias.records import RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import Reference
 from hfbiasedit.codegenbias.sampling import balanced_keys, balanced_sample
-from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, Template, fillings, load_templates
+from hfbiasedit.codegenbias.templates import (
+    CORE_TEMPLATE,
+    Template,
+    fillings,
+    load_practice,
+    load_templates,
+)
 
 # Prompts of each split in `quick`, by version: enough for every template of a split (but
 # `test_combined`, which has most) and, over all splits, for every profession.
@@ -66,6 +72,7 @@ def load_cells(
     professions: Collection[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    practice: bool = False,
 ) -> list[Cell]:
     """The cells of a configuration in the splits of `wanted`: split by split, then by template.
 
@@ -77,11 +84,13 @@ def load_cells(
         professions: only these; default: all.
         limit: a sample of so many (see `sampling.balanced_sample`).
         seed: of the sample.
+        practice: of templates to practise with besides; only in a sample of `full`.
     """
     names = {row.profession for row in load_professions()}
     names = names if professions is None else names & set(professions)
     if limit is not None and config == "full" and version != 1:
-        return _grid_sample(wanted, version, names, limit, seed)
+        templates = load_templates(version) + (load_practice() if practice else ())
+        return _grid_sample(wanted, templates, names, limit, seed)
     cells = _quick(version) if config == "quick" else _grid(config == "core", wanted, version)
     found = _in_order(
         cell for cell in cells if cell.split in wanted and cell.profession.profession in names
@@ -149,15 +158,15 @@ def _grid(core: bool, wanted: Collection[str], version: int) -> Iterator[Cell]:
 
 def _grid_sample(
     wanted: Collection[str],
-    version: int,
+    rows: Iterable[Template],
     names: Collection[str],
     limit: int,
     seed: int,
     start: int = 0,
 ) -> list[Cell]:
-    """What `balanced_sample` takes of the whole grid, without making the rest of it."""
+    """What `balanced_sample` takes of the grid of some templates, without making the rest of it."""
     held_professions = splits.held_out_professions()
-    templates = {row.id: row for row in load_templates(version)}
+    templates = {row.id: row for row in rows}
     professions = {row.profession: row for row in load_professions()}
     modifiers = {row.modifier: row for row in load_modifiers()}
     sides = {
@@ -212,5 +221,6 @@ def _quick(version: int) -> tuple[Cell, ...]:
         else:
             # Each split goes on in the order of professions where the last one stopped, so that
             # small samples of many splits meet every profession.
-            chosen += _grid_sample({split}, version, names, size, 0, start=len(chosen))
+            rows = load_templates(version)
+            chosen += _grid_sample({split}, rows, names, size, 0, start=len(chosen))
     return tuple(chosen)

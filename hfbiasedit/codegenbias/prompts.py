@@ -59,6 +59,7 @@ def load_prompts(
     professions: str | Path | Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    practice: bool = False,
 ) -> PromptSet:
     """The prompts of a configuration and split, or of a file.
 
@@ -73,6 +74,8 @@ def load_prompts(
         professions: keep only these; a file lists one a line.
         limit: at most so many prompts, a sample balanced over professions, then templates.
         seed: of that sample.
+        practice: sample templates that are only there to edit with too (`templates.load_practice`);
+            of `full` and with a limit.
 
     Raises:
         BiasEditError: an unknown name, a wrong row in a file, or nothing left.
@@ -90,7 +93,15 @@ def load_prompts(
         names = set(facts.shares)
         if professions is not None:
             names &= read_names(professions, {row.profession for row in load_professions()})
-        cells = load_cells(config, wanted, version, professions=names, limit=limit, seed=seed)
+        cells = load_cells(
+            config,
+            wanted,
+            version,
+            professions=names,
+            limit=limit,
+            seed=seed,
+            practice=practice,
+        )
         records = render(cells, facts)
         config = config_name(config, version)
     if not records:

@@ -112,7 +112,7 @@ def gather_prompts(
 ) -> Prompts:
     """A balanced sample of a split of the full configuration (or of the user's prompts).
 
-    `version` is that of the dataset.
+    `version` is that of the dataset. To edit with there are more templates in the present one.
     """
     most = limit if config.limit is None else min(limit, config.limit)
     found = load_prompts(
@@ -123,6 +123,7 @@ def gather_prompts(
         professions=config.professions,
         limit=most,
         seed=config.seed,
+        practice=split == "edit" and version == VERSION,
     )
     encoded = encode(loaded.tokenizer, found.records)
     # Activations that are computed again would be computed without the tree.
