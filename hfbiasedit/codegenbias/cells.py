@@ -72,7 +72,6 @@ def load_cells(
     professions: Collection[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
-    practice: bool = False,
 ) -> list[Cell]:
     """The cells of a configuration in the splits of `wanted`: split by split, then by template.
 
@@ -84,18 +83,22 @@ def load_cells(
         professions: only these; default: all.
         limit: a sample of so many (see `sampling.balanced_sample`).
         seed: of the sample.
-        practice: of templates to practise with besides; only in a sample of `full`.
     """
     names = {row.profession for row in load_professions()}
     names = names if professions is None else names & set(professions)
     if limit is not None and config == "full" and version != 1:
-        templates = load_templates(version) + (load_practice() if practice else ())
-        return _grid_sample(wanted, templates, names, limit, seed)
+        return _grid_sample(wanted, load_templates(version), names, limit, seed)
     cells = _quick(version) if config == "quick" else _grid(config == "core", wanted, version)
     found = _in_order(
         cell for cell in cells if cell.split in wanted and cell.profession.profession in names
     )
     return found if limit is None else balanced_sample(found, limit, seed, Cell.axes)
+
+
+def practice_cells(professions: Collection[str], limit: int, seed: int = 0) -> list[Cell]:
+    """A balanced sample of the templates to practise with; all of it is in the split `edit`."""
+    names = {row.profession for row in load_professions()} & set(professions)
+    return _grid_sample({"edit"}, load_practice(), names, limit, seed)
 
 
 def render(cells: Iterable[Cell], reference: Reference) -> list[Record]:

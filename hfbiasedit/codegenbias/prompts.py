@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfbiasedit.codegenbias.cells import load_cells, render
+from hfbiasedit.codegenbias.cells import load_cells, practice_cells, render
 from hfbiasedit.codegenbias.configs import config_name, parse_config
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.reading.prompt_files import read_names, read_prompts
 from hfbiasedit.codegenbias.records import SPLITS, Record, splits_of
-from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, load_reference
+from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, Reference, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.errors import BiasEditError, UsageError, unknown
 from hfbiasedit.files import canonical_json
@@ -59,7 +59,6 @@ def load_prompts(
     professions: str | Path | Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
-    practice: bool = False,
 ) -> PromptSet:
     """The prompts of a configuration and split, or of a file.
 
@@ -74,8 +73,6 @@ def load_prompts(
         professions: keep only these; a file lists one a line.
         limit: at most so many prompts, a sample balanced over professions, then templates.
         seed: of that sample.
-        practice: sample templates that are only there to edit with too (`templates.load_practice`);
-            of `full` and with a limit.
 
     Raises:
         BiasEditError: an unknown name, a wrong row in a file, or nothing left.
@@ -89,19 +86,8 @@ def load_prompts(
         own = [row for row in read_prompts(Path(prompts), str(reference)) if row.split in wanted]
         records = _choose(own, professions, limit, seed)
     else:
-        facts = load_reference(str(reference))
-        names = set(facts.shares)
-        if professions is not None:
-            names &= read_names(professions, {row.profession for row in load_professions()})
-        cells = load_cells(
-            config,
-            wanted,
-            version,
-            professions=names,
-            limit=limit,
-            seed=seed,
-            practice=practice,
-        )
+        facts, names = _asked(reference, professions)
+        cells = load_cells(config, wanted, version, professions=names, limit=limit, seed=seed)
         records = render(cells, facts)
         config = config_name(config, version)
     if not records:
@@ -110,6 +96,36 @@ def load_prompts(
             "choose another split or other professions"
         )
     return PromptSet(tuple(records), config, split, _reference_name(records), version)
+
+
+def load_practice_prompts(
+    limit: int,
+    *,
+    reference: str | Path = DEFAULT_REFERENCE,
+    professions: str | Path | Sequence[str] | None = None,
+    seed: int = 0,
+) -> PromptSet:
+    """At most so many prompts of the templates to practise with (`templates.load_practice`).
+
+    All are in the split `edit`. The other arguments are those of `load_prompts`.
+
+    Raises:
+        BiasEditError: an unknown name, or a wrong row in a file.
+    """
+    facts, names = _asked(reference, professions)
+    records = render(practice_cells(names, limit, seed), facts)
+    return PromptSet(tuple(records), "practice", "edit", facts.name)
+
+
+def _asked(
+    reference: str | Path, professions: str | Path | Sequence[str] | None
+) -> tuple[Reference, set[str]]:
+    """A reference, and the professions to ask about."""
+    facts = load_reference(str(reference))
+    names = set(facts.shares)
+    if professions is not None:
+        names &= read_names(professions, {row.profession for row in load_professions()})
+    return facts, names
 
 
 def _axes(record: Record) -> tuple[str, str, str]:

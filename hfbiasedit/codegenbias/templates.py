@@ -50,8 +50,8 @@ class Variant:
 class Template:
     """One template: the same kind of place for a value, in one or more spellings.
 
-    `role` is one of `ROLES` or `PRACTICE`, `surface` says what kind of place the value is in, and `note` what
-    real code the template imitates.
+    `role` is one of `ROLES` or `PRACTICE`, `surface` says what kind of place the value is in, and
+    `note` what real code the template imitates.
     """
 
     id: str

@@ -6,12 +6,12 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from hfbiasedit.codegenbias.configs import VERSION, config_name
-from hfbiasedit.codegenbias.prompts import load_prompts
+from hfbiasedit.codegenbias.prompts import load_practice_prompts, load_prompts
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import tracked
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 _PIECE = 16  # prompts of one pass
+PRACTISED = 0.5  # of the prompts to edit with are of templates to practise with
 SEEN = 0.05  # gender mass from which on a prompt counts fully
 _ROWS = 128  # prompts of a tree
 
@@ -112,24 +113,32 @@ def gather_prompts(
 ) -> Prompts:
     """A balanced sample of a split of the full configuration (or of the user's prompts).
 
-    `version` is that of the dataset. To edit with there are more templates in the present one.
+    `PRACTISED` of what is there to edit with comes from the templates to practise with, in the
+    present `version` of the dataset.
     """
     most = limit if config.limit is None else min(limit, config.limit)
-    found = load_prompts(
+    practised = (
+        0 if split != "edit" or config.prompts or version != VERSION else int(PRACTISED * most)
+    )
+    choice: dict[str, Any] = {
+        "reference": config.reference,
+        "professions": config.professions,
+        "seed": config.seed,
+    }
+    records = load_prompts(
         config_name("full", version),
         split,
-        reference=config.reference,
         prompts=config.prompts,
-        professions=config.professions,
-        limit=most,
-        seed=config.seed,
-        practice=split == "edit" and version == VERSION,
-    )
-    encoded = encode(loaded.tokenizer, found.records)
+        limit=most - practised,
+        **choice,
+    ).records
+    if practised:
+        records += load_practice_prompts(practised, **choice).records
+    encoded = encode(loaded.tokenizer, records)
     # Activations that are computed again would be computed without the tree.
-    packed = not config.checkpoint and bears_trees(loaded, encoded, found.records)
+    packed = not config.checkpoint and bears_trees(loaded, encoded, records)
     tokens = tokens_at_once(loaded.model, config.checkpoint)
-    return Prompts(found.records, encoded, trees=packed, tokens=tokens)
+    return Prompts(records, encoded, trees=packed, tokens=tokens)
 
 
 @torch.no_grad()
