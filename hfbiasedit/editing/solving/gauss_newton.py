@@ -4,8 +4,8 @@ A step differentiates every prompt once where the model is (`linearisation`) and
 move under a price for the predicted divergence of general code (`dual`). The price is the one under
 which prompts left out come out best (`leftout`), a dearer one, or one that uses the allowed
 divergence, which is measured (the prediction is the diagonal of a Fisher matrix): the lower
-FB-Score on `dev` decides. Where more divergence is hardly better, that is all; where it is, further
-steps follow. What is judged is always the model with its weights rounded to the
+FB-Score on `dev` decides. Where more divergence is hardly better, allowed or not, that is all; where
+it is, further steps follow. What is judged is always the model with its weights rounded to the
 checkpoint's dtype.
 """
 
@@ -99,7 +99,8 @@ def _against_more(found: list[State], best: State, limit: float) -> str:
     """What speaks against steps beyond the first one, in words; nothing where nothing does."""
     first = found[0]
     if first.score.mean_kl > limit:
-        return ""
+        # What exceeds the limit would have to be better than what keeps it.
+        return "dev speaks" if first.score.fb > (1 - GAIN) * best.score.fb else ""
     if best.price > first.price:
         return "dev speaks"
     return "prompts left out speak" if best.score.fb > (1 - GAIN) * first.score.fb else ""
