@@ -4,9 +4,9 @@ A step differentiates every prompt once where the model is (`linearisation`) and
 move under a price for the predicted divergence of general code (`dual`). The price is the one under
 which prompts left out come out best (`leftout`), a dearer one, or one that uses the allowed
 divergence, which is measured (the prediction is the diagonal of a Fisher matrix): the lower
-FB-Score on `dev` decides. Where more divergence is hardly better, allowed or not, that is all; where
-it is, further steps follow. What is judged is always the model with its weights rounded to the
-checkpoint's dtype.
+FB-Score on `dev` decides. Where more divergence is hardly better, a little more than allowed
+included, that is all; where it is, further steps follow. What is judged is always the model with its
+weights rounded to the checkpoint's dtype.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.bench import Bench, bench_of, widened
-from hfbiasedit.editing.solving.candidates import TARGET, State, best_of, candidates
+from hfbiasedit.editing.solving.candidates import CLOSE, TARGET, State, best_of, candidates
 from hfbiasedit.editing.solving.descent import BENDS, descend
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.states import Reached
@@ -99,8 +99,9 @@ def _against_more(found: list[State], best: State, limit: float) -> str:
     """What speaks against steps beyond the first one, in words; nothing where nothing does."""
     first = found[0]
     if first.score.mean_kl > limit:
-        # What exceeds the limit would have to be better than what keeps it.
-        return "dev speaks" if first.score.fb > (1 - GAIN) * best.score.fb else ""
+        # A little too far is no worse a place to judge from; far beyond, the linear model is wrong.
+        near = first.score.mean_kl <= limit / CLOSE
+        return "dev speaks" if near and first.score.fb > (1 - GAIN) * best.score.fb else ""
     if best.price > first.price:
         return "dev speaks"
     return "prompts left out speak" if best.score.fb > (1 - GAIN) * first.score.fb else ""
