@@ -5,8 +5,8 @@ move under a price for the predicted divergence of general code (`dual`). The pr
 which prompts left out come out best (`leftout`), a dearer one, or one that uses the allowed
 divergence, which is measured (the prediction is the diagonal of a Fisher matrix): the lower
 FB-Score on `dev` decides. Where more divergence is hardly better, a little more than allowed
-included, that is all; where it is, further steps follow. What is judged is always the model with its
-weights rounded to the checkpoint's dtype.
+included, that is all; where it is, further steps follow. What is judged is always the model with
+its weights rounded to the checkpoint's dtype.
 """
 
 from __future__ import annotations
