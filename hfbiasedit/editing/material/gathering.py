@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 EDIT_PROMPTS = 1024  # to locate and choose with
-MORE_PROMPTS = 3072  # that the last step learns from besides
+MORE_PROMPTS = 2048  # that the last step learns from besides
 DEV_PROMPTS = 160
 ANCHOR_WINDOWS = 384
 
