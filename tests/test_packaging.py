@@ -1,16 +1,19 @@
 """The wheel, installed in an empty environment, is all a user needs."""
 
 import ast
+import email
 import json
 import os
 import re
 import subprocess
 import sys
 import venv
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = {
@@ -65,16 +68,47 @@ def _run(*command, **options):
     return done.stdout
 
 
+def _asked_for(requirements, found):
+    """Add to `found` the distributions that requirements name, and what those ask for in turn."""
+    for line in requirements:
+        wanted = Requirement(line)
+        for extra in ("", *wanted.extras):
+            name = f"{normal(wanted.name)}[{extra}]"
+            if name not in found and (not wanted.marker or wanted.marker.evaluate({"extra": ""})):
+                own = found[name] = metadata.distribution(wanted.name)
+                inner = map(Requirement, own.requires or ())
+                inner = [r for r in inner if not r.marker or r.marker.evaluate({"extra": extra})]
+                for one in inner:
+                    one.marker = None
+                _asked_for(map(str, inner), found)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The scripts folder of an environment that holds the wheel and what it asks for."""
+    """The scripts folder of an environment that holds the wheel and what it asks for.
+
+    Nothing is loaded over the network or copied: distributions that are installed here and that
+    the wheel asks for are linked, and no others.
+    """
     folder = tmp_path_factory.mktemp("packaging")
     _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv", with_pip=True)
     scripts = folder / "venv" / SCRIPTS
     pip = [scripts / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    _run(*pip, "-c", ROOT / "constraints.txt", wheel)
+    _run(*pip, "--no-deps", wheel)
+    where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    site = Path(_run(scripts / "python", "-c", where).strip())
+    needed = {}
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        facts = email.message_from_bytes(archive.read(name))
+    lines = facts.get_all("Requires-Dist")
+    _asked_for([line for line in lines if "extra ==" not in line], needed)
+    for own in needed.values():
+        for top in {file.parts[0] for file in own.files} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(own.locate_file(top))
     return scripts
 
 
@@ -123,5 +157,7 @@ def test_hf_runs_it_as_an_extension(installed, tmp_path):
     }
     (extension / "manifest.json").write_text(json.dumps(manifest))
     outside = _outside(tmp_path, HF_HUB_OFFLINE="1")
-    assert _run(installed / "hf", "biasedit", "--version", **outside).startswith("hfbiasedit ")
-    assert "audit" in _run(installed / "hf", "biasedit", "--help", **outside)
+    program = "import sys; from huggingface_hub.cli.hf import main; sys.argv[0] = 'hf'; main()"
+    hf = [installed / "python", "-c", program, "biasedit"]
+    assert _run(*hf, "--version", **outside).startswith("hfbiasedit ")
+    assert "audit" in _run(*hf, "--help", **outside)
