@@ -146,6 +146,7 @@ def _task(
         config,
         None if location is None else location.prices,
         material.more,
+        material.practice,
         kept,
     )
 

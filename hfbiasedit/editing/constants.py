@@ -14,7 +14,7 @@ from hfbiasedit.levels import LEVELS, Granularity
 _EDIT = "SmolLM2-135M-Instruct: edit split, templates left out in turn"
 _DEV = "SmolLM2-135M-Instruct and the demo model: dev split"
 _QWEN = "Qwen2.5-Coder-0.5B-Instruct, seed 1: dev split, with held-out prompts in view"
-_SEEN = "SmolLM2-135M-Instruct, two seeds: with held-out prompts in view"
+_SEEN = "SmolLM2-135M-Instruct and the demo model: with held-out prompts in view"
 _DEMO = "the demo model: with its held-out prompts of version 1 in view"
 
 
@@ -23,8 +23,8 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
     return [
         _chosen("damping of prices", price.DAMPING, _EDIT),
         _chosen("prompts to locate with", solutions.PROMPTS, _EDIT),
-        _chosen("prompts to learn from", gathering.EDIT_PROMPTS + gathering.MORE_PROMPTS, _SEEN),
-        _chosen("share of templates to practise with", prompts.PRACTISED, _SEEN),
+        _chosen("prompts to learn from", gathering.EDIT_PROMPTS + gathering.MORE_PROMPTS, _EDIT),
+        _chosen("prompts to practise with instead", gathering.MORE_PROMPTS, _SEEN),
         _chosen("gender mass from which a prompt counts fully", prompts.SEEN, _EDIT),
         _chosen("slack of a budget", curve.SLACK, _DEV),
         _chosen("change of the gender mass that is near enough", held.NEAR, _DEV),

@@ -22,10 +22,14 @@ from hfbiasedit.documents.structures.shared import (
 
 
 class Material(TypedDict):
-    """The prompts an edit worked with."""
+    """The prompts an edit worked with.
+
+    `practice_prompts` of the `edit_prompts` are of templates that no configuration asks with.
+    """
 
     config: str
     edit_prompts: Count
+    practice_prompts: NotRequired[Count]
     dev_prompts: Count
     digest: Digest
 

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 _PIECE = 16  # prompts of one pass
-PRACTISED = 0.5  # of the prompts to edit with are of templates to practise with
 SEEN = 0.05  # gender mass from which on a prompt counts fully
 _ROWS = 128  # prompts of a tree
 
@@ -113,27 +112,36 @@ def gather_prompts(
 ) -> Prompts:
     """A balanced sample of a split of the full configuration (or of the user's prompts).
 
-    `PRACTISED` of what is there to edit with comes from the templates to practise with, in the
-    present `version` of the dataset.
+    `version` is that of the dataset.
     """
     most = limit if config.limit is None else min(limit, config.limit)
-    practised = (
-        0 if split != "edit" or config.prompts or version != VERSION else int(PRACTISED * most)
-    )
-    choice: dict[str, Any] = {
-        "reference": config.reference,
-        "professions": config.professions,
-        "seed": config.seed,
-    }
-    records = load_prompts(
+    found = load_prompts(
         config_name("full", version),
         split,
+        reference=config.reference,
         prompts=config.prompts,
-        limit=most - practised,
-        **choice,
-    ).records
-    if practised:
-        records += load_practice_prompts(practised, **choice).records
+        professions=config.professions,
+        limit=most,
+        seed=config.seed,
+    )
+    return _encoded(loaded, config, found.records)
+
+
+def gather_practice(
+    loaded: LoadedModel, config: LocateConfig, limit: int, version: int = VERSION
+) -> Prompts:
+    """A balanced sample of the templates to practise with; none beside own prompts or in an
+    earlier `version` of the dataset.
+    """
+    if config.prompts is not None or version != VERSION or limit < 1:
+        return Prompts((), [])
+    found = load_practice_prompts(
+        limit, reference=config.reference, professions=config.professions, seed=config.seed
+    )
+    return _encoded(loaded, config, found.records)
+
+
+def _encoded(loaded: LoadedModel, config: LocateConfig, records: tuple[Record, ...]) -> Prompts:
     encoded = encode(loaded.tokenizer, records)
     # Activations that are computed again would be computed without the tree.
     packed = not config.checkpoint and bears_trees(loaded, encoded, records)

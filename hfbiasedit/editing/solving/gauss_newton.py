@@ -21,6 +21,7 @@ from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.bench import Bench, bench_of, widened
 from hfbiasedit.editing.solving.candidates import CLOSE, TARGET, State, best_of, candidates
 from hfbiasedit.editing.solving.descent import BENDS, descend
+from hfbiasedit.editing.solving.further import choose_further
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.states import Reached
 from hfbiasedit.editing.solving.task import Outcome, Task, scored, settle, within
@@ -35,7 +36,7 @@ _STEEPEST, _SHALLOWEST = 4.0, 0.25  # changes of the price from step to step
 def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
     """Move the deltas by Gauss-Newton steps; they end at the best state (or at zero).
 
-    `first` is the linear model at the original without `task.more`, where it has been made already.
+    `first` is the linear model at the original without further prompts, where it was made already.
     """
     reached = Reached.load(task.kept)
     if reached is not None and reached.done:
@@ -50,6 +51,7 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
             reached = _first_step(bench, first)
             reached.save(task.kept)
         else:
+            choose_further(bench, None)
             task.remember()
             bench.write(reached.state.move)
         bar.advance(reached.step)
@@ -70,6 +72,8 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     nowhere = torch.zeros(bench.coordinates.total)
     if first is None or first.rows.shape[1] != bench.coordinates.total:
         first = bench.linear(None)
+    if first.finite:
+        outcome.practised = choose_further(bench, first)
     linear = widened(bench, first)
     if not linear.finite:
         outcome.stopped = "the gradients were not finite"
