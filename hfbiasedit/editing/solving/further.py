@@ -22,16 +22,16 @@ def choose_further(bench: Bench, first: Linear | None) -> int:
     """Let the task learn from what suits it; how many prompts to practise with there are then.
 
     Args:
-        first: the linear model at the original without further prompts; None where a resumed edit
-            has chosen already. The model is the original, before and after.
+        first: the linear model at the original without further prompts; None: it is made where
+            nothing was chosen before. The model is the original, before and after.
     """
     task = bench.task
     if not task.practice:
         return 0
 
     def leaves_room() -> bool:
-        assert first is not None
-        state = next(candidates(bench, first, tries=1)[1])
+        linear = bench.linear(None) if first is None else first
+        state = next(candidates(bench, linear, tries=1)[1])
         bench.write(torch.zeros(bench.coordinates.total))
         return state.score.mean_kl <= task.config.allowed_kl
 
