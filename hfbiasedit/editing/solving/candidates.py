@@ -17,7 +17,7 @@ from hfbiasedit.editing.solving.task import Score, scored
 
 TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
 TARGET = 0.95  # of the allowed divergence
-CLOSE = 0.8  # of the allowed divergence: near enough not to try again
+_CLOSE = 0.8  # of the allowed divergence: near enough not to try again
 _LITTLE = 1.1  # growth of the predicted divergence that is not worth a try
 DEARER = 3.0  # times the price, tried where the first price is allowed
 _LARGEST = 10.0  # change of the predicted divergence from try to try
@@ -89,7 +89,7 @@ def _tried(
             best = dearer
         if best is not state:
             return
-    while left and not CLOSE * limit <= state.score.mean_kl <= limit:
+    while left and not _CLOSE * limit <= state.score.mean_kl <= limit:
         ratio = TARGET * limit / max(state.score.mean_kl, 1e-3 * limit, 1e-30)
         wanted = found.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)
         before, found = found, solution_at(gram, linear.targets, wanted, found)

@@ -4,7 +4,7 @@ A step differentiates every prompt once where the model is (`linearisation`) and
 move under a price for the predicted divergence of general code (`dual`). The price is the one under
 which prompts left out come out best (`leftout`), a dearer one, or one that uses the allowed
 divergence, which is measured (the prediction is the diagonal of a Fisher matrix): the lower
-FB-Score on `dev` decides. Where more divergence is hardly better, a little more than allowed
+FB-Score on `dev` decides. Where more divergence is hardly better, some more than allowed
 included, that is all; where it is, further steps follow. What is judged is always the model with
 its weights rounded to the checkpoint's dtype.
 """
@@ -19,7 +19,7 @@ from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.bench import Bench, bench_of, widened
-from hfbiasedit.editing.solving.candidates import CLOSE, TARGET, State, best_of, candidates
+from hfbiasedit.editing.solving.candidates import TARGET, State, best_of, candidates
 from hfbiasedit.editing.solving.descent import BENDS, descend
 from hfbiasedit.editing.solving.further import choose_further
 from hfbiasedit.editing.solving.linearisation import Linear
@@ -30,6 +30,7 @@ from hfbiasedit.editing.weights.deltas import Deltas
 STEPS = 4
 PATIENCE = 1  # steps before a poor gain ends the search
 GAIN = 0.01  # relative gain on dev below which a step, or more divergence, was not worth it
+BEYOND = 2.0  # times the allowed divergence: so far a first price can speak against more
 _STEEPEST, _SHALLOWEST = 4.0, 0.25  # changes of the price from step to step
 
 
@@ -104,7 +105,7 @@ def _against_more(found: list[State], best: State, limit: float) -> str:
     first = found[0]
     if first.score.mean_kl > limit:
         # A little too far is no worse a place to judge from; far beyond, the linear model is wrong.
-        near = first.score.mean_kl <= limit / CLOSE
+        near = first.score.mean_kl <= BEYOND * limit
         return "dev speaks" if near and first.score.fb > (1 - GAIN) * best.score.fb else ""
     if best.price > first.price:
         return "dev speaks"

@@ -275,7 +275,7 @@ def test_where_dev_likes_less_of_a_move_best_none_follows(planted, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("beyond", "divergence", "further"),
-    [(1.2, 0.011, False), (0.995, 0.012, False), (0.98, 0.011, True), (1.2, 0.013, True)],
+    [(1.2, 0.011, False), (0.995, 0.019, False), (0.98, 0.011, True), (1.2, 0.021, True)],
 )
 def test_where_a_little_more_than_is_allowed_does_no_better_none_follows(
     planted, monkeypatch, beyond, divergence, further
