@@ -29,7 +29,7 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("slack of a budget", curve.SLACK, _DEV),
         _chosen("change of the gender mass that is near enough", held.NEAR, _DEV),
         _chosen("dearer price that is tried, in times", candidates.DEARER, _QWEN),
-        _chosen("divergence up to which a first price speaks", gauss_newton.BEYOND, _DEV),
+        _chosen("limit up to which a first price is judged, in times", gauss_newton.BEYOND, _DEV),
         _chosen("steps of a run", descent.RUN, _DEV),
         _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),
     ]
