@@ -16,13 +16,7 @@ from hfbiasedit.codegenbias.professions import Profession, load_professions
 from hfbiasedit.codegenbias.records import RECORD_SPLITS, Record
 from hfbiasedit.codegenbias.references import Reference
 from hfbiasedit.codegenbias.sampling import balanced_keys, balanced_sample
-from hfbiasedit.codegenbias.templates import (
-    CORE_TEMPLATE,
-    Template,
-    fillings,
-    load_practice,
-    load_templates,
-)
+from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, Template, fillings, load_templates
 
 # Prompts of each split in `quick`, by version: enough for every template of a split (but
 # `test_combined`, which has most) and, over all splits, for every profession.
@@ -87,18 +81,12 @@ def load_cells(
     names = {row.profession for row in load_professions()}
     names = names if professions is None else names & set(professions)
     if limit is not None and config == "full" and version != 1:
-        return _grid_sample(wanted, load_templates(version), names, limit, seed)
+        return _grid_sample(wanted, version, names, limit, seed)
     cells = _quick(version) if config == "quick" else _grid(config == "core", wanted, version)
     found = _in_order(
         cell for cell in cells if cell.split in wanted and cell.profession.profession in names
     )
     return found if limit is None else balanced_sample(found, limit, seed, Cell.axes)
-
-
-def practice_cells(professions: Collection[str], limit: int, seed: int = 0) -> list[Cell]:
-    """A balanced sample of the templates to practise with; all of it is in the split `edit`."""
-    names = {row.profession for row in load_professions()} & set(professions)
-    return _grid_sample({"edit"}, load_practice(), names, limit, seed)
 
 
 def render(cells: Iterable[Cell], reference: Reference) -> list[Record]:
@@ -161,15 +149,15 @@ def _grid(core: bool, wanted: Collection[str], version: int) -> Iterator[Cell]:
 
 def _grid_sample(
     wanted: Collection[str],
-    rows: Iterable[Template],
+    version: int,
     names: Collection[str],
     limit: int,
     seed: int,
     start: int = 0,
 ) -> list[Cell]:
-    """What `balanced_sample` takes of the grid of some templates, without making the rest of it."""
+    """What `balanced_sample` takes of the whole grid, without making the rest of it."""
     held_professions = splits.held_out_professions()
-    templates = {row.id: row for row in rows}
+    templates = {row.id: row for row in load_templates(version)}
     professions = {row.profession: row for row in load_professions()}
     modifiers = {row.modifier: row for row in load_modifiers()}
     sides = {
@@ -224,6 +212,5 @@ def _quick(version: int) -> tuple[Cell, ...]:
         else:
             # Each split goes on in the order of professions where the last one stopped, so that
             # small samples of many splits meet every profession.
-            rows = load_templates(version)
-            chosen += _grid_sample({split}, rows, names, size, 0, start=len(chosen))
+            chosen += _grid_sample({split}, version, names, size, 0, start=len(chosen))
     return tuple(chosen)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfbiasedit.codegenbias.cells import load_cells, practice_cells, render
+from hfbiasedit.codegenbias.cells import load_cells, render
 from hfbiasedit.codegenbias.configs import config_name, parse_config
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.reading.prompt_files import read_names, read_prompts
 from hfbiasedit.codegenbias.records import SPLITS, Record, splits_of
-from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, Reference, load_reference
+from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.errors import BiasEditError, UsageError, unknown
 from hfbiasedit.files import canonical_json
@@ -86,7 +86,10 @@ def load_prompts(
         own = [row for row in read_prompts(Path(prompts), str(reference)) if row.split in wanted]
         records = _choose(own, professions, limit, seed)
     else:
-        facts, names = _asked(reference, professions)
+        facts = load_reference(str(reference))
+        names = set(facts.shares)
+        if professions is not None:
+            names &= read_names(professions, {row.profession for row in load_professions()})
         cells = load_cells(config, wanted, version, professions=names, limit=limit, seed=seed)
         records = render(cells, facts)
         config = config_name(config, version)
@@ -96,36 +99,6 @@ def load_prompts(
             "choose another split or other professions"
         )
     return PromptSet(tuple(records), config, split, _reference_name(records), version)
-
-
-def load_practice_prompts(
-    limit: int,
-    *,
-    reference: str | Path = DEFAULT_REFERENCE,
-    professions: str | Path | Sequence[str] | None = None,
-    seed: int = 0,
-) -> PromptSet:
-    """At most so many prompts of the templates to practise with (`templates.load_practice`).
-
-    All are in the split `edit`. The other arguments are those of `load_prompts`.
-
-    Raises:
-        BiasEditError: an unknown name, or a wrong row in a file.
-    """
-    facts, names = _asked(reference, professions)
-    records = render(practice_cells(names, limit, seed), facts)
-    return PromptSet(tuple(records), "practice", "edit", facts.name)
-
-
-def _asked(
-    reference: str | Path, professions: str | Path | Sequence[str] | None
-) -> tuple[Reference, set[str]]:
-    """A reference, and the professions to ask about."""
-    facts = load_reference(str(reference))
-    names = set(facts.shares)
-    if professions is not None:
-        names &= read_names(professions, {row.profession for row in load_professions()})
-    return facts, names
 
 
 def _axes(record: Record) -> tuple[str, str, str]:

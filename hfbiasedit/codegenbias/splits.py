@@ -15,15 +15,13 @@ from hfbiasedit.codegenbias.configs import VERSION
 from hfbiasedit.codegenbias.modifiers import POLARITIES, load_modifiers
 from hfbiasedit.codegenbias.professions import load_professions
 from hfbiasedit.codegenbias.references import bls_shares
-from hfbiasedit.codegenbias.templates import PRACTICE, load_templates
+from hfbiasedit.codegenbias.templates import load_templates
 
 # Part of every hash below, in all versions: who is held out stays held out.
 SEED = "codegenbias-1"
 _TITLES_PER_STRATUM = 4.5
 _HELD_OUT_PER_POLARITY = 2
 _DEV_SHARE = 0.2
-# The split of templates that no test split holds, by role.
-_NEVER_JUDGING = {"dev": "dev", PRACTICE: "edit"}
 
 
 def rank(*parts: str) -> int:
@@ -69,15 +67,15 @@ def held_out_templates(version: int = VERSION) -> frozenset[str]:
 def cell_split(role: str, profession: bool, modifier: bool) -> str | None:
     """The split of a cell; None for one that no split holds.
 
-    Templates of the role `dev` choose and stop an edit, those of `practice` are learnt from: they
-    judge nothing, and are asked about seen professions with seen modifiers only.
+    Templates of the role `dev` choose and stop an edit: they are not unseen, so they judge
+    nothing, and are asked about seen professions with seen modifiers only.
 
     Args:
         role: of the template.
         profession: whether the profession is held out; likewise `modifier`.
     """
-    if role in _NEVER_JUDGING:
-        return None if profession or modifier else _NEVER_JUDGING[role]
+    if role == "dev":
+        return None if profession or modifier else "dev"
     return held_out_split(profession, modifier, role == "test") or "edit"
 
 

@@ -12,7 +12,7 @@ from hfbiasedit.codegenbias.records import RECORD_SPLITS, professions_of
 from hfbiasedit.codegenbias.references import BLS_YEARS, load_reference
 from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.codegenbias.splits import held_out_professions
-from hfbiasedit.codegenbias.templates import load_practice, load_templates
+from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.codegenbias.vocabulary import name_of, vocabulary_of
 from hfbiasedit.errors import BiasEditError
 
@@ -59,7 +59,7 @@ def profession_facts() -> list[dict[str, Any]]:
 
 
 def template_rows() -> list[dict[str, Any]]:
-    """One row for each template, those to practise with included: role, vocabulary and texts."""
+    """One row for each template: its role, its vocabulary of values, and all of its texts."""
     return [
         {
             "id": row.id,
@@ -70,7 +70,7 @@ def template_rows() -> list[dict[str, Any]]:
             "note": row.note,
             "texts": [asdict(variant) for variant in row.variants],
         }
-        for row in load_templates() + load_practice()
+        for row in load_templates()
     ]
 
 

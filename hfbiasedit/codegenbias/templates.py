@@ -18,10 +18,7 @@ from hfbiasedit.resources import data_path
 CORE_TEMPLATE = "py_attribute_compare"
 # Templates to edit with, to choose with while editing, and to judge with.
 ROLES = ("edit", "dev", "test")
-# Further templates that edits learn from: no configuration asks about them.
-PRACTICE = "practice"
 _FILES = {1: "templates.v1.jsonl", VERSION: "templates.jsonl"}
-_PRACTICE_FILE = "practice.jsonl"
 _HOLE = re.compile(r"\[\[(\w+)\]\]")
 
 
@@ -50,8 +47,8 @@ class Variant:
 class Template:
     """One template: the same kind of place for a value, in one or more spellings.
 
-    `role` is one of `ROLES` or `PRACTICE`, `surface` says what kind of place the value is in, and
-    `note` what real code the template imitates.
+    `role` is one of `ROLES`, `surface` says what kind of place the value is in, and `note` what
+    real code the template imitates.
     """
 
     id: str
@@ -65,25 +62,14 @@ class Template:
 @functools.cache
 def load_templates(version: int = VERSION) -> tuple[Template, ...]:
     """All templates of a version of CodeGenBias, in the order of its data file."""
-    return _read(_FILES[version])
-
-
-@functools.cache
-def load_practice() -> tuple[Template, ...]:
-    """The templates that edits learn from besides; they belong to no version of CodeGenBias."""
-    return _read(_PRACTICE_FILE)
+    lines = data_path(_FILES[version]).read_text(encoding="utf-8").split("\n")
+    return tuple(_template(json.loads(line)) for line in lines if line)
 
 
 @functools.cache
 def surfaces() -> dict[str, str]:
     """The surface of every built-in template; the present version's where versions differ."""
-    rows = [*load_practice(), *(row for version in VERSIONS for row in load_templates(version))]
-    return {row.id: row.surface for row in rows}
-
-
-def _read(name: str) -> tuple[Template, ...]:
-    lines = data_path(name).read_text(encoding="utf-8").split("\n")
-    return tuple(_template(json.loads(line)) for line in lines if line)
+    return {row.id: row.surface for version in VERSIONS for row in load_templates(version)}
 
 
 def _template(row: dict[str, Any]) -> Template:

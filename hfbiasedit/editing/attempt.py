@@ -146,7 +146,6 @@ def _task(
         config,
         None if location is None else location.prices,
         material.more,
-        material.practice,
         kept,
     )
 

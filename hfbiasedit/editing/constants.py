@@ -8,13 +8,12 @@ from __future__ import annotations
 from hfbiasedit.documents.structures.edit_document import Chosen
 from hfbiasedit.editing.locating import solutions
 from hfbiasedit.editing.material import gathering, price, prompts
-from hfbiasedit.editing.solving import candidates, curve, descent, gauss_newton, held
+from hfbiasedit.editing.solving import candidates, curve, descent, held
 from hfbiasedit.levels import LEVELS, Granularity
 
 _EDIT = "SmolLM2-135M-Instruct: edit split, templates left out in turn"
 _DEV = "SmolLM2-135M-Instruct and the demo model: dev split"
 _QWEN = "Qwen2.5-Coder-0.5B-Instruct, seed 1: dev split, with held-out prompts in view"
-_SEEN = "SmolLM2-135M-Instruct and the demo model: with held-out prompts in view"
 _DEMO = "the demo model: with its held-out prompts of version 1 in view"
 
 
@@ -24,12 +23,10 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("damping of prices", price.DAMPING, _EDIT),
         _chosen("prompts to locate with", solutions.PROMPTS, _EDIT),
         _chosen("prompts to learn from", gathering.EDIT_PROMPTS + gathering.MORE_PROMPTS, _EDIT),
-        _chosen("prompts to practise with instead", gathering.MORE_PROMPTS, _SEEN),
         _chosen("gender mass from which a prompt counts fully", prompts.SEEN, _EDIT),
         _chosen("slack of a budget", curve.SLACK, _DEV),
         _chosen("change of the gender mass that is near enough", held.NEAR, _DEV),
         _chosen("dearer price that is tried, in times", candidates.DEARER, _QWEN),
-        _chosen("limit up to which a first price is judged, in times", gauss_newton.BEYOND, _DEV),
         _chosen("steps of a run", descent.RUN, _DEV),
         _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),
     ]

@@ -51,8 +51,7 @@ def edit_document(
         "reference": prompts.records[0].reference,
         "dataset": {
             "config": "full" if config.prompts is None else "custom",
-            "edit_prompts": len(material.train) + (found.outcome.practised or len(material.more)),
-            "practice_prompts": found.outcome.practised,
+            "edit_prompts": len(material.train) + len(material.more),
             "dev_prompts": len(material.dev),
             "digest": material.digest,
         },

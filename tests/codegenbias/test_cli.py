@@ -43,7 +43,7 @@ def test_show_an_axis():
     assert sum(row["held_out"] for row in rows) == 69
     assert len(shown("--axis", "modifiers")) == 24
     templates = shown("--axis", "templates")
-    assert {row["role"] for row in templates} == {"edit", "dev", "test", "practice"}
+    assert {row["role"] for row in templates} == {"edit", "dev", "test"}
     assert {"id", "note", "surface", "language", "vocabulary"} <= set(templates[0])
     assert {"text", "male", "female"} == set(templates[0]["texts"][0])
     for axis in ("professions", "modifiers", "templates"):

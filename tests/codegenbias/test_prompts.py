@@ -5,11 +5,9 @@ from collections import Counter
 import pytest
 
 from hfbiasedit.codegenbias.cells import load_cells
-from hfbiasedit.codegenbias.configs import CONFIGS
-from hfbiasedit.codegenbias.prompts import load_practice_prompts, load_prompts
+from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import SPLITS, TEST_SPLITS
-from hfbiasedit.codegenbias.splits import held_out_modifiers, held_out_professions
-from hfbiasedit.codegenbias.templates import load_practice, load_templates
+from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.errors import BiasEditError
 
 
@@ -66,29 +64,6 @@ def test_a_limit_keeps_order_and_balance():
     assert max(templates.values()) - min(templates.values()) <= 4
     assert load_prompts("core", limit=50, seed=1) != load_prompts("core", limit=50)
     assert load_prompts("core", limit=50, seed=0) == load_prompts("core", limit=50)
-
-
-def test_templates_to_practise_with_are_sampled_evenly():
-    found = load_practice_prompts(2 * 246, seed=1)
-    assert (found.config, found.split, found.version) == ("practice", "edit", None)
-    # With seen professions and modifiers only, and never to choose or judge with.
-    assert {record.split for record in found.records} == {"edit"}
-    professions = Counter(record.profession for record in found.records)
-    assert set(professions.values()) == {2}
-    assert not set(professions) & held_out_professions()
-    assert not {record.modifier for record in found.records} & held_out_modifiers()
-    templates = Counter(record.template for record in found.records)
-    assert set(templates) == {row.id for row in load_practice()}
-    assert max(templates.values()) - min(templates.values()) <= 4
-    shares = load_practice_prompts(9, reference="parity", professions=["nurse"]).records
-    assert {record.profession for record in shares} == {"nurse"}
-    assert {record.share_female for record in shares} == {0.5}
-
-
-def test_no_configuration_asks_with_templates_to_practise_with():
-    practised = {row.id for row in load_practice()}
-    for config in CONFIGS:
-        assert not practised & {cell.template.id for cell in load_cells(config, SPLITS)}
 
 
 def test_the_digest_depends_on_every_field():

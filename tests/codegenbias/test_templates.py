@@ -13,26 +13,19 @@ from transformers import AutoTokenizer
 
 from hfbiasedit.codegenbias.modifiers import load_modifiers
 from hfbiasedit.codegenbias.professions import load_professions
-from hfbiasedit.codegenbias.prompts import load_practice_prompts, load_prompts
-from hfbiasedit.codegenbias.templates import (
-    CORE_TEMPLATE,
-    ROLES,
-    fillings,
-    load_practice,
-    load_templates,
-)
+from hfbiasedit.codegenbias.prompts import load_prompts
+from hfbiasedit.codegenbias.templates import CORE_TEMPLATE, ROLES, fillings, load_templates
 from hfbiasedit.codegenbias.vocabulary import name_of
 from hfbiasedit.resources import demo_model_path
 from hfbiasedit.scoring.continuations import encode
 from tests.codegenbias import made
-from tests.codegenbias.template_endings import ENDINGS, PRACTICE_ENDINGS
+from tests.codegenbias.template_endings import ENDINGS
 from tests.tiny import tiny_tokenizer
 
 TEMPLATES = load_templates()
-PRACTICE = load_practice()
 VARIANTS = {
     f"{row.id}-{number}": (row, variant)
-    for row in TEMPLATES + PRACTICE
+    for row in TEMPLATES
     for number, variant in enumerate(row.variants)
 }
 HOLES = fillings("left-handed", "auditor", "auditors")
@@ -77,7 +70,7 @@ def test_the_documentation_counts_them():
         f"{roles['edit']} are there to edit with, {roles['dev']} to choose with while editing, "
         f"{roles['test']} to judge with"
     ) in text
-    assert f"{sum(len(row.variants) for row in TEMPLATES)} in all" in text
+    assert f"{len(VARIANTS)} in all" in text
 
 
 def test_the_edit_templates_span_the_vocabularies_in_several_languages():
@@ -120,35 +113,6 @@ def test_version_1_is_as_it_was():
     assert {len(row.variants) for row in rows} == {1}
 
 
-def test_practice_templates_tell_nothing_of_what_judges():
-    every = [*TEMPLATES, *load_templates(1)]
-    assert len({row.id for row in PRACTICE}) == len(PRACTICE)
-    assert not {row.id for row in PRACTICE} & {row.id for row in every}
-    assert {row.role for row in PRACTICE} == {"practice"}
-    assert {len(row.variants) for row in PRACTICE} == {3}
-
-    def held_out(values):
-        """What only templates that choose or judge have."""
-        held = {value for row in TEMPLATES if row.role != "edit" for value in values(row)}
-        return held - {value for row in TEMPLATES if row.role == "edit" for value in values(row)}
-
-    def names(row):
-        return {name_of(variant.male, variant.female) for variant in row.variants}
-
-    def folded(row):
-        return {name.casefold() for name in names(row)}
-
-    for values in (lambda row: {row.language}, names, folded):
-        new = held_out(values)
-        assert new
-        assert not [row.id for row in PRACTICE if values(row) & new]
-
-    own = [variant.text for row in PRACTICE for variant in row.variants]
-    assert len(set(own)) == len(own)
-    texts = [variant.text for row in every for variant in row.variants]
-    assert not [text for text in own if any(text in other or other in text for other in texts)]
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant(name):
     template, variant = VARIANTS[name]
@@ -162,7 +126,7 @@ def test_variant(name):
     assert "auditor" in text
     # Scorers differ in what they do with white space before a continuation.
     assert prompt == prompt.rstrip()
-    assert not re.search(r"\[\[\w+\]\]", prompt)
+    assert "[[" not in prompt
     for words in (variant.male, variant.female):
         assert words
         assert all(words)
@@ -226,12 +190,11 @@ def parses(language, text):
 
 
 def test_prompts_go_on_to_valid_code():
-    rows, endings = TEMPLATES + PRACTICE, ENDINGS | PRACTICE_ENDINGS
-    checked = {row.id for row in rows if row.language in ("python", "json", "toml", "xml")}
-    assert checked == set(endings)
-    for row in rows:
-        for variant, ending in zip(row.variants, endings.get(row.id, ()), strict=row.id in checked):
-            for word in variant.male + variant.female if ending is not None else ():
+    checked = {row.id for row in TEMPLATES if row.language in ("python", "json", "toml", "xml")}
+    assert checked == set(ENDINGS)
+    for row in TEMPLATES:
+        for variant, ending in zip(row.variants, ENDINGS.get(row.id, ()), strict=row.id in checked):
+            for word in variant.male + variant.female:
                 parses(row.language, variant.fill(HOLES) + word + ending)
 
 
@@ -239,16 +202,10 @@ def test_the_grammar_holds_in_every_prompt():
     """a/an before the right sound, no doubled spaces inside a line, plurals where they belong."""
     words = {row.modifier for row in load_modifiers() if row.modifier}
     words |= {row.profession.split()[0] for row in load_professions()}
-    asked, practised = load_prompts("full", limit=3000), load_practice_prompts(3000)
-    for record in asked.records + practised.records:
+    for record in load_prompts("full", limit=3000).records:
         for found, word in re.findall(r"\b([Aa]n?) ([a-z]+(?:-[a-z]+)?)\b", record.prompt):
             if word in words:
                 vowel = word[0] in "aeiou" or word.startswith("honest")
                 assert (found.lower() == "an") == vowel, record.prompt
-    for record in asked.records:
         aligned = record.prompt.replace("Gender     string", "").replace("SEX_MALE   0", "")
         assert not re.search(r"\S  +[^\s#]", aligned), record.prompt
-    # These line up columns more often; holes add no doubled spaces.
-    for template in PRACTICE:
-        for variant in template.variants:
-            assert variant.fill(HOLES).count("  ") == variant.text.count("  ")

@@ -22,14 +22,10 @@ from hfbiasedit.documents.structures.shared import (
 
 
 class Material(TypedDict):
-    """The prompts an edit worked with.
-
-    `practice_prompts` of the `edit_prompts` are of templates that no configuration asks with.
-    """
+    """The prompts an edit worked with."""
 
     config: str
     edit_prompts: Count
-    practice_prompts: NotRequired[Count]
     dev_prompts: Count
     digest: Digest
 

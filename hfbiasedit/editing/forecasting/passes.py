@@ -22,7 +22,7 @@ from hfbiasedit.editing.material import gathering
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.dual import folds_of
 from hfbiasedit.editing.material.price import PRICED
-from hfbiasedit.editing.material.prompts import Prompts, gather_practice, gather_prompts
+from hfbiasedit.editing.material.prompts import Prompts, gather_prompts
 from hfbiasedit.editing.material.windows import (
     Windows,
     choose,
@@ -107,8 +107,6 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
         gathering.EDIT_PROMPTS,
         config.seed,
     )
-    # The longer ones, where either may be learnt from.
-    more = gather_practice(loaded, config, len(more), version) or more
     dev = gather_prompts(loaded, config, "dev", gathering.DEV_PROMPTS, version)
     everything = train.joined(dev)
     windows = prepare_windows(
@@ -163,7 +161,7 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
         found += _narrowing(sizes, ladder[0])
     found += [
         Pass("steps", "prompts", sizes.more + sizes.more_held, backward=True, beside="rows"),
-        Pass("steps", "dev prompts and windows", judged, times=1 + candidates.TRIES + FURTHER),
+        Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + FURTHER),
         Pass("steps", "prompts", sizes.held, times=candidates.TRIES * held.LOOKS),
         Pass("original", "windows", sizes.kept, min(1, FURTHER)),
         Pass("steps", "prompts", sizes.whole, FURTHER, backward=True, beside="rows"),

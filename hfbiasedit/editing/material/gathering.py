@@ -12,12 +12,7 @@ from hfbiasedit.codegenbias.configs import parse_config
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.keeping import Kept
-from hfbiasedit.editing.material.prompts import (
-    Prompts,
-    gather_practice,
-    gather_prompts,
-    measure_original,
-)
+from hfbiasedit.editing.material.prompts import Prompts, gather_prompts, measure_original
 from hfbiasedit.editing.material.windows import Windows, prepare_windows
 from hfbiasedit.editing.running.room import in_room
 from hfbiasedit.texts.anchor import Anchor, load_anchor
@@ -35,8 +30,7 @@ ANCHOR_WINDOWS = 384
 class Material:
     """Prompts of the edit and dev splits and windows of general code, for one protocol.
 
-    `more` are further prompts of the edit split, `practice` as many of templates to practise with;
-    on neither has the original been measured.
+    `more` are further prompts of the edit split, on which the original has not been measured.
     """
 
     prompts: Prompts
@@ -45,12 +39,11 @@ class Material:
     anchor: Anchor
     windows: Windows
     more: Prompts = field(default_factory=lambda: Prompts((), []))
-    practice: Prompts = field(default_factory=lambda: Prompts((), []))
 
     @property
     def digest(self) -> str:
         """Digest of the prompts in order."""
-        records = self.prompts.records + self.more.records + self.practice.records
+        records = self.prompts.records + self.more.records
         return PromptSet(records, "full", "edit+dev", "").digest
 
 
@@ -67,7 +60,6 @@ def gather(loaded: LoadedModel, config: EditConfig, kept: Kept | None = None) ->
         EDIT_PROMPTS,
         config.seed,
     )
-    practice = gather_practice(loaded, config, len(more), version)
     dev = gather_prompts(loaded, config, "dev", DEV_PROMPTS, version)
     prompts = train.joined(dev)
     prompts.share, prompts.log_mass = (kept or Kept()).facts(
@@ -76,9 +68,7 @@ def gather(loaded: LoadedModel, config: EditConfig, kept: Kept | None = None) ->
     anchor = load_anchor(config.anchor)
     windows = prepare_windows(loaded, anchor, ANCHOR_WINDOWS, config.seed)
     numbers = list(range(len(prompts)))
-    return Material(
-        prompts, numbers[: len(train)], numbers[len(train) :], anchor, windows, more, practice
-    )
+    return Material(prompts, numbers[: len(train)], numbers[len(train) :], anchor, windows, more)
 
 
 def dealt(prompts: Prompts, count: int, seed: int) -> tuple[Prompts, Prompts]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hfbiasedit.codegenbias.configs import VERSION, config_name
-from hfbiasedit.codegenbias.prompts import load_practice_prompts, load_prompts
+from hfbiasedit.codegenbias.prompts import load_prompts
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.weights import balanced_weights
 from hfbiasedit.console import tracked
@@ -124,29 +124,11 @@ def gather_prompts(
         limit=most,
         seed=config.seed,
     )
-    return _encoded(loaded, config, found.records)
-
-
-def gather_practice(
-    loaded: LoadedModel, config: LocateConfig, limit: int, version: int = VERSION
-) -> Prompts:
-    """A balanced sample of the templates to practise with; none beside own prompts or in an
-    earlier `version` of the dataset.
-    """
-    if config.prompts is not None or version != VERSION or limit < 1:
-        return Prompts((), [])
-    found = load_practice_prompts(
-        limit, reference=config.reference, professions=config.professions, seed=config.seed
-    )
-    return _encoded(loaded, config, found.records)
-
-
-def _encoded(loaded: LoadedModel, config: LocateConfig, records: tuple[Record, ...]) -> Prompts:
-    encoded = encode(loaded.tokenizer, records)
+    encoded = encode(loaded.tokenizer, found.records)
     # Activations that are computed again would be computed without the tree.
-    packed = not config.checkpoint and bears_trees(loaded, encoded, records)
+    packed = not config.checkpoint and bears_trees(loaded, encoded, found.records)
     tokens = tokens_at_once(loaded.model, config.checkpoint)
-    return Prompts(records, encoded, trees=packed, tokens=tokens)
+    return Prompts(found.records, encoded, trees=packed, tokens=tokens)
 
 
 @torch.no_grad()

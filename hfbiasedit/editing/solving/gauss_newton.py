@@ -4,9 +4,9 @@ A step differentiates every prompt once where the model is (`linearisation`) and
 move under a price for the predicted divergence of general code (`dual`). The price is the one under
 which prompts left out come out best (`leftout`), a dearer one, or one that uses the allowed
 divergence, which is measured (the prediction is the diagonal of a Fisher matrix): the lower
-FB-Score on `dev` decides. Where more divergence is hardly better, some more than allowed
-included, that is all; where it is, further steps follow. What is judged is always the model with
-its weights rounded to the checkpoint's dtype.
+FB-Score on `dev` decides. Where more divergence is hardly better, that is all; where it is, further
+steps follow. What is judged is always the model with its weights rounded to the
+checkpoint's dtype.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.solving.bench import Bench, bench_of, widened
 from hfbiasedit.editing.solving.candidates import TARGET, State, best_of, candidates
 from hfbiasedit.editing.solving.descent import BENDS, descend
-from hfbiasedit.editing.solving.further import choose_further
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.states import Reached
 from hfbiasedit.editing.solving.task import Outcome, Task, scored, settle, within
@@ -30,14 +29,13 @@ from hfbiasedit.editing.weights.deltas import Deltas
 STEPS = 4
 PATIENCE = 1  # steps before a poor gain ends the search
 GAIN = 0.01  # relative gain on dev below which a step, or more divergence, was not worth it
-BEYOND = 2.0  # times the allowed divergence: so far a first price can speak against more
 _STEEPEST, _SHALLOWEST = 4.0, 0.25  # changes of the price from step to step
 
 
 def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
     """Move the deltas by Gauss-Newton steps; they end at the best state (or at zero).
 
-    `first` is the linear model at the original without further prompts, where it was made already.
+    `first` is the linear model at the original without `task.more`, where it has been made already.
     """
     reached = Reached.load(task.kept)
     if reached is not None and reached.done:
@@ -52,7 +50,6 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
             reached = _first_step(bench, first)
             reached.save(task.kept)
         else:
-            choose_further(bench, None)
             task.remember()
             bench.write(reached.state.move)
         bar.advance(reached.step)
@@ -73,8 +70,6 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
     nowhere = torch.zeros(bench.coordinates.total)
     if first is None or first.rows.shape[1] != bench.coordinates.total:
         first = bench.linear(None)
-    if first.finite:
-        outcome.practised = choose_further(bench, first)
     linear = widened(bench, first)
     if not linear.finite:
         outcome.stopped = "the gradients were not finite"
@@ -104,9 +99,7 @@ def _against_more(found: list[State], best: State, limit: float) -> str:
     """What speaks against steps beyond the first one, in words; nothing where nothing does."""
     first = found[0]
     if first.score.mean_kl > limit:
-        # A little too far is no worse a place to judge from; far beyond, the linear model is wrong.
-        near = first.score.mean_kl <= BEYOND * limit
-        return "dev speaks" if near and first.score.fb > (1 - GAIN) * best.score.fb else ""
+        return ""
     if best.price > first.price:
         return "dev speaks"
     return "prompts left out speak" if best.score.fb > (1 - GAIN) * first.score.fb else ""

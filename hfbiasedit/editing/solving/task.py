@@ -47,7 +47,6 @@ class Task:
     config: EditConfig
     prices: Mapping[str, Price] | None = None  # of projections, where they are known already
     more: Prompts | None = None  # to learn from besides, not measured yet
-    practice: Prompts | None = None  # to learn from instead of `more` (see `further`)
     kept: Kept = field(default_factory=Kept)
     _before: Score | None = None
 
@@ -101,7 +100,6 @@ class Outcome:
     steps: int
     stopped: str
     history: list[Step] = field(default_factory=list)
-    practised: int = 0  # prompts of templates to practise with that were learnt from
 
 
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
