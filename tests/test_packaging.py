@@ -1,14 +1,12 @@
 """The wheel, installed in an empty environment, is all a user needs."""
 
 import ast
-import email
 import json
 import os
 import re
 import subprocess
 import sys
 import venv
-import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -68,19 +66,16 @@ def _run(*command, **options):
     return done.stdout
 
 
-def _asked_for(requirements, found):
-    """Add to `found` the distributions that requirements name, and what those ask for in turn."""
-    for line in requirements:
-        wanted = Requirement(line)
-        for extra in ("", *wanted.extras):
-            name = f"{normal(wanted.name)}[{extra}]"
-            if name not in found and (not wanted.marker or wanted.marker.evaluate({"extra": ""})):
-                own = found[name] = metadata.distribution(wanted.name)
-                inner = map(Requirement, own.requires or ())
-                inner = [r for r in inner if not r.marker or r.marker.evaluate({"extra": extra})]
-                for one in inner:
-                    one.marker = None
-                _asked_for(map(str, inner), found)
+def _asked_for(own, extras, found):
+    """Add to `found` what a distribution with some extras asks for, and what that asks for in turn."""
+    for wanted in map(Requirement, own.requires or ()):
+        marker, key = wanted.marker, (normal(wanted.name), *sorted(wanted.extras))
+        if key in found or (
+            marker and not any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+        ):
+            continue
+        found[key] = metadata.distribution(wanted.name)
+        _asked_for(found[key], wanted.extras, found)
 
 
 @pytest.fixture(scope="module")
@@ -95,20 +90,18 @@ def installed(tmp_path_factory):
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv", with_pip=True)
     scripts = folder / "venv" / SCRIPTS
-    pip = [scripts / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    _run(*pip, "--no-deps", wheel)
+    pip = [scripts / "python", "-m", "pip", "--disable-pip-version-check"]
+    _run(*pip, "install", "-q", "--no-deps", wheel)
     where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
     site = Path(_run(scripts / "python", "-c", where).strip())
+    (own,) = metadata.distributions(name="hfbiasedit", path=[str(site)])
     needed = {}
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-        facts = email.message_from_bytes(archive.read(name))
-    lines = facts.get_all("Requires-Dist")
-    _asked_for([line for line in lines if "extra ==" not in line], needed)
-    for own in needed.values():
-        for top in {file.parts[0] for file in own.files} - {"..", "__pycache__"}:
+    _asked_for(own, (), needed)
+    for one in needed.values():
+        for top in {file.parts[0] for file in one.files} - {"..", "__pycache__"}:
             if not (site / top).exists():
-                (site / top).symlink_to(own.locate_file(top))
+                (site / top).symlink_to(one.locate_file(top))
+    _run(*pip, "check")  # all that is asked for is there, in a version that was asked for
     return scripts
 
 
