@@ -52,6 +52,14 @@ def _quiet_environment(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("COLUMNS", "120")
 
 
+@pytest.fixture
+def one_figure(monkeypatch):
+    """Runs are drawn as one figure: for tests of something else, since all take seconds."""
+    from hfbiasedit.figures import run
+
+    monkeypatch.setattr(run, "FIGURES", {"groups": run.FIGURES["groups"]})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     import torch

@@ -111,6 +111,7 @@ def test_combine_and_diff_replace_nothing_unasked(run, tmp_path):
     assert (tmp_path / "file").read_text() == "x"
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_card_that_somebody_changed_stays(run, tmp_path):
     folder = fixtures.write_run(tmp_path / "run", fixtures.documents(12))
     card = folder / "README.md"

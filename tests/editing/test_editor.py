@@ -31,6 +31,7 @@ from tests.editing import worlds
 from tests.hub_server.fixtures import hub, hub_client  # noqa: F401
 from tests.tiny import save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_figure")
 FAST = {"steps": 12, "max_kl": 0.5, "batch_size": 8, "solver": "adam", "saliency": "taylor"}
 
 
@@ -175,7 +176,9 @@ def test_anchors_that_are_not_there_are_refused(checkpoint, prompts, tmp_path):
         edit(checkpoint, config, out=tmp_path / "run")
 
 
-def test_a_sweep_with_baselines(checkpoint, prompts, anchor, tmp_path):
+def test_a_sweep_with_baselines(checkpoint, prompts, anchor, tmp_path, monkeypatch):
+    # Of the whole corpus, once per row; what it says is tested where `sweep` is a command.
+    monkeypatch.setattr("hfbiasedit.editing.sweep._perplexity_change", lambda *given: 0.0)
     common = EditConfig(prompts=prompts, anchor=anchor, **FAST)
     config = SweepConfig(("layer", "row"), baselines=("random", "full", "lora"), edit=common)
     loaded = load_model(checkpoint)
@@ -192,48 +195,61 @@ def test_a_sweep_with_baselines(checkpoint, prompts, anchor, tmp_path):
     assert sizes["row"] < sizes["layer"] < sizes["full fine-tuning"]
 
 
-SCRIPT = """
+TOGETHER = {
+    "granularity": "row",
+    "budget": "10%",
+    "steps": 6,
+    "max_kl": 0.5,
+    "batch_size": 8,
+    "saliency": "taylor",
+    "dtype": "float32",
+}
+SCRIPT = f"""
 import sys
 import torch
 torch.set_num_threads(1)
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.editor import edit
-model, prompts, anchor, out, solver = sys.argv[1:]
-edit(model, EditConfig(granularity="row", budget="10%", prompts=prompts, anchor=anchor,
-     steps=6, max_kl=0.5, batch_size=8, solver=solver, saliency="taylor", dtype="float32"), out=out)
+model, prompts, anchor, out = sys.argv[1:]
+for solver in ("adam", "newton"):
+    config = EditConfig(prompts=prompts, anchor=anchor, solver=solver, **{TOGETHER})
+    edit(model, config, out=out + solver)
 """
 
 
-def _processes(count, arguments):
+@pytest.fixture(scope="module")
+def by_two_processes(prompts, anchor, tmp_path_factory):
+    """A checkpoint, and where two processes leave a run per solver (its name comes after)."""
+    folder = tmp_path_factory.mktemp("processes")
+    model = save_checkpoint(folder / "model", "llama", dtype="float32")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
-    root = str(Path(__file__).parents[2])
-    common["PYTHONPATH"] = root
+    common |= {"WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    common["PYTHONPATH"] = str(Path(__file__).parents[2])
+    arguments = [str(model), str(prompts), anchor, str(folder / "two-")]
     started = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, *arguments],
-            env=common | {"RANK": str(number), "LOCAL_RANK": str(number)},
+            env=common | {"RANK": number, "LOCAL_RANK": number},
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number in range(count)
+        for number in ("0", "1")
     ]
     for process in started:
         _, errors = process.communicate(timeout=280)
         assert process.returncode == 0, errors[-2000:]
+    return model, arguments[-1]
 
 
 @pytest.mark.parametrize("solver", ["adam", "newton"])
-def test_two_processes_give_the_patch_of_one(prompts, anchor, tmp_path, solver):
-    model = save_checkpoint(tmp_path / "model", "llama", dtype="float32")
-    patches = []
-    for count in (1, 2):
-        out = tmp_path / f"run{count}"
-        _processes(count, [str(model), str(prompts), anchor, str(out), solver])
-        patches.append(Patch.load(out / runs.PATCH))
+def test_two_processes_give_the_patch_of_one(by_two_processes, prompts, anchor, tmp_path, solver):
+    model, together = by_two_processes
+    config = EditConfig(prompts=prompts, anchor=anchor, solver=solver, **TOGETHER)
+    edit(model, config, out=tmp_path / "run")
+    patches = [Patch.load(Path(run) / runs.PATCH) for run in (tmp_path / "run", together + solver)]
     one, two = patches
     assert one.tensors.keys() == two.tensors.keys()
     for name, item in one.tensors.items():
