@@ -16,7 +16,7 @@ from hfbiasedit.models.architecture import Projection, decoder_blocks, projectio
 # what activation functions and norms remember in float32, and the gaps that glibc leaves between
 # aligned pieces (about half). Measured at SmolLM2-135M and Qwen2.5-Coder-0.5B on a processor.
 KEPT = 2.1
-ROOM = 1 << 30  # bytes that activations of one pass may take
+ROOM = 640 << 20  # bytes that activations of one pass may take
 # Tokens of one pass. Windows of general code take the fewest in any case, and a processor is kept
 # busy by them; more than the most are of no use.
 _FEWEST, _MOST, _STEP = 512, 1024, 64
