@@ -58,7 +58,8 @@ def test_rows_of_experts_are_edited_with_the_default_solver(monkeypatch):
     loaded = worlds.loaded("mixtral")
     monkeypatch.setitem(LEVELS, "row", _with_ladder("row", ("10% of weights", "3% of weights")))
     config = EditConfig(granularity="row", max_kl=0.05)
-    found = attempt(loaded, config, worlds.material(loaded), location=worlds.location(loaded))
+    found = attempt(loaded, config, worlds.material(loaded))  # located as well
+    assert found.location.ranking.saliency == "joint"
     assert any("experts" in name for name in found.selection.slices)
     assert len(found.curve) == 2
     # Adam would have tried no budgets and taken steps by the dozen.

@@ -17,14 +17,18 @@ def kept_prices(kept: Kept, make: Callable[[], dict[str, Price]]) -> dict[str, P
 
     def tensors() -> dict[str, Tensor]:
         return {
-            f"{name}/{end}": side
+            f"{name}/{end}": side.view(price.experts, -1)
             for name, price in make().items()
             for end, side in (("in", price.inputs), ("out", price.outputs))
         }
 
     found = kept.tensors("prices", tensors)
     names = [key.removesuffix("/in") for key in found if key.endswith("/in")]
-    return {name: Price(found[f"{name}/in"], found[f"{name}/out"]) for name in names}
+    sides = {name: (found[f"{name}/in"], found[f"{name}/out"]) for name in names}
+    return {
+        name: Price(inputs.flatten(), outputs.flatten(), len(inputs))
+        for name, (inputs, outputs) in sides.items()
+    }
 
 
 def kept_sums(kept: Kept, make: Callable[[], dict[str, Sums]]) -> dict[str, Sums]:
