@@ -24,8 +24,3 @@ class Choice:
     limit: Budget
     entry_scores: EntryScores | None = None
     pool: int | None = None
-
-    @property
-    def number(self) -> int:
-        """How many items the limit allows."""
-        return min(self.limit.items, self.limit.of)

@@ -32,7 +32,7 @@ class Entries:
         ranking, items, count = choice.ranking, choice.projections, choice.limit.items
         if ranking.drawn:
             chosen = _random_entries(items, count, int(ranking.origin.get("seed", 0)))
-            return chosen, choice.number
+            return chosen, sum(part.count for part in chosen)
         if choice.entry_scores is None:
             raise BiasEditError("single weights are chosen with gradients; none were given")
         pool = candidate_rows(ranking, items, choice.pool or count)
@@ -46,7 +46,7 @@ class Entries:
             rows = pool[item.name][inside // item.columns]
             places = item.flat_indices(rows, inside % item.columns)
             chosen.append(entry_slice(item.name, item.shape, places))
-        return chosen, choice.number
+        return chosen, len(best)
 
 
 def candidate_rows(ranking: Ranking, items: list[Projection], count: int) -> dict[str, Tensor]:
@@ -60,10 +60,11 @@ def candidate_rows(ranking: Ranking, items: list[Projection], count: int) -> dic
 
 
 def _random_entries(items: list[Projection], count: int, seed: int) -> list[Slice]:
-    """`count` different weights, all equally likely."""
+    """`count` different weights, all equally likely; all where there are no more."""
     generator = torch.Generator().manual_seed(seed)
     sizes = [item.weights for item in items]
     total, found = sum(sizes), torch.empty(0, dtype=torch.int64)
+    count = min(count, total)
     while len(found) < count:
         more = torch.randint(total, (count,), generator=generator)
         found = torch.unique(torch.cat([found, more]))

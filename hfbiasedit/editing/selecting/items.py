@@ -43,7 +43,7 @@ class Blocks:
         """Blocks by their scores."""
         scores = choice.ranking.block_scores()
         best = set(sorted(choice.blocks, key=lambda block: -scores[block])[: choice.limit.items])
-        return [_whole(item) for item in choice.projections if item.block in best], choice.number
+        return [_whole(item) for item in choice.projections if item.block in best], len(best)
 
 
 class Everything(Blocks):
@@ -51,7 +51,7 @@ class Everything(Blocks):
 
     def choose(self, choice: Choice) -> tuple[list[Slice], int]:
         """All projections, those of other blocks too."""
-        return [_whole(item) for item in choice.ranking.projections], choice.number
+        return [_whole(item) for item in choice.ranking.projections], choice.limit.of
 
 
 class Matrices:
@@ -65,7 +65,7 @@ class Matrices:
         """Matrices by their scores."""
         names = [item.name for item, _ in choice.ranking.matrices() if item.block in choice.blocks]
         best = set(names[: choice.limit.items])
-        return [_whole(item) for item in choice.projections if item.name in best], choice.number
+        return [_whole(item) for item in choice.projections if item.name in best], len(best)
 
 
 class Rows:

@@ -85,6 +85,22 @@ def test_only_allowed_blocks():
     assert chosen.lowest_block(model) == 1
 
 
+@pytest.mark.parametrize("random", [False, True])
+@pytest.mark.parametrize("granularity", ["layer", "module", "row", "neuron", "unit"])
+def test_only_items_that_the_blocks_hold_are_counted(granularity, random):
+    model = tiny_model("llama")
+    ranking = random_ranking(projections(model), 0, {"seed": 0}) if random else ranked(model)
+    all_of_it = {"layer": "2", "module": str(len(ranking.projections))}.get(granularity, "100%")
+    scores = scores_of(ranking)
+    held, both = (
+        select(model, ranking, granularity, all_of_it, blocks=blocks, entry_scores=scores)
+        for blocks in ([1], [0, 1])
+    )
+    assert both.items == both.of
+    assert held.items == held.of / 2  # the blocks are alike
+    assert held.weights == both.weights / 2
+
+
 def test_a_unit_is_its_rows_and_its_column():
     model = tiny_model("llama")
     chosen = select(model, ranked(model), "unit", "1")
