@@ -76,7 +76,7 @@ def edit(
     asked = outcome.questions(config)
     kept = work_beside(Path(out), model, config, asked, resume)
     track = config.track if processes.rank() == 0 else None
-    with tracked(track, "edit", model, config) as log:
+    with kept.alone(), tracked(track, "edit", model, config) as log:
         found, config = _edited(model, config, Path(out), asked, kept, command)
         for row in found.outcome.history:
             log(

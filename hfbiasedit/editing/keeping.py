@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from hfbiasedit.console import message, warn
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import read_json, write_bytes, write_json
+from hfbiasedit.locking import held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,8 @@ _NAMES = {
     "versions": "the version of hfbiasedit, torch or transformers",
     "material": "the prompts to learn from",
     "anchor": "the general code",
+    "selection": "the selection",
+    "saliency": "the saliency",
 }
 
 
@@ -79,6 +82,23 @@ class Kept:
             kept._claims = read_json(folder / _CLAIMS)
             return kept
         return cls(folder)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out of the work directory while the block runs.
+
+        Raises:
+            BiasEditError: another one works there.
+        """
+        if self.folder is None:
+            yield
+            return
+        busy = (
+            f"another process is at work in {self.folder}; wait for it, or give another output "
+            "with --out"
+        )
+        with held(self.folder.with_name(f"{self.folder.name}.lock"), busy):
+            yield
 
     def begin(self) -> None:
         """Write down what the work belongs to; what another run left there is put aside."""

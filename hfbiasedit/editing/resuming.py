@@ -11,6 +11,7 @@ from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.material.gathering import Material
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.files import sha256_file
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.versions import versions
 
@@ -32,6 +33,8 @@ def work_beside(
     kept = Kept.beside(out, resume)
     digests = [part.digest for part in (asked.audit, asked.beside) if part is not None]
     kept.claim(options={"model": str(model), **outcome.deciding_options(config)}, prompts=digests)
+    if config.selection is not None:  # whatever its file is called
+        kept.claim(selection=sha256_file(config.selection))
     return kept
 
 

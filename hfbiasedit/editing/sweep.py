@@ -70,6 +70,23 @@ def sweep(
     check_inputs(common)
     asked = outcome.questions(common)
     kept = work_beside(None if out is None else Path(out), model, common, asked, resume)
+    if len(config.saliencies) == 1:  # of several each row bears its own in its name
+        kept.claim(saliency=config.saliencies[0])
+    with kept.alone():
+        document = _swept(model, config, asked, out, kept)
+        kept.remove()
+    return document
+
+
+def _swept(
+    model: str | Path | LoadedModel,
+    config: SweepConfig,
+    asked: outcome.Questions,
+    out: str | Path | None,
+    kept: Kept,
+) -> Sweep:
+    """The sweep itself, with its directory."""
+    common = config.edit
     loaded = model if isinstance(model, LoadedModel) else _load(model, common)
     check_weights(loaded, common)
     locations: dict[str, Location] = {}
@@ -103,7 +120,6 @@ def sweep(
         if out is not None:
             write_json(folder / TRADEOFF, document)
             _draw(document, folder)
-    kept.remove()
     return document
 
 

@@ -18,6 +18,7 @@ from hfbiasedit.checkpoints.storage import Checkpoint
 from hfbiasedit.console import tracked
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import sync_directory
+from hfbiasedit.locking import held
 from hfbiasedit.patches.rewriting import Written, is_between, write
 from hfbiasedit.patches.targets import Shards, Target, states, targets
 from hfbiasedit.patches.value import PatchValue
@@ -32,23 +33,9 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         BiasEditError: another one is at it.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise BiasEditError(f"another process is changing {path}; wait for it") from error
-    except (OSError, NotImplementedError):
-        pass  # a file system without locks; where nothing can be written, the change will say so
-    try:
+    with held(path / LOCK, f"another process is changing {path}; wait for it"):
         remove_strays(path)
         yield
-    finally:
-        if lock.is_locked:
-            with contextlib.suppress(OSError):  # who waits for a removed file starts over
-                os.unlink(path / LOCK)
-            lock.release()
 
 
 def remove_strays(path: Path) -> None:

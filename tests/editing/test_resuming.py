@@ -64,6 +64,11 @@ def whole(world, tmp_path_factory):
     return edit(model, config, out=tmp_path_factory.mktemp("whole") / "run")
 
 
+def killed(*given, **named):
+    """Stands in for where a run dies."""
+    raise Killed
+
+
 def kill_after(monkeypatch, saves, batches=10**9):
     """Let a run die after so many saves, or so many batches of scores."""
     left = {"saves": saves, "batches": batches}
@@ -256,5 +261,48 @@ def test_where_nothing_can_be_kept_the_work_goes_on(tmp_path, monkeypatch, capsy
 
 def test_a_model_that_cannot_be_loaded_leaves_nothing_behind(tmp_path):
     with pytest.raises(BiasEditError):
+        edit(tmp_path / "no model", out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_selection_under_the_same_name_is_refused(world, tmp_path, monkeypatch):
+    model, options = world
+    file = tmp_path / "selection.json"
+    loaded = load_model(model)
+    worlds.selection(loaded.model, "rows").save(file)
+    config = EditConfig(selection=file, **options)
+    with monkeypatch.context() as patched:
+        patched.setattr(editor, "attempt", killed)
+        with pytest.raises(Killed):
+            edit(model, config, out=tmp_path / "run")
+    worlds.selection(loaded.model, "rows", count=5).save(file)
+    with pytest.raises(BiasEditError, match="the selection changed since"):
+        edit(model, config, out=tmp_path / "run", resume=True)
+
+
+def test_rows_of_another_saliency_are_refused(world, tmp_path, monkeypatch):
+    model, options = world
+    common = EditConfig(**options, solver="adam", steps=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("hfbiasedit.editing.sweep.attempt", killed)
+        with pytest.raises(Killed):
+            sweep(model, SweepConfig(("row",), ("taylor",), edit=common), out=tmp_path / "run")
+    with pytest.raises(BiasEditError, match="the saliency changed since"):
+        sweep(
+            model,
+            SweepConfig(("row",), ("grad",), edit=common),
+            out=tmp_path / "run",
+            resume=True,
+        )
+
+
+def test_two_at_one_output_are_refused_before_a_model_is_loaded(tmp_path):
+    work = work_directory(tmp_path / "run")
+    with (
+        Kept(work).alone(),
+        pytest.raises(BiasEditError, match="another process is at work in"),
+    ):
+        edit(tmp_path / "no model", out=tmp_path / "run")
+    with pytest.raises(BiasEditError, match="no model"):
         edit(tmp_path / "no model", out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
