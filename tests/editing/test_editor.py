@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from hfbiasedit.documents.structures.sweep_document import Sweep
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.editor import NothingHelps, edit
 from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.solving import adam
 from hfbiasedit.editing.sweep import sweep
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError, UsageError
@@ -161,6 +163,23 @@ def test_training_that_diverges_keeps_a_finite_state_or_none(checkpoint, prompts
     assert all(
         torch.isfinite(item.new).all() for item in Patch.load(run.patch_path).tensors.values()
     )
+
+
+def test_predictions_that_stop_being_finite_leave_the_best_state_before(
+    checkpoint, prompts, anchor, tmp_path, monkeypatch
+):
+    real, seen = adam.scored, []
+
+    def scored(task, dev):
+        found = real(task, dev)
+        seen.append(found.fb)
+        return found if len(seen) < 5 else replace(found, fb=float("nan"))
+
+    monkeypatch.setattr(adam, "scored", scored)
+    config = EditConfig(granularity="row", budget="10%", prompts=prompts, anchor=anchor, **FAST)
+    document = edit(checkpoint, config, out=tmp_path / "run").edit
+    assert document["stopped"] == "the model's predictions were not finite"
+    assert len(document["history"]) == 3  # of five scores the first is the original's
 
 
 def test_directories_with_other_things_are_left_alone(checkpoint, prompts, anchor, tmp_path):

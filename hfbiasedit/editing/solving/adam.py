@@ -67,7 +67,7 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
             if step % interval and step != config.steps:
                 continue
             score = scored(task, dev)
-            outcome.history.append(_entry(step, losses, score, keep))
+            outcome.note(_entry(step, losses, score, keep))
             bar.describe(f"editing: distance on dev {score.fb:.1f}, KL {score.mean_kl:.4f}")
             if not math.isfinite(score.fb + score.mean_kl):
                 outcome.stopped = "the model's predictions were not finite"
@@ -124,7 +124,7 @@ def _optimiser(deltas: Deltas, config: EditConfig) -> torch.optim.Optimizer:
     relative = config.learning_rate or LEVELS[config.granularity].step
     groups = []
     for name, value in deltas.values.items():
-        size = float(deltas.base[name].double().square().mean().sqrt())
+        size = float(deltas.base[name].float().square().mean().sqrt())
         groups.append({"params": [value], "lr": relative * max(size, 1e-4)})
     return torch.optim.Adam(groups, betas=(0.9, 0.98), eps=1e-12)
 

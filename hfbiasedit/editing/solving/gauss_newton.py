@@ -76,7 +76,7 @@ def _first_step(bench: Bench, first: Linear | None) -> Reached:
         return Reached(1, State(nowhere, 0.0, 1.0, before), outcome, done=True)
     found = list(candidates(bench, linear, hold=True)[1])
     for trial in found:
-        outcome.history.append(_entry(1, linear, trial))
+        outcome.note(_entry(1, linear, trial))
         _record(bench, trial, outcome, 1)
     limit = task.config.allowed_kl
     best = best_of(found, limit)
@@ -114,7 +114,7 @@ def _further_step(bench: Bench, reached: Reached) -> Reached:
         return Reached(step, state, outcome, done=True)
     last = outcome.dev_after
     found = _descended(bench, linear, state, step)
-    outcome.history.append(_entry(step, linear, found))
+    outcome.note(_entry(step, linear, found))
     _record(bench, found, outcome, step)
     stuck = step > PATIENCE and outcome.dev_after > (1 - GAIN) * last
     if stuck:

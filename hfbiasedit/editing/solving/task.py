@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -101,6 +101,11 @@ class Outcome:
     stopped: str
     history: list[Step] = field(default_factory=list)
 
+    def note(self, step: Step) -> None:
+        """Add a step to the history, unless a number is not finite: no document holds such."""
+        if all(math.isfinite(value) for value in cast(Mapping[str, float], step).values()):
+            self.history.append(step)
+
 
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
     """Batches with the hidden states that enter the trunk's first block."""
@@ -162,5 +167,5 @@ def watched_divergence(task: Task) -> Tensor:
         piece = choose(task.watch, range(start, min(start + size, len(task.watch))))
         if piece.original is not None:
             logits = run(task.loaded, piece, task.trunk)
-            found.append(divergences(piece.original, logits).double().cpu())
+            found.append(divergences(piece.original, logits).cpu().double())
     return torch.cat(found)
