@@ -38,7 +38,8 @@ def join() -> None:
             return
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        # Sums are made on the processor, scores where the model is.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         group.init_process_group(backend, timeout=_LONGEST_WAIT)
 
 

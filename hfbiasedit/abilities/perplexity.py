@@ -203,7 +203,7 @@ def _losses(logits: torch.Tensor, batch: Sequence[Window]) -> np.ndarray:
         part = logits[rows].float()
         picked = part.gather(-1, targets[rows].unsqueeze(-1)).squeeze(-1)
         losses.append(part.logsumexp(-1) - picked)
-    values = torch.cat(losses).double().cpu().numpy()
+    values = torch.cat(losses).cpu().double().numpy()
     if not np.isfinite(values).all():
         raise BiasEditError("the model's distribution holds NaN or infinity; try --dtype float32")
     return values
@@ -217,7 +217,7 @@ def _differences(before: torch.Tensor, after: torch.Tensor) -> tuple[np.ndarray,
         divergence.append(torch.nn.functional.kl_div(new, old, reduction="none", log_target=True))
         divergence[-1] = divergence[-1].sum(-1).clamp_min(0)
         changed.append(old.argmax(-1) != new.argmax(-1))
-    return torch.cat(divergence).double().cpu().numpy(), torch.cat(changed).cpu().numpy()
+    return torch.cat(divergence).cpu().double().numpy(), torch.cat(changed).cpu().numpy()
 
 
 def _chunks(logits: torch.Tensor) -> Iterator[slice]:

@@ -66,8 +66,9 @@ class Totals:
         # Sums per column are kept per expert: unit i of expert e is column e * columns + i.
         if item.name not in self.sums:
             sizes = ((item.rows,), (item.rows,), (item.experts, item.columns))
+            wide = _widest(gradient.device)
             self.sums[item.name] = Sums(
-                *(torch.zeros(s, dtype=torch.float64, device=gradient.device) for s in sizes)
+                *(torch.zeros(s, dtype=wide, device=gradient.device) for s in sizes)
             )
         total = self.sums[item.name]
         weight, gradient = item.row_view(weight), item.row_view(gradient)
@@ -79,18 +80,18 @@ class Totals:
             for start in range(expert * inner, end, step):
                 stop = min(start + step, end)
                 part = self.measure(weight[start:stop].to(dtype), gradient[start:stop].to(dtype))
-                total.rows[start:stop] += part.sum(1, dtype=torch.float64)
+                total.rows[start:stop] += part.sum(1, dtype=total.rows.dtype)
                 total.peaks[start:stop] += part.amax(1)
-                total.columns[expert] += part.sum(0, dtype=torch.float64)
+                total.columns[expert] += part.sum(0, dtype=total.columns.dtype)
 
     def mean(self) -> dict[str, Sums]:
         """The totals divided by the number of probes, on the CPU."""
         scale = 1 / max(1, self.probes)
         return {
             name: Sums(
-                (sums.rows * scale).cpu(),
-                (sums.peaks * scale).cpu(),
-                (sums.columns * scale).reshape(-1).cpu(),
+                (sums.rows * scale).cpu().double(),
+                (sums.peaks * scale).cpu().double(),
+                (sums.columns * scale).reshape(-1).cpu().double(),
             )
             for name, sums in self.sums.items()
         }
@@ -121,6 +122,11 @@ def collect(
             zeros = [item.rows, item.rows, item.experts * item.columns]
             found[item.name] = Sums(*(torch.zeros(size, dtype=torch.float64) for size in zeros))
     return found
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """What sums over many gradients are kept in; Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def ratio(bias: Tensor, code: Tensor, damping: float) -> Tensor:

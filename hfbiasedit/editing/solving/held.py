@@ -58,7 +58,8 @@ def mass_change(bench: Bench) -> float:
     """
     task, seen = bench.task, torch.zeros(2, dtype=torch.float64)
     for batch in processes.share(bench.sample.held):
-        change = bias_terms(batch, run(task.loaded, batch, task.trunk)).mass_change.double().cpu()
+        terms = bias_terms(batch, run(task.loaded, batch, task.trunk))
+        change = terms.mass_change.cpu().double()  # there are devices without float64
         mass = batch.log_mass.double().exp()
         seen += torch.stack([(mass * change).sum(), mass.sum()])
     processes.add_up_([seen])
