@@ -105,7 +105,8 @@ class EditConfig(LocateConfig, TrackingOptions):
     )
     audit: str = option(
         "quick",
-        "Prompts that the outcome is measured on: quick, core or full.",
+        "Prompts that the outcome is measured on: quick, core or full; of an older version of the "
+        "dataset (quick@1), from which the edit then learns as well.",
         choices=CONFIGS,
         check=check_config,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hfbiasedit.codegenbias.configs import config_name, parse_config
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.template_facts import template_facts
 from hfbiasedit.documents import runs
@@ -50,7 +51,7 @@ def edit_document(
         },
         "reference": prompts.records[0].reference,
         "dataset": {
-            "config": "full" if config.prompts is None else "custom",
+            "config": _learnt_from(config),
             "edit_prompts": len(material.train) + len(material.more),
             "dev_prompts": len(material.dev),
             "digest": material.digest,
@@ -104,3 +105,10 @@ def templates_of(records: Sequence[Record], material: Material) -> list[Template
         }
         for row in template_facts(records, edited)
     ]
+
+
+def _learnt_from(config: EditConfig) -> str:
+    """The configuration of the prompts of the edit and dev splits."""
+    if config.prompts is not None:
+        return "custom"
+    return config_name("full", parse_config(config.audit)[1])
