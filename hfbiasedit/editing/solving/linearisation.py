@@ -122,8 +122,7 @@ class Linear:
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
         for start in range(0, self.rows.shape[1], self._width):
             place = slice(start, start + self._width)
-            yield place, self.rows[:, place].float()
-            storage.let_go(self.rows)
+            yield place, storage.columns(self.rows, place).float()
 
 
 def linearised(

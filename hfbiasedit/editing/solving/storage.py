@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 import tempfile
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ IN_MEMORY = 1 << 26  # bytes of rows that are kept in memory
 _PIECE = 1 << 24  # bytes that are written at once
 _UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems that cannot reserve
 _maps: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()  # by the address of their data
+_files: dict[int, int] = {}  # descriptors of the same, where files can be read beside their maps
 
 
 def zeros(height: int, width: int) -> Tensor:
@@ -41,9 +42,37 @@ def zeros(height: int, width: int) -> Tensor:
                 f"{size / 1e9:.1f} GB of temporary files do not fit into {tempfile.gettempdir()}; "
                 "free some space, set TMPDIR to a larger disk or give a smaller --budget"
             ) from error
-    rows = torch.frombuffer(mapped, dtype=torch.bfloat16).view(height, width)
-    _maps[_address(rows)] = mapped
+        rows = torch.frombuffer(mapped, dtype=torch.bfloat16).view(height, width)
+        address = _address(rows)
+        _maps[address] = mapped
+        if hasattr(os, "preadv"):
+            _files[address] = os.dup(file.fileno())
+            finalize(mapped, lambda: os.close(_files.pop(address)))
     return rows
+
+
+def columns(rows: Tensor, place: slice) -> Tensor:
+    """A copy of neighbouring columns of rows [N, D].
+
+    They are read past the map where that can be done: systems map the file in large pages, and of a
+    page that is touched anywhere all counts as the process's memory, here nearly the whole file.
+    """
+    file = _files.get(_address(rows))
+    if file is None:
+        found = rows[:, place].clone()
+        let_go(rows)
+        return found
+    start, end, _ = place.indices(rows.shape[1])
+    found = torch.empty(len(rows), end - start, dtype=rows.dtype)
+    size, stride = found.element_size(), rows.stride(0)
+    room = found.view(torch.uint8).view(-1).numpy().data
+    width = size * (end - start)
+    for number in range(len(rows)):
+        piece = room[number * width : (number + 1) * width]
+        offset = size * int(rows.storage_offset() + number * stride + start)
+        if os.preadv(file, [piece], offset) != width:
+            raise OSError(errno.EIO, "a temporary file is shorter than it was")
+    return found
 
 
 def let_go(rows: Tensor) -> None:

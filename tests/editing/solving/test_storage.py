@@ -22,6 +22,13 @@ def folder(monkeypatch, tmp_path):
     return tmp_path
 
 
+def _resident():
+    """Pages of files that count as this process's memory, in kB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    words = dict(line.split(":", 1) for line in lines)
+    return sum(int(words[name].split()[0]) for name in ("RssShmem", "RssFile"))
+
+
 def _unable(code):
     def refuse(*_):
         raise OSError(code, os.strerror(code))
@@ -51,20 +58,41 @@ def test_rows_in_a_file_are_zeros_that_can_be_written(folder, monkeypatch, reser
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process, as Linux says it")
 def test_rows_that_were_let_go_keep_their_values_and_cost_no_memory(folder):
-    def resident():
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("RssShmem:")).split()[1]) + int(
-            next(line for line in lines if line.startswith("RssFile:")).split()[1]
-        )
-
     rows = storage.zeros(64, 1 << 18)
-    before = resident()
+    before = _resident()
     rows.fill_(1.5)
-    held = resident() - before
+    held = _resident() - before
     storage.let_go(rows[3:])  # a part stands for all
     assert held > 30_000
-    assert resident() - before < held / 4
+    assert _resident() - before < held / 4
     assert bool((rows == 1.5).all())
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_columns_are_those_of_the_map(folder, monkeypatch, beside):
+    if not beside:
+        monkeypatch.delattr(os, "preadv", raising=False)
+    rows = storage.zeros(9, 700)
+    values = torch.randn(9, 700).to(torch.bfloat16)
+    rows.copy_(values)
+    for part in (slice(0, 700), slice(5, 300), slice(690, 900)):
+        assert torch.equal(storage.columns(rows, part), values[:, part])
+        assert torch.equal(storage.columns(rows[4:], part), values[4:, part])
+    storage.columns(rows, slice(0, 3)).zero_()
+    assert torch.equal(rows, values)
+    del rows
+    gc.collect()
+    assert not storage._files
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process, as Linux says it")
+def test_columns_of_a_file_cost_no_more_memory_than_they_hold(folder):
+    rows = storage.zeros(64, 1 << 18)
+    rows.fill_(1.5)
+    storage.let_go(rows)
+    before = _resident()
+    assert bool((storage.columns(rows, slice(100, 200)) == 1.5).all())
+    assert _resident() - before < 2_000  # of 32,768 kB
 
 
 def test_rows_in_memory_are_left_alone():
