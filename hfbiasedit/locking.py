@@ -20,6 +20,7 @@ def held(file: Path, busy: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(file)
+    made = [folder for folder in file.parents if not folder.exists()]  # the lock makes them
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
@@ -33,3 +34,6 @@ def held(file: Path, busy: str) -> Iterator[None]:
             with contextlib.suppress(OSError):  # who waits for a removed file starts over
                 os.unlink(file)
             lock.release()
+        for folder in made:
+            with contextlib.suppress(OSError):  # something is in it by now
+                folder.rmdir()

@@ -297,12 +297,12 @@ def test_rows_of_another_saliency_are_refused(world, tmp_path, monkeypatch):
 
 
 def test_two_at_one_output_are_refused_before_a_model_is_loaded(tmp_path):
-    work = work_directory(tmp_path / "run")
+    out = tmp_path / "new" / "run"
     with (
-        Kept(work).alone(),
+        Kept(work_directory(out)).alone(),
         pytest.raises(BiasEditError, match="another process is at work in"),
     ):
-        edit(tmp_path / "no model", out=tmp_path / "run")
+        edit(tmp_path / "no model", out=out)
     with pytest.raises(BiasEditError, match="no model"):
-        edit(tmp_path / "no model", out=tmp_path / "run")
+        edit(tmp_path / "no model", out=out)
     assert list(tmp_path.iterdir()) == []
