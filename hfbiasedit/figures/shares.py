@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_BELOW = 36  # points from an axis to what stands under its label
+
+
 @dataclass(frozen=True)
 class Point:
     """A profession: the share of women in the reference and in the model, both 0..1.
@@ -73,6 +76,8 @@ def _prompts(number: int) -> str:
 
 
 def _panel(axes: Axes, panel: Panel, colour: str) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
     axes.grid(True)
     low, high = [-0.1, 0.9], [0.1, 1.1]
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.1, label="the reference")
@@ -96,4 +101,8 @@ def _panel(axes: Axes, panel: Panel, colour: str) -> None:
         )
     axes.set_title(plain(panel.title))
     axes.set_aspect("equal")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), ncols=2, borderaxespad=0)
+    # As far below as ticks and label reach, whatever room long names leave for the axes.
+    below = axes.transAxes + ScaledTranslation(0, -_BELOW / 72, axes.figure.dpi_scale_trans)
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=2, borderaxespad=0
+    )

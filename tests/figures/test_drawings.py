@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.text import Annotation, Text
@@ -60,6 +62,19 @@ def cross(one, other):
 
     p, q, r, s = one[:2], one[2:], other[:2], other[2:]
     return side(p, q, r) * side(p, q, s) < 0 and side(r, s, p) * side(r, s, q) < 0
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_what_stands_under_the_axes_stands_there_however_small_names_make_them(points, panels):
+    names = [replace(point, name=f"a {point.name}") for point in points]
+    figure = draw_shares([Panel("tiny", names)] * panels)
+    style.render(figure, "png")  # axes of equal sides shrink when they are drawn
+    renderer = figure.canvas.get_renderer()
+    for axes in figure.axes:
+        legend = axes.get_legend().get_window_extent(renderer)
+        label = axes.xaxis.label.get_window_extent(renderer)
+        assert legend.y1 < label.y0
+        assert legend.y0 > figure.bbox.y0
 
 
 def test_shares_has_every_point_and_names_that_cover_none(points):
