@@ -8,7 +8,7 @@ from __future__ import annotations
 from hfbiasedit.documents.structures.edit_document import Chosen
 from hfbiasedit.editing.locating import solutions
 from hfbiasedit.editing.material import gathering, price, prompts
-from hfbiasedit.editing.solving import candidates, curve, descent, held
+from hfbiasedit.editing.solving import candidates, curve, descent, gauss_newton, held
 from hfbiasedit.levels import LEVELS, Granularity
 
 _EDIT = "SmolLM2-135M-Instruct: edit split, templates left out in turn"
@@ -27,6 +27,7 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("slack of a budget", curve.SLACK, _DEV),
         _chosen("change of the gender mass that is near enough", held.NEAR, _DEV),
         _chosen("dearer price that is tried, in times", candidates.DEARER, _QWEN),
+        _chosen("gain on dev that further steps need", gauss_newton.WORTH, _DEV),
         _chosen("steps of a run", descent.RUN, _DEV),
         _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),
     ]

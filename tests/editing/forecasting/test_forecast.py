@@ -107,7 +107,8 @@ def test_an_edit_runs_the_passes_that_are_forecast(monkeypatch):
     loaded = LoadedModel(model, tiny_tokenizer(), ModelSource("tiny", Path("/nowhere")), "float32")
     config = EditConfig(granularity="module", budget=str(len(projections(model))), max_kl=0.01)
     # No early stop, and so all steps are made.
-    monkeypatch.setattr(gauss_newton, "GAIN", -float("inf"))
+    for name in ("GAIN", "WORTH"):
+        monkeypatch.setattr(gauss_newton, name, -float("inf"))
     monkeypatch.setattr(gauss_newton, "best_of", lambda found, limit: replace(found[0]))
     monkeypatch.setattr(passes, "FURTHER", gauss_newton.STEPS - 1)
     monkeypatch.setattr(gathering, "EDIT_PROMPTS", 96)
