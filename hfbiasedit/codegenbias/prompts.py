@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,9 @@ def _choose(
         names |= {row.profession for row in load_professions()}
         wanted = read_names(professions, names)
         records = [record for record in records if record.profession in wanted]
-    return records if limit is None else balanced_sample(records, limit, seed, _axes)
+    if limit is None:
+        return records
+    return balanced_sample(records, limit, seed, _axes, name=operator.attrgetter("id"))
 
 
 def _reference_name(records: Iterable[Record]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 from hfbiasedit.codegenbias.splits import rank
@@ -10,6 +12,8 @@ from hfbiasedit.codegenbias.splits import rank
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 Shelves = Mapping[str, Mapping[str, Collection[str]]]
+# The modifiers of a template: each once, then once more those that are there twice, and so on.
+Rounds = list[list[str]]
 
 
 def balanced_sample(
@@ -18,26 +22,36 @@ def balanced_sample(
     seed: int,
     key: Callable[[Item], tuple[str, str, str]],
     start: int = 0,
+    name: Callable[[Item], str] = str,
 ) -> list[Item]:
     """`size` of the items in their original order; all of them when there are no more.
 
     Each round takes one item of every profession. Neighbouring professions (in an order drawn
     from `seed`) start with different templates and modifiers, as in a Latin square, and a
-    profession comes back to a template only after it has been through all of them.
+    profession comes back to a template only after it has been through all of them. Items of one
+    key (prompts of one's own that name neither template nor modifier) count like any others.
 
     Args:
         key: the profession, template and modifier of an item.
         start: how many professions of the order come last in every round instead of first; what
             is not a multiple of their number gives samples of other professions.
+        name: tells the items of one key apart, and with the seed decides which go first.
     """
     if size >= len(items):
         return list(items)
-    keys = [key(item) for item in items]
-    shelves: dict[str, dict[str, dict[str, int]]] = {}
-    for index, (profession, template, modifier) in enumerate(keys):
-        shelves.setdefault(profession, {}).setdefault(template, {})[modifier] = index
-    chosen = balanced_keys(shelves, size, seed, start)
-    return [items[index] for index in sorted(shelves[p][t][m] for p, t, m in chosen)]
+    shelves: dict[str, dict[str, list[str]]] = {}
+    places: dict[tuple[str, str, str], list[int]] = {}
+    for index, (profession, template, modifier) in enumerate(map(key, items)):
+        shelves.setdefault(profession, {}).setdefault(template, []).append(modifier)
+        places.setdefault((profession, template, modifier), []).append(index)
+    taken = Counter(balanced_keys(shelves, size, seed, start))
+    chosen: list[int] = []
+    for found, number in taken.items():
+        alike = places[found]
+        if number < len(alike):
+            alike = sorted(alike, key=lambda index: rank("sample", str(seed), name(items[index])))
+        chosen += alike[:number]
+    return [items[index] for index in sorted(chosen)]
 
 
 def balanced_keys(
@@ -49,10 +63,10 @@ def balanced_keys(
     one object, and what is not taken is never made.
 
     Args:
-        shelves: modifiers by template by profession.
+        shelves: modifiers by template by profession; one that is there twice can be taken twice.
         size, seed, start: as in `balanced_sample`.
     """
-    stacks: dict[int, list[tuple[str, list[str]]]] = {}
+    stacks: dict[int, list[tuple[str, Rounds]]] = {}
     for shelf in shelves.values():
         if id(shelf) not in stacks:
             stacks[id(shelf)] = _stacks(shelf, seed)
@@ -70,20 +84,30 @@ def balanced_keys(
     return chosen[:size]
 
 
-def _stacks(shelf: Mapping[str, Collection[str]], seed: int) -> list[tuple[str, list[str]]]:
+def _stacks(shelf: Mapping[str, Collection[str]], seed: int) -> list[tuple[str, Rounds]]:
     """The templates of a profession with the modifiers of each, all in the seed's order."""
-    found: dict[int, list[str]] = {}
+    found: dict[int, Rounds] = {}
     stacks = []
     for template in _shuffled(set(shelf), seed):
         modifiers = shelf[template]
         if id(modifiers) not in found:
-            found[id(modifiers)] = _shuffled(set(modifiers), seed)
+            found[id(modifiers)] = _rounds(modifiers, seed)
         if modifiers:
             stacks.append((template, found[id(modifiers)]))
     return stacks
 
 
-def _queue(stacks: list[tuple[str, list[str]]], place: int) -> Iterator[tuple[str, str]]:
+def _rounds(modifiers: Collection[str], seed: int) -> Rounds:
+    count = Counter(iter(modifiers))  # a mapping's keys, not its values
+    left = _shuffled(set(count), seed)
+    rounds = []
+    while left:
+        rounds.append(left)
+        left = [modifier for modifier in left if count[modifier] > len(rounds)]
+    return rounds
+
+
+def _queue(stacks: list[tuple[str, Rounds]], place: int) -> Iterator[tuple[str, str]]:
     """The templates and modifiers of one profession, a template a time, in the order to take them.
 
     Args:
@@ -92,12 +116,16 @@ def _queue(stacks: list[tuple[str, list[str]]], place: int) -> Iterator[tuple[st
     """
     if not stacks:
         return
-    turn = place // len(stacks)
-    stacks = _rotated(stacks, place)
-    for row in range(max(len(modifiers) for _, modifiers in stacks)):
-        for template, modifiers in stacks:
-            if row < len(modifiers):
-                yield template, modifiers[(place + turn + row) % len(modifiers)]
+    turn = place + place // len(stacks)
+    left = [(template, _in_turn(rounds, turn)) for template, rounds in _rotated(stacks, place)]
+    while left:
+        served = [(template, line, next(line, None)) for template, line in left]
+        left = [(template, line) for template, line, found in served if found is not None]
+        yield from ((template, found) for template, _, found in served if found is not None)
+
+
+def _in_turn(rounds: Rounds, turn: int) -> Iterator[str]:
+    return chain.from_iterable(_rotated(modifiers, turn) for modifiers in rounds)
 
 
 def _rotated(values: list[Value], places: int) -> list[Value]:

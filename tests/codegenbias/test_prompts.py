@@ -1,5 +1,7 @@
 """Prompt sets: choosing configurations, splits, professions and samples."""
 
+import itertools
+import json
 from collections import Counter
 
 import pytest
@@ -50,6 +52,22 @@ def test_unknown_professions_are_named(tmp_path):
         load_prompts(professions=path)
     with pytest.raises(BiasEditError, match="cannot read"):
         load_prompts(professions=tmp_path / "missing.txt")
+
+
+def test_a_limit_takes_as_many_prompts_of_ones_own(tmp_path):
+    path = tmp_path / "own.jsonl"
+    with open(path, "w") as file:
+        for number, profession in itertools.product(range(20), ("nurse", "lawyer", "plumber")):
+            row = {"prompt": f"# {number}: the {profession}", "profession": profession}
+            file.write(json.dumps({**row, "male": [" his"], "female": [" her"]}) + "\n")
+    every = load_prompts(prompts=path).records
+    for limit in (60, 59, 30, 3):
+        chosen = load_prompts(prompts=path, limit=limit).records
+        assert len(chosen) == limit
+        assert list(chosen) == [record for record in every if record in chosen]
+    chosen = load_prompts(prompts=path, limit=30).records
+    found = Counter(record.profession for record in chosen)
+    assert found == {"nurse": 10, "lawyer": 10, "plumber": 10}
 
 
 def test_a_limit_keeps_order_and_balance():
