@@ -19,6 +19,8 @@ from hfbiasedit.models.fusion import Part, fused_parts
 
 # What a model is marked with whose weights were rounded in memory (`models.quantising`).
 QUANTIZED = "hfbiasedit_quantized"
+# What a model is marked with that has patches applied in memory: their digests, as applied.
+PATCHED = "hfbiasedit_patched"
 ATTENTION, MLP, EXPERT = "attention", "mlp", "expert"
 _ATTENTION_CLASSES = ("attention", "attn", "deltanet", "mamba", "mixer", "shortconv")
 

@@ -6,6 +6,7 @@ library's own traceback.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,6 @@ class LoadedModel:
         tokenizer: Its tokenizer.
         source: Where its files came from.
         dtype: Name of the dtype its weights are held in, such as `bfloat16`.
-        patch_digest: Digest of the patch applied in memory, if one is.
         quantization: Name of the quantisation method, if the weights are quantised.
         quantized: How, where that was done in memory (`models.quantising`).
         gguf: The file that the weights are from, if they are from one.
@@ -52,11 +52,30 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase = field(repr=False)
     source: ModelSource
     dtype: str
-    patch_digest: str | None = None
     quantization: str | None = None
     quantized: Quantized | None = None
     gguf: Gguf | None = None
     in_memory: bool = False
+
+    @property
+    def patch_digest(self) -> str | None:
+        """Digest of the patch applied in memory, if one is; of several, one of their digests.
+
+        The model itself is marked, so that it does not matter whom a patch was applied to. None
+        where the weights are those of no file: their own digest speaks of them as they are.
+        """
+        from hfbiasedit.models.architecture import PATCHED
+
+        found = () if self.in_memory else getattr(self.model, PATCHED, ())
+        if len(found) > 1:
+            return hashlib.sha256("\n".join(found).encode()).hexdigest()
+        return found[0] if found else None
+
+    @patch_digest.setter
+    def patch_digest(self, digest: str | None) -> None:
+        from hfbiasedit.models.architecture import PATCHED
+
+        setattr(self.model, PATCHED, () if digest is None else (digest,))
 
     @property
     def device(self) -> torch.device:

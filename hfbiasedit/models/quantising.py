@@ -117,6 +117,7 @@ def restored(
             weight.copy_(original.model.get_parameter(name))
     delattr(loaded.model, QUANTIZED)
     loaded.quantization = loaded.quantized = None
+    loaded.patch_digest = original.patch_digest
     change(loaded)
     return loaded
 

@@ -18,7 +18,5 @@ def with_patch(loaded: LoadedModel, patch: str | Path | None) -> LoadedModel:
         BiasEditError: the patch cannot be read, or does not fit the model, which is unchanged then.
     """
     if patch is not None:
-        change = Patch.load(find_patch(patch))
-        change.apply_(loaded)
-        loaded.patch_digest = change.digest
+        Patch.load(find_patch(patch)).apply_(loaded)
     return loaded

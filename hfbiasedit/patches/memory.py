@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.checkpoints.dtypes import name_of, torch_dtype
 from hfbiasedit.errors import BiasEditError
-from hfbiasedit.models.architecture import QUANTIZED
+from hfbiasedit.models.architecture import PATCHED, QUANTIZED
 from hfbiasedit.models.indexing import gather, scatter
 from hfbiasedit.models.naming import Naming, StoredTensor
 from hfbiasedit.patches.building import unwrapped
+from hfbiasedit.patches.combination import reversed_patch
 from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.targets import mismatch
 from hfbiasedit.patches.value import PatchValue
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_values(model: Any, patch: PatchValue, *, reverse: bool = False) -> None:
-    """Write the patch's new values (`reverse`: old ones) into a model, in place.
+    """Write the patch's new values (`reverse`: old ones) into a model, in place, and mark it.
 
     A model loaded in a wider dtype than the patch's takes the same values exactly.
 
@@ -46,6 +47,7 @@ def write_values(model: Any, patch: PatchValue, *, reverse: bool = False) -> Non
             patch.release()
         if wrong:
             raise mismatch(wrong, reverse)
+        marks = _marks(model, patch, reverse)
         written: list[str] = []
         try:
             for name in targets:
@@ -57,6 +59,23 @@ def write_values(model: Any, patch: PatchValue, *, reverse: bool = False) -> Non
             raise
         finally:
             patch.release()
+        setattr(model, PATCHED, marks)
+
+
+def _marks(model: Any, patch: PatchValue, reverse: bool) -> tuple[str, ...]:
+    """Digests of what stands between a model's files and its weights, once this is written."""
+    marks = list(getattr(model, PATCHED, ()))
+    # Taking back what was not applied here (but to the files, say) is a change as well. The digest
+    # of that is one more pass over the values, which the usual order of things does not need.
+    if reverse and patch.digest in marks:
+        marks.remove(patch.digest)
+    elif reverse:
+        marks.append(reversed_patch(patch).digest)
+    elif marks and (back := reversed_patch(patch).digest) in marks:
+        marks.remove(back)
+    else:
+        marks.append(patch.digest)
+    return tuple(marks)
 
 
 def edited_parameters(model: Any, patch: PatchValue) -> list[str]:

@@ -32,11 +32,13 @@ class RoundedPatch(Patch):
         """Inside the block the model is the edited one, quantised."""
         parameters = {name: model.model.get_parameter(name).data for name in self._rounded}
         before = {name: weights.clone() for name, weights in parameters.items()}
+        digest, model.patch_digest = model.patch_digest, self.digest
         for name, weights in parameters.items():
             weights.copy_(self._rounded[name])
         try:
             yield model
         finally:
+            model.patch_digest = digest
             for name, weights in parameters.items():
                 weights.copy_(before[name])
 

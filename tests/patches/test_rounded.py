@@ -55,8 +55,10 @@ def test_before_and_after_are_the_two_checkpoints_quantised(made, name):
     )
     assert any(not torch.equal(base[key], edited[key]) for key in base)
     with found.applied(model):
+        assert model.patch_digest == patch.digest
         for key, value in model.model.state_dict().items():
             assert torch.equal(value, edited[key]), key
+    assert model.patch_digest is None
     for key, value in model.model.state_dict().items():
         assert torch.equal(value, base[key]), key
 
