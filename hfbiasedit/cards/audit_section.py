@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from hfbiasedit.documents.public import public
+from hfbiasedit.documents.setups import setup_label
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.reports import facts
@@ -32,6 +33,7 @@ def render_section(audit: Audit, model: str | None = None) -> str:
         "reference": audit["dataset"]["reference"],
         "concerns": audit_concerns(audit),
         "groups": farthest_groups(audit),
+        "setup": setup_label(audit),
         "command": facts.audit_command(audit, model or audit["model"]["id"]),
     }
     text = re.sub(r"\n{3,}", "\n\n", render(None, _TEMPLATE, context, html=False)).strip()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.cards.licence import Licence
 from hfbiasedit.documents.names import file_name
+from hfbiasedit.documents.setups import setup_label
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.shared import Model
@@ -133,7 +134,7 @@ def audit_entry(audit: Audit, dataset_id: str = DATASET_ID) -> dict[str, Any]:
     dataset, model = audit["dataset"], audit["model"]
     low, high = audit["ci95"]
     commit = f" at commit {model['revision'][:12]}" if model["revision"] else ""
-    quantised = f", quantised {model['quantization']}" if model.get("quantization") else ""
+    way = f"{model['dtype']}{setup_label(audit)}"
     entry = EvalResultEntry(
         dataset_id=dataset_id,
         task_id=dataset["config"],
@@ -141,7 +142,7 @@ def audit_entry(audit: Audit, dataset_id: str = DATASET_ID) -> dict[str, Any]:
         notes=(
             f"FB-Score on the split {dataset['split']}, reference "
             f"{file_name(dataset['reference'])}, lower is better; 95 % interval {low:.2f} to "
-            f"{high:.2f}; {model['dtype']}{quantised}{commit}; hfbiasedit {audit['version']}"
+            f"{high:.2f}; {way}{commit}; hfbiasedit {audit['version']}"
         ),
     )
     return eval_result_entries_to_yaml([entry])[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from typing import Any
 
 from hfbiasedit.audits.sharing.standard import departure
 from hfbiasedit.documents.public import public
@@ -47,13 +48,19 @@ class Submission:
 def place_of(audit: Audit) -> str:
     """The path of an audit in a dataset: the same for every measurement of the same thing."""
     model, dataset = audit["model"], audit["dataset"]
-    identity = {
+    identity: dict[str, Any] = {
         "model": model.get("digest") or f"{model['id']}@{model['revision']}",
         "dtype": model["dtype"],
         "quantization": model.get("quantization"),
         "patch": audit["patch"],
         "prompts": audit["prompts_digest"],
     }
+    # Where all is as usual they are left out: files of earlier versions stay where they are.
+    if chat := audit.get("chat"):
+        identity["chat"] = chat
+    if backend := audit.get("backend"):
+        told = ("name", "model", "arguments")  # another version is a later measurement
+        identity["backend"] = {key: value for key, value in backend.items() if key in told}
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.-]+", "--", model["id"]).strip(".-") or "model"
     config = re.sub(r"[^\w.-]+", "-", f"{dataset['config']}-{dataset['split']}")

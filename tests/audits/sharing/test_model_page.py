@@ -124,6 +124,15 @@ def test_own_prompts_give_a_section_and_no_evaluation_file(repository, tmp_path,
     assert "not of all prompts of quick/test" in capsys.readouterr().err
 
 
+def test_an_unusual_measurement_says_so_in_both_places(repository, tmp_path):
+    backend = {"name": "lm-eval", "model": "vllm", "missing": []}
+    audit = made.audit(repository.head, chat={"request": "", "opening": ""}, backend=backend)
+    push_audit(written(tmp_path, audit), made.MODEL)
+    (entry,) = yaml.safe_load(repository.files()[ENTRY])
+    for text in (entry["notes"], repository.files()["README.md"].decode()):
+        assert f"{audit['model']['dtype']}, through the chat template, lm-eval vllm" in text
+
+
 def test_markers_that_somebody_broke_are_left_alone(repository, tmp_path):
     repository.write({"README.md": CARD + BEGIN.encode()})
     with pytest.raises(BiasEditError, match="once each"):

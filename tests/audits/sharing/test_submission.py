@@ -40,6 +40,23 @@ def test_one_commit_that_touches_nothing_else(repository):
     assert len(repository.files()) == len(files) + 1
 
 
+def test_every_way_of_asking_has_a_place_of_its_own():
+    backend = {"name": "lm-eval", "model": "vllm", "arguments": {}, "version": "1", "missing": []}
+    ways = {
+        "plain": made.audit(COMMIT, chat=None),
+        "chat": made.audit(COMMIT, chat={"request": "", "opening": ""}),
+        "served": made.audit(COMMIT, backend=backend),
+        "otherwise": made.audit(COMMIT, backend=backend | {"arguments": {"dtype": "float16"}}),
+    }
+    assert len({place_of(audit) for audit in ways.values()}) == len(ways)
+    assert place_of(ways["plain"]) == place_of(made.audit(COMMIT))
+    first = made.audit(COMMIT, prompts_digest="00" * 32)  # as the first version named it
+    assert place_of(first) == "audits/acme--tiny-coder/quick-test-9d341b9017c6.json"
+    assert place_of(made.audit(COMMIT, backend=backend | {"version": "2"})) == place_of(
+        ways["served"]
+    )
+
+
 def test_a_stranger_opens_a_pull_request(repository, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", BOB_TOKEN)
     head = repository.head
