@@ -46,12 +46,13 @@ def edit_of(folder: Path, audit: Audit) -> BoardEdit | None:
 def measured(documents: Sequence[Ability], side: str, audit: Audit) -> BoardAbility:
     """One side of reports on ability (`before` or `after` an edit).
 
-    What is about another model or patch is not taken.
+    What is about another model or patch is not taken, nor what a model wrote through its chat
+    template beside an audit without.
     """
     found: BoardAbility = {"bits_per_byte": None, "text": None, "pass_at_1": None}
     for document in documents:
         if _is_about(document, side, audit):
-            _fill(found, document, side)
+            _fill(found, document, side, asked_alike=_chats(document) == _chats(audit))
     return found
 
 
@@ -60,17 +61,24 @@ def _is_about(document: Ability, side: str, audit: Audit) -> bool:
     if other is None:
         return False
     key = "digest" if "digest" in model and "digest" in other else "revision"
-    same_patch = side == "before" or document["patch"] == audit["patch"]
-    return model.get(key) == other.get(key) and same_patch
+    same = all(model.get(name) == other.get(name) for name in (key, "quantization"))
+    return same and (side == "before" or document["patch"] == audit["patch"])
 
 
-def _fill(found: BoardAbility, document: Ability, side: str) -> None:
+def _chats(document: Audit | Ability) -> bool:
+    return bool(document.get("chat"))
+
+
+def _fill(found: BoardAbility, document: Ability, side: str, asked_alike: bool) -> None:
     perplexity, problems = document.get("perplexity"), document.get("humaneval")
     if perplexity is not None and found["text"] is None:
         one = perplexity["before"] if side == "before" else perplexity.get("after")
         if one is not None:
             found["bits_per_byte"] = math.log2(one["byte_perplexity"])
             found["text"] = perplexity["text"]["sha256"]
-    if problems is not None and found["pass_at_1"] is None and is_humaneval(problems):
+    # Perplexity is that of texts as they are; only what is written depends on who asks.
+    if not asked_alike or problems is None or not is_humaneval(problems):
+        return
+    if found["pass_at_1"] is None:
         passed = problems["before"] if side == "before" else problems.get("after")
         found["pass_at_1"] = passed.get("pass@1") if passed else None

@@ -90,17 +90,10 @@ def _reason(first: Audit, other: Audit) -> str:
 
 
 def _base(entry: Entry, ranked: Sequence[Entry]) -> Entry | None:
-    """The unedited model of an audit with a patch."""
+    """The unedited model of an audit with a patch, measured in the same way."""
     if entry.audit["patch"] is None:
         return None
-    same = [
-        other
-        for other in ranked
-        if other.audit["patch"] is None
-        and other.weights == entry.weights
-        and other.audit["model"]["dtype"] == entry.audit["model"]["dtype"]
-    ]
-    return same[0] if same else None
+    return next((other for other in ranked if other.identity == entry.base_identity), None)
 
 
 def _apart(found: PairedDifference) -> Apart:

@@ -34,9 +34,16 @@ class Entry:
     @property
     def identity(self) -> str:
         """Equal for two measurements of the same weights in the same way."""
-        model = self.audit["model"]
+        return self._identity(self.audit["patch"])
+
+    @property
+    def base_identity(self) -> str:
+        """The identity of the model without its patch, measured in the same way."""
+        return self._identity(None)
+
+    def _identity(self, patch: str | None) -> str:
         ways = setup_words(self.audit)  # quantised, through a chat, by another backend
-        return canonical_json([self.weights, model["dtype"], ways, self.audit["patch"]])
+        return canonical_json([self.weights, self.audit["model"]["dtype"], ways, patch])
 
     @property
     def weights(self) -> str:

@@ -120,6 +120,21 @@ def test_ability_of_another_model_or_patch_is_not_taken(tmp_path):
         assert row["ability"]["bits_per_byte"] is None
 
 
+def test_ability_of_a_model_rounded_or_asked_in_another_way_is_not_taken(tmp_path):
+    audit = made.audit("acme/a")
+    rounded = made.ability(audit, 1.7, passed=0.25)
+    rounded["model"]["quantization"] = "int4"
+    asked = made.ability(audit, 1.9, passed=0.5) | {"chat": True}
+    folder = made.write(tmp_path / "a", audit, rounded)
+    (folder / "ability.chat.json").write_text(json.dumps(asked))
+    (row,) = ranked(leaderboard([tmp_path]))
+    assert row["ability"]["bits_per_byte"] == pytest.approx(np.log2(1.9))  # asks nothing
+    assert row["ability"]["pass_at_1"] is None
+    made.write(folder, audit | {"chat": {"request": "", "opening": ""}})
+    (row,) = ranked(leaderboard([tmp_path]))
+    assert row["ability"]["pass_at_1"] == 0.5
+
+
 def test_abilities_measured_at_different_times_stand_in_files_of_their_own(tmp_path):
     audit = made.audit("acme/a")
     folder = made.write(tmp_path / "a", audit, made.ability(audit, 1.7))
@@ -239,3 +254,25 @@ def test_one_model_asked_in_two_ways_is_two_rows(tmp_path):
         made.write(tmp_path / folder, made.audit("acme/a", 0.2, **changes))
     names = {row["name"] for row in leaderboard([tmp_path])["rows"]}
     assert names == {"acme/a", "acme/a, through the chat template", "acme/a, lm-eval vllm"}
+
+
+def test_the_base_of_an_edit_is_measured_as_the_edited_model(tmp_path):
+    chat = {"chat": {"request": "", "opening": ""}}
+    audits = {
+        "base": made.audit("acme/a", 0.3),
+        "chat": made.audit("acme/a", 0.1, **chat),  # the better one, listed first
+        "rounded": made.audit("acme/a", 0.15),
+        "edited": made.audit("acme/a", 0.2, patch=PATCH),
+        "lone": made.audit("acme/b", 0.2, patch=PATCH),
+        "lone-chat": made.audit("acme/b", 0.1, **chat),
+    }
+    audits["rounded"]["model"]["quantization"] = "int8"
+    for folder, document in audits.items():
+        made.write(tmp_path / folder, document)
+    rows = {(row["name"], row["patch"]): row for row in ranked(leaderboard([tmp_path]))}
+    edited = rows["acme/a", PATCH]
+    assert edited["base"] == "acme/a"
+    assert edited["change"]["difference"] == pytest.approx(
+        edited["fb_score"] - rows["acme/a", None]["fb_score"]
+    )
+    assert rows["acme/b", PATCH]["base"] is None
