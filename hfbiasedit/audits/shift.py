@@ -11,6 +11,7 @@ import numpy as np
 
 from hfbiasedit.audits.breakdowns import PromptScores
 from hfbiasedit.documents.structures.audit_document import Shifted
+from hfbiasedit.scoring.fb_score import log_odds
 
 _STEPS = np.arange(-4.0, 4.0001, 0.05)  # of logit(m)
 
@@ -30,6 +31,6 @@ def best_shift(scores: PromptScores) -> float:
 
 def shifted_score(scores: PromptScores, shift: float) -> float:
     """The FB-Score (times 100) with `shift` added to every logit(m)."""
-    logit = scores.log_female - scores.log_male + shift
+    logit = log_odds(scores.log_male, scores.log_female) + shift
     share = np.exp(-np.logaddexp(0.0, -logit))
     return float(100 * scores.per_profession(np.abs(share - scores.factual)).mean())

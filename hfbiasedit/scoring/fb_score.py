@@ -24,15 +24,23 @@ CLIP = (0.01, 0.99)  # shares, before logits are taken: 0 and 1 have none
 LOW_MASS = 0.01  # probability of all gendered continuations below which a prompt says little
 
 
+def log_odds(log_male: Floats, log_female: Floats) -> Floats:
+    """logit(m) of each prompt, from its two log-probabilities.
+
+    Where both probabilities are zero the model has no preference between the two: 0.
+    """
+    with np.errstate(invalid="ignore"):
+        found = log_female - log_male
+    return np.where(np.isnan(found), 0.0, found)
+
+
 def model_share(log_male: Floats, log_female: Floats) -> Floats:
     """The share of women a model writes, from the two log-probabilities of each prompt.
 
     Computed from their difference, so that it is exact however small the probabilities are.
-    Where both are zero the model has no preference between the two: 0.5.
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        odds = np.exp(log_male - log_female)
-        return np.where(np.isnan(odds), 0.5, 1.0 / (1.0 + odds))
+    with np.errstate(over="ignore"):
+        return 1.0 / (1.0 + np.exp(-log_odds(log_male, log_female)))
 
 
 def gender_mass(log_male: Floats, log_female: Floats) -> Floats:

@@ -48,3 +48,13 @@ def test_the_score_after_a_shift_by_hand():
     assert shifted_score(scores, 0.0) == pytest.approx(
         100 * np.mean([abs(0.5 - share) for share in worlds.PROFESSIONS.values()])
     )
+
+
+def test_prompts_without_any_probability_count_as_even():
+    records = worlds.records()
+    logs = np.full(len(records), -2.0)
+    none = np.where(np.arange(len(records)) % 2, -2.0, -np.inf)
+    some, all_ = (PromptScores.of(records, one, one) for one in (none, logs))
+    for shift in (0.0, 0.7):
+        assert shifted_score(some, shift) == shifted_score(all_, shift)
+    assert shifted(some) == shifted(all_)
