@@ -73,7 +73,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]) -> lis
     """
     for record in records:
         _check_candidates(record)
-    front = _front_tokens(tokenizer)
+    front = front_tokens(tokenizer)
     numbers: dict[int, int] = {}
     encoded = []
     for start in range(0, len(records), _PIECE):
@@ -95,7 +95,7 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> l
     """Token ids of texts that a model goes on from: special tokens in front, none behind."""
     if not texts:
         return []
-    return _tokenize(tokenizer, list(texts), _front_tokens(tokenizer), {})
+    return _tokenize(tokenizer, list(texts), front_tokens(tokenizer), {})
 
 
 def _check_candidates(record: Record) -> None:
@@ -124,7 +124,7 @@ def _tokenize(
     return rows
 
 
-def _front_tokens(tokenizer: PreTrainedTokenizerBase) -> Tokens:
+def front_tokens(tokenizer: PreTrainedTokenizerBase) -> Tokens:
     """What the tokenizer adds in front of a text (a BOS token, or nothing).
 
     Found by trying, because tokenizers disagree about the attributes that say so. What they add

@@ -18,7 +18,7 @@ from hfbiasedit.documents.structures.audit_document import Backend
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.configuration import stated_context
 from hfbiasedit.scoring.batches import OnBatch
-from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens, encode
+from hfbiasedit.scoring.continuations import EncodedPrompt, Tokens, encode, front_tokens
 from hfbiasedit.scoring.engine import Scores
 from hfbiasedit.scoring.harness.connection import Served, connect, silent
 from hfbiasedit.scoring.harness.failures import explained, no_logs
@@ -37,8 +37,15 @@ class Harness:
     """A scorer (`scoring.scorer`) whose model is not loaded here."""
 
     def __init__(self, served: Served, records: Sequence[Record]) -> None:
+        """Encode the prompts.
+
+        Raises:
+            BiasEditError: one cannot be, or not as the text that alone can be sent.
+        """
         self.served, self.encoded = served, encode(served.tokenizer, records)
         self._takes_tokens = hasattr(served.lm, "_loglikelihood_tokens")
+        if not self._takes_tokens:
+            self._check_texts()
 
     @classmethod
     def connect(cls, model: str | Path, options: ScoringOptions) -> Served:
@@ -83,6 +90,27 @@ class Harness:
             table[:, 1].copy(),
             {"batch_size": batch_size, "tokens": None, "halvings": 0, "prefix_sharing": False},
         )
+
+    def _check_texts(self) -> None:
+        """Refuse special tokens within a prompt, those of a chat above all.
+
+        Servers disagree on whether they read them in a text, and lm-evaluation-harness counts the
+        characters of what comes back, where they have some or none. What a tokenizer puts in front
+        of every text is left to the server.
+        """
+        tokenizer = self.served.tokenizer
+        added = tokenizer.added_tokens_decoder.items()
+        special = {*tokenizer.all_special_ids, *(token for token, how in added if how.special)}
+        front = front_tokens(tokenizer)
+        for prompt in self.encoded:
+            start = len(front) if prompt.context[: len(front)] == front else 0
+            found = next((token for token in prompt.context[start:] if token in special), None)
+            if found is not None:
+                raise BiasEditError(
+                    f"{self.served.arguments.kind} of lm-eval takes text alone, and prompt "
+                    f"{prompt.id} has the special token {tokenizer.decode([found])} in it; leave "
+                    "--chat out, or use a backend that takes tokens"
+                )
 
     def _check_lengths(self) -> None:
         """Refuse what lm-evaluation-harness would cut without a word."""

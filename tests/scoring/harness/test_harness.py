@@ -6,6 +6,7 @@ import sys
 import jsonschema
 import numpy as np
 import pytest
+from transformers import AddedToken
 
 from hfbiasedit import audit
 from hfbiasedit.errors import BiasEditError, UsageError
@@ -15,6 +16,10 @@ from tests.scoring.worlds import loaded, records, save, write_prompts
 from tests.tiny import tiny_model, tiny_tokenizer
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed (the extra `lm-eval`)")
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +104,24 @@ def test_a_backend_that_takes_text_alone(server, folder, options, engine):
     assert report.fb_score == pytest.approx(engine.fb_score, abs=1e-3)
     assert report.to_dict()["backend"]["missing"] == ["noise floor", "tokens"]
     assert any("cut the texts into tokens itself" in text for text in report.warnings)
+
+
+def test_a_chat_is_not_put_to_a_backend_that_takes_text_alone(server, options, tmp_path, model):
+    """Its markers are tokens that a text does not have; all that is said in words can be sent."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([AddedToken("<|im_start|>", special=True)])
+    tokenizer.chat_template = CHAT
+    marked = save(tmp_path / "marked", model, tokenizer)
+    address = server.url.removesuffix("/v1/completions")
+    options |= {"backend_args": f"gguf,base_url={address}", "limit": 2}
+    with pytest.raises(
+        BiasEditError, match=r"special token <\|im_start\|> in it; leave --chat out"
+    ):
+        audit(marked, chat=True, **options)
+    assert server.answered == 0
+    audit(marked, **options)
+    tokenizer.chat_template = CHAT.replace("<|im_start|>", "### ")
+    audit(save(tmp_path / "words", model, tokenizer), chat=True, **options)
 
 
 def test_secrets_reach_the_server_and_nobody_else(server, folder, options, monkeypatch, tmp_path):
