@@ -118,6 +118,11 @@ class AbilityConfig(ReferenceOptions, MeasuringOptions, TrackingOptions):
             )
         if self.text is not None and self.dataset is not None:
             raise UsageError("give a text or a dataset, not both")
+        if self.save_samples is not None and Path(self.save_samples).suffix == ".gz":
+            raise UsageError(
+                f"completions are appended line by line, uncompressed; name the file to save them "
+                f"in {Path(self.save_samples).stem}"
+            )
         if not self.k:
             raise UsageError("k must be one or more numbers from 1 on")
         if not 0 < self.top_p <= 1:

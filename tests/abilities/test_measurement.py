@@ -187,6 +187,7 @@ USAGE = {
     "no completions": (["m", "-n", "0"], "give at least 1"),
     "text and dataset": (["m", "--text", "a", "--dataset", "b"], "not both"),
     "a batch size": (["m", "--batch-size", "many"], "neither auto nor a number"),
+    "compressed completions": (["m", "--save-samples", "x.jsonl.gz"], "save them in x.jsonl"),
     "a nucleus": (["m", "--top-p", "0"], "top_p"),
     "a negative temperature": (["m", "--temperature", "-1"], "temperature"),
 }  # fmt: skip
