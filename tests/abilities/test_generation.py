@@ -54,6 +54,16 @@ def test_greedy_completions_are_those_of_a_loop_over_one_prompt(family):
         assert completion.finish == finish
 
 
+def test_a_model_without_a_device_of_its_own_writes_the_same():
+    import accelerate
+
+    loaded = load()
+    expected = complete(loaded, REQUESTS, Sampling(6))
+    accelerate.cpu_offload(loaded.model)  # weights arrive layer by layer
+    assert loaded.model.device.type == "meta"
+    assert complete(loaded, REQUESTS, Sampling(6)) == expected
+
+
 def test_samples_depend_on_the_key_and_the_seed_only():
     loaded = load()
     sampling = Sampling(10, temperature=0.9, top_p=0.9, seed=3)

@@ -117,10 +117,9 @@ class _Batch:
         before = [width - len(row.prompt) for row in rows]
         ids = [[row.prompt[0]] * n + [*row.prompt] for row, n in zip(rows, before, strict=True)]
         mask = [[0] * n + [1] * (width - n) for n in before]
-        device = self._model.device
-        found = torch.tensor(mask, device=device)
+        found = torch.tensor(mask, device=self._device)
         cache = roomy_cache()
-        return cache, found, self._forward(torch.tensor(ids, device=device), found, cache)
+        return cache, found, self._forward(torch.tensor(ids, device=self._device), found, cache)
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Take rows out, the last ones filling their places, and columns that are all padding."""
