@@ -88,7 +88,7 @@ def bits_of(tensor: torch.Tensor) -> np.ndarray:
     """The bit patterns of a torch tensor as a C-ordered numpy array (on the CPU)."""
     import torch
 
-    width = {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    width = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
     array: np.ndarray = tensor.detach().cpu().contiguous().view(width).numpy()
     return array.view(f"<u{tensor.element_size()}")
 

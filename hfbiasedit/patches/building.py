@@ -75,8 +75,7 @@ def edits_from_models(base: Any, edited: Any) -> dict[str, TensorEdit]:
     """The differences between two models; see `Patch.from_models`."""
     base, _ = unwrapped(base)
     edited, _ = unwrapped(edited)
-    after = dict(edited.named_parameters())
-    before = dict(base.named_parameters())
+    before, after = _stored(base), _stored(edited)
     if before.keys() != after.keys():
         name = sorted(before.keys() ^ after.keys())[0]
         raise BiasEditError(f"the models differ in their parameters ({name}); no patch can do that")
@@ -91,7 +90,20 @@ def edits_from_models(base: Any, edited: Any) -> dict[str, TensorEdit]:
     }
     if not changes:
         raise BiasEditError("the two models are equal, bit for bit: there is nothing to patch")
+    buffers = changes.keys() - dict(base.named_parameters()).keys()
+    if buffers:
+        raise BiasEditError(
+            f"{min(buffers)} is a buffer and differs, and patches of models are of parameters; "
+            "save both models and use Patch.from_checkpoints"
+        )
     return edits_from_changes(base, changes, None)
+
+
+def _stored(model: Any) -> dict[str, torch.Tensor]:
+    """The parameters of a model, and the buffers that a checkpoint of it holds."""
+    kept = model.state_dict().keys()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in kept}
+    return {**dict(model.named_parameters()), **buffers}
 
 
 def unwrapped(model: Any) -> tuple[Any, Path | None]:

@@ -45,7 +45,8 @@ class Patch(PatchValue):
         """The difference between two models of the same architecture and dtype.
 
         Raises:
-            BiasEditError: parameters or dtypes differ in kind, or no bit changes.
+            BiasEditError: parameters or dtypes differ in kind, or a buffer that is saved or a
+                parameter of one byte (quantised) in value, or no bit changes.
         """
         from hfbiasedit.patches.building import edits_from_models
 

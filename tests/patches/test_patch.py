@@ -204,6 +204,33 @@ def test_equal_models_have_no_patch(model, tmp_path):
         Patch.from_models(model, copy.deepcopy(model).float())
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8, torch.bool])
+def test_weights_of_one_byte_may_be_there_and_must_not_differ(model, dtype):
+    weight = torch.zeros(3, dtype=torch.uint8).view(dtype)
+    model.scale = torch.nn.Parameter(weight, requires_grad=False)
+    other = copy.deepcopy(model)
+    dict(other.named_parameters())[ROW].data[2] += 1
+    assert list(Patch.from_models(model, other).tensors) == [ROW]
+    other.scale.data.view(torch.uint8)[1] = 1
+    with pytest.raises(BiasEditError, match=r"scale has dtype .*, which cannot be patched exactly"):
+        Patch.from_models(model, other)
+
+
+def test_a_buffer_that_is_saved_is_no_part_of_a_patch_and_is_not_passed_over(model):
+    model.register_buffer("counted", torch.zeros(2))
+    model.register_buffer("scratch", torch.zeros(2), persistent=False)
+    other = copy.deepcopy(model)
+    dict(other.named_parameters())[ROW].data[2] += 1
+    other.scratch += 1
+    assert list(Patch.from_models(model, other).tensors) == [ROW]
+    other.counted[1] = 1
+    with pytest.raises(BiasEditError, match=r"counted is a buffer and differs"):
+        Patch.from_models(model, other)
+    other.counted = torch.zeros(3)
+    with pytest.raises(BiasEditError, match="counted differs in shape"):
+        Patch.from_models(model, other)
+
+
 def test_names_of_the_actual_checkpoint_count(tmp_path):
     from safetensors.torch import save_file
 
