@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,12 @@ ABILITY = "ability.json"
 FIGURES = "figures"
 REPORT = "report.html"
 CARD = "README.md"
+
+# Everything that a run, an audit, a report on ability or a published model holds beside a model.
+_OUTPUTS = re.compile(
+    r"(audit|ability)(\.[^/]+)?\.json|(edit|selection|sweep|adapter)\.json|patch\.safetensors"
+    r"|(records|ranking)\.(parquet|jsonl)|report\.html|README\.md|(figures|patch)/.*"
+)
 
 _REQUIRED = (AUDIT_BEFORE, AUDIT_AFTER, EDIT, PATCH)
 
@@ -91,6 +98,11 @@ class Run:
         """The figures drawn so far, sorted by name."""
         folder = self.path / FIGURES
         return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def is_output(path: str) -> bool:
+    """Whether a file, by its path in a directory, has a name that outputs of this program have."""
+    return _OUTPUTS.fullmatch(path) is not None
 
 
 def is_run(path: Path) -> bool:

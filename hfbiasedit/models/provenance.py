@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfbiasedit.console import tracked
@@ -30,15 +33,30 @@ def weights_identity(source: ModelSource) -> str:
     """A name for a model's content: repository and commit, or a digest of the files."""
     if source.commit is not None and source.gguf is None:
         return f"{source.id.partition('@')[0]}@{source.commit}"
-    patterns = _CONTENT if source.gguf is None else _BESIDE_WEIGHTS
-    files = sorted({path for pattern in patterns for path in source.path.glob(pattern)})
-    if source.gguf is not None:
-        files.append(source.gguf)
+    files = content_files(source)
     with ThreadPoolExecutor(max_workers=4) as pool:
         hashed = pool.map(sha256_file, files)
         digests = list(tracked(hashed, f"hashing {source.id}", len(files)))
     content = {path.name: digest for path, digest in zip(files, digests, strict=True)}
     return "sha256:" + hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def content_files(source: ModelSource) -> list[Path]:
+    """The files of a model that a digest of it is over."""
+    patterns = _CONTENT if source.gguf is None else _BESIDE_WEIGHTS
+    files = sorted(
+        path for path in source.path.glob("*") if path.is_file() and _is_like(path.name, patterns)
+    )
+    return files if source.gguf is None else [*files, source.gguf]
+
+
+def is_content(path: str) -> bool:
+    """Whether a file of a repository, at this path, would be among `content_files`."""
+    return "/" not in path and _is_like(path, _CONTENT)
+
+
+def _is_like(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def memory_identity(model: torch.nn.Module) -> str:

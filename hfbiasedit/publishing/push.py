@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from huggingface_hub import constants, errors
 
@@ -16,15 +16,13 @@ from hfbiasedit.documents import runs
 from hfbiasedit.documents.runs import Run
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
-from hfbiasedit.hub.pull import pull_model
 from hfbiasedit.hub.remote import files_at
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.source import ModelSource
-from hfbiasedit.hub.verification import verify_source
-from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.export.exporter import export_adapter
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.publishing.base import base_source
 from hfbiasedit.publishing.config import PushConfig, PushOverrides
 from hfbiasedit.publishing.contents import check_run, contents
 from hfbiasedit.publishing.origin import name_base
@@ -35,9 +33,6 @@ from hfbiasedit.resources import DEMO
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-# Files of the base model that belong to its repository and not to its weights.
-_LEFT_BEHIND = ("README.md", ".gitattributes", ".gitignore")
 
 
 def push(
@@ -61,7 +56,7 @@ def push(
 
     Raises:
         BiasEditError: The run is incomplete, the repository holds other files or has moved,
-            the base model is damaged or not at hand.
+            the base model is damaged, not at hand, or not what was edited.
         Exception: What the Hub client raises; `hub.failures.explain` puts it in a line.
     """
     config = replace(config or PushConfig(), **overrides)
@@ -82,22 +77,35 @@ def push(
     )
     base, commit = _base(publisher, opened)
     message = config.message or _message(opened, base, commit, config.what)
-    place = runs.PATCH if config.what == "patch" else PATCH_BESIDE_MODEL
     if config.what == "adapter":
         return _push_adapter(publisher, opened, config, message)
-    with contents(opened, config.what, publisher.repo_id, place) as files:
-        if config.what == "patch":
-            return publisher.publish(files, message)
-        source = _base_source(opened, base, commit, config.base)
-        verify_source(source)
-        with _workspace(source, opened) as folder:
-            apply_patch(source.path, opened.patch_path, folder / "model")
-            weights = _files_of(folder / "model")
-            if publisher.repo_id.lower() == base.lower():
-                _refuse_moved(publisher, source, weights)
-                return publisher.publish({**weights, **files}, message)
-            copies = _copies(publisher, base, commit)
-            return publisher.publish({**weights, **files}, message, copies)
+    if config.what == "model":
+        source = base_source(opened, base, commit, config.base)
+        return _push_model(publisher, opened, source, (base, commit), message)
+    with contents(opened, config.what, publisher.repo_id, runs.PATCH) as files:
+        return publisher.publish(files, message)
+
+
+def _push_model(
+    publisher: Publisher,
+    run: Run,
+    source: ModelSource,
+    origin: tuple[str, str | None],
+    message: str,
+) -> PushResult:
+    """Publish the patched model; `origin` is the base's name and its commit on the Hub."""
+    base, commit = origin
+    with (
+        contents(run, "model", publisher.repo_id, PATCH_BESIDE_MODEL) as files,
+        _workspace(source, run) as folder,
+    ):
+        apply_patch(source.path, run.patch_path, folder / "model")
+        weights = _files_of(folder / "model")
+        if publisher.repo_id.lower() == base.lower():
+            _refuse_moved(publisher, source, weights)
+            return publisher.publish({**weights, **files}, message)
+        copies = _copies(publisher, base, commit)
+        return publisher.publish({**weights, **files}, message, copies)
 
 
 def _push_adapter(publisher: Publisher, run: Run, config: PushConfig, message: str) -> PushResult:
@@ -180,23 +188,6 @@ def _look_at_base(publisher: Publisher, base: str, commit: str) -> None:
         publisher.keep_closed(f"{base} is {closed}")
 
 
-def _base_source(run: Run, base: str, commit: Any, directory: Path | None) -> ModelSource:
-    """The base checkpoint of a run, at the commit the run was made from."""
-    if directory is not None:
-        return resolve_model(directory)
-    local = Path(run.edit["model"]["id"])
-    if "base_model" in run.edit and local.is_dir():
-        return resolve_model(local)  # what was edited, and named afterwards
-    if isinstance(commit, str):
-        return pull_model(base, commit)
-    if base == DEMO or Path(base).is_dir():
-        return resolve_model(base)
-    raise BiasEditError(
-        f"the base model of this run is the directory {base}, which is not here; "
-        "name it with --base"
-    )
-
-
 @contextlib.contextmanager
 def _workspace(source: ModelSource, run: Run) -> Iterator[Path]:
     """A temporary directory on the disk of the base model, so that its shards can be linked."""
@@ -213,11 +204,12 @@ def _workspace(source: ModelSource, run: Run) -> Iterator[Path]:
 
 
 def _files_of(folder: Path) -> dict[str, Path]:
+    """Path to file of the patched checkpoint; card, documents and figures are the run's alone."""
     found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     return {
         path: file
         for path, file in sorted(found.items())
-        if path not in _LEFT_BEHIND and not path.startswith(".")
+        if not runs.is_output(path) and not path.startswith(".")
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import tempfile
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import torch
 
+from hfbiasedit.hub.source import ModelSource
+from hfbiasedit.models.provenance import weights_identity
 from hfbiasedit.patches.building import Change
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.resources import DEMO, demo_model_path
 from tests.hub_server import HubServer, Repository
 from tests.reports.fixtures import documents, write_run
 from tests.tiny import save_checkpoint, tiny_model
@@ -62,11 +66,13 @@ def make_base(hub: HubServer, repo_id: str = BASE, **options) -> Repository:
 
 def make_run(folder: Path, base: str = BASE, commit: str | None = None) -> Path:
     """A run directory that says it edited `base` at `commit`."""
-    made = _documents()
-    for side in ("before", "after"):
-        made[side]["model"] |= {"id": base, "revision": commit}
-    for document in ("edit", "ability"):
-        made[document]["model"] |= {"id": base, "revision": commit}
+    made = copy.deepcopy(_documents())
+    about = {"id": base, "revision": commit}
+    source = ModelSource(base, demo_model_path() if base == DEMO else Path(base), commit=commit)
+    if commit is not None or source.path.is_dir():
+        about["digest"] = weights_identity(source)
+    for document in ("before", "after", "edit", "ability"):
+        made[document]["model"] |= about
     patch = patch_of(base, commit)
     made["after"]["patch"] = made["ability"]["patch"] = patch.digest
     path = folder / "patch.safetensors"
