@@ -15,18 +15,19 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree
 from huggingface_hub.utils import validate_repo_id
 
-from hfbiasedit.console import transfer, warn
+from hfbiasedit.console import message, transfer, warn
 from hfbiasedit.documents.runs import PATCH
 from hfbiasedit.errors import BiasEditError, listed
-from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
+from hfbiasedit.hub.layout import ADAPTER, PATCH_BESIDE_MODEL
 from hfbiasedit.hub.retries import with_retries
 from hfbiasedit.hub.session import hub_api
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.hub.verification import announced_hashes, damaged_files, verify_source
 
-# Everything beside the weights that loading, licensing and describing a model needs.
+# Everything beside the weights that loading, licensing and describing a model needs. Not what makes
+# transformers load an adapter: where there is a model, the model is what is meant.
 _COMPANIONS = re.compile(
-    r"(?i)[^/]*config\.json|tokenizer[^/]*|[^/]*tokenizer\.(model|json)|vocab[^/]*|merges\.txt"
+    r"(?i)(?!adapter_)[^/]*config\.json|tokenizer[^/]*|[^/]*tokenizer\.(model|json)|vocab[^/]*|merges\.txt"
     r"|tekken\.json|special_tokens_map\.json|added_tokens\.json|[^/]*\.(tiktoken|spm|jinja|py)"
     r"|chat_templates?/[^/]*\.jinja|(licen[cs]e|notice|use_policy)[^/]*|readme\.md"
 )
@@ -62,6 +63,8 @@ def pull_model(
         return Path(_snapshot(api, name, commit, [path]), path).read_text(encoding="utf-8")
 
     wanted = model_files(name, files, read) if gguf is None else _with_gguf(name, files, gguf)
+    if ADAPTER in files:
+        message(f"{name} also holds an adapter; its full weights are used, without the adapter")
     if not weights:
         wanted = [path for path in wanted if _COMPANIONS.fullmatch(path)]
     folder = _verified(api, name, commit, wanted)
@@ -166,7 +169,7 @@ def _shards(repo_id: str, index: str, text: str, files: Collection[str]) -> list
 def _what_it_is(files: Collection[str]) -> str:
     if PATCH in files:
         return "holds a patch, not a model: give its base model and use the patch with --patch"
-    if "adapter_config.json" in files:
+    if ADAPTER in files:
         return "holds an adapter, not a model; merge it into its base model first"
     if "model_index.json" in files:
         return "holds a diffusion pipeline, not a language model"

@@ -7,6 +7,7 @@ library's own traceback.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
     from typing_extensions import Unpack
+
+# Another program may have fetched an adapter into the same folder of the Hub cache: transformers
+# is sent to look for adapters where none can be.
+_NO_ADAPTER = {"subfolder": os.devnull}
 
 
 @dataclass
@@ -190,6 +195,7 @@ def _load_weights(
                 trust_remote_code=trust_remote_code,
                 weights_only=True,
                 output_loading_info=True,
+                adapter_kwargs=_NO_ADAPTER,
                 **from_gguf,
             )
     except pickle.UnpicklingError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hfbiasedit.checkpoints.marks import refuse_pending
+from hfbiasedit.checkpoints.storage import is_weights
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.hub.layout import ADAPTER
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.resources import DEMO, demo_model_path
 
@@ -79,12 +81,22 @@ def _looks_like_path(text: str) -> bool:
 def _check_directory(path: Path, name: str) -> None:
     """Refuse a directory that holds no model, naming what it is where that can be told."""
     refuse_pending(path)  # a killed change in place: some weights are new, some old
-    if (path / "config.json").is_file():
-        return
-    if (path / "adapter_config.json").is_file():
+    if (path / ADAPTER).is_file():
+        if (path / "config.json").is_file() and any(map(is_weights, _others(path))):
+            raise BiasEditError(
+                f"{name} holds a model and an adapter ({ADAPTER}), which is ambiguous; move the "
+                "adapter to another directory, or merge it into the model first"
+            )
         raise BiasEditError(
             f"{name} holds an adapter, not a model; merge it into its base model first"
         )
+    if (path / "config.json").is_file():
+        return
     if (path / "model_index.json").is_file():
         raise BiasEditError(f"{name} holds a diffusion pipeline, not a language model")
     raise BiasEditError(f"{name} is no model directory: it has no config.json")
+
+
+def _others(path: Path) -> list[str]:
+    """Names of files that are not an adapter's."""
+    return [file.name for file in path.iterdir() if not file.name.startswith("adapter_")]

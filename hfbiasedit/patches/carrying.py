@@ -13,6 +13,7 @@ from hfbiasedit.checkpoints.storage import INDEX, Checkpoint, is_weights
 from hfbiasedit.checkpoints.transfer import copy_private, share
 from hfbiasedit.console import progress
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.hub.layout import ADAPTER
 
 _SKIPPED = {".git", ".cache", marks.NAME, marks.LOCK}
 
@@ -72,6 +73,9 @@ def carry_rest(source: Path, target: Path, done: Collection[str], prefix: str = 
             carried |= Carried({}, (f"{name} is no file and was left out",))
         elif is_weights(entry.name):
             said = f"{name} was left out: it may hold the unedited weights"
+            carried |= Carried({name: "left out"}, (said,))
+        elif name == ADAPTER:
+            said = f"{name} was left out: an adapter would be loaded onto the weights"
             carried |= Carried({name: "left out"}, (said,))
         else:
             carried |= Carried({name: copy_private(entry.resolve(), target / entry.name)})

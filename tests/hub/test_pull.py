@@ -46,6 +46,13 @@ def test_pulls_the_needed_files_pinned_to_a_commit(hub_client):
     assert hub_client.leaks == []  # the token stays with the Hub
 
 
+def test_an_adapter_beside_a_model_stays_on_the_hub(hub_client, capsys):
+    extra = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"adapter"}
+    hub_client.create_repo("acme/model", MODEL | extra)
+    assert names(pull_model("acme/model").path) == WANTED
+    assert "acme/model also holds an adapter" in capsys.readouterr().err
+
+
 def test_without_weights_only_what_describes_the_model_is_fetched(hub_client):
     hub_client.create_repo("acme/model", MODEL)
     source = pull_model("acme/model", weights=False)

@@ -6,12 +6,15 @@ import pickle
 
 import pytest
 import torch
+from huggingface_hub import snapshot_download
 
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.hub.pull import pull_model
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.loading import load_model
 from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.resources import demo_model_path
+from tests.hub_server.fixtures import hub, hub_client, short_waits  # noqa: F401
 from tests.tiny import save_checkpoint, tiny_config, tiny_model, tiny_tokenizer
 
 
@@ -94,8 +97,10 @@ def test_what_is_no_model_directory(tmp_path):
     (tmp_path / "file").write_text("x")
     fails(tmp_path / "file", "is a file")
     (tmp_path / "adapter_config.json").write_text("{}")
-    fails(tmp_path, "adapter")
+    fails(tmp_path, "holds an adapter, not a model")
     (tmp_path / "config.json").write_text("{")
+    fails(tmp_path, "holds an adapter, not a model")
+    (tmp_path / "adapter_config.json").unlink()
     fails(tmp_path, "config.json")
     (tmp_path / "config.json").write_text("[]")
     fails(tmp_path, "no JSON object")
@@ -103,6 +108,25 @@ def test_what_is_no_model_directory(tmp_path):
     fails(tmp_path, "no model_type")
     (tmp_path / "config.json").write_text('{"model_type": "unheard_of"}')
     fails(tmp_path, "unheard_of")
+
+
+def test_weights_beside_an_adapter(checkpoint, tmp_path, hub_client):  # noqa: F811
+    """With peft installed transformers would load both; one line, or a Hub model's own weights."""
+    files = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    adapter = {
+        "adapter_config.json": b'{"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"]}',
+        "adapter_model.safetensors": b"no weights of a model",
+    }
+    for name, data in (files | adapter).items():
+        (tmp_path / name).write_bytes(data)
+    fails(tmp_path, "holds a model and an adapter .* move the adapter")
+    hub_client.create_repo("acme/both", files | adapter)
+    commit = pull_model("acme/both").commit
+    snapshot_download("acme/both")  # as other programs do it: everything
+    loaded = load_model("acme/both")
+    assert (loaded.source.path / "adapter_config.json").is_file()
+    assert loaded.source.commit == commit
+    assert not any("lora" in name for name in loaded.model.state_dict())
 
 
 def test_options_that_cannot_work(checkpoint):

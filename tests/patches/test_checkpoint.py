@@ -266,18 +266,20 @@ def test_other_files_are_carried_and_other_weights_are_not(tmp_path, bits, first
     ]
     for name in stale:
         (base / name).write_bytes(b"old weights")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (base / name).write_text("{}")
     (base / "extra").symlink_to(tmp_path)
     report = apply_patch(base, first_shard_only, out)
     assert set(fingerprint(out)) == {
         *SHARDS, "model.safetensors.index.json", "config.json", "tokenizer.json",
         "assets/logo.svg", ".gitattributes", "training_args.bin",
     }  # fmt: skip
-    for name in stale:
+    for name in (*stale, "adapter_config.json", "adapter_model.safetensors"):
         assert report.files[name] == "left out"
         assert any(name in warning for warning in report.warnings)
     assert any("extra" in warning for warning in report.warnings)
     report = apply_patch(base, first_shard_only, in_place=True)
-    assert sum("may still hold" in warning for warning in report.warnings) == len(stale)
+    assert sum("may still hold" in warning for warning in report.warnings) == len(stale) + 1
 
 
 def test_permissions_of_read_only_shards(tmp_path, bits, edits):

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from hfbiasedit.checkpoints.dtypes import from_float64, to_float64
 from hfbiasedit.documents.structures.adapter_document import Adapter, Rounded
 from hfbiasedit.files import write_json
+from hfbiasedit.hub.layout import ADAPTER
 from hfbiasedit.models.options import ModelOptions
 from hfbiasedit.models.outline import outline
 from hfbiasedit.outputs import output_directory
@@ -27,7 +28,6 @@ from hfbiasedit.versions import __version__
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 DOCUMENT = "adapter.json"
 
@@ -70,7 +70,7 @@ def export_adapter(
     made = make(layers, config)
     with output_directory(Path(out), replace=replace_out) as folder:
         save_file(made.tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        write_json(folder / CONFIG, _peft_config(made, layers, base))
+        write_json(folder / ADAPTER, _peft_config(made, layers, base))
         document = _document(loaded, base, layers, made, config)
         served = served_rank(made.rank, VLLM_RANKS)
         if config.kind == "lora" and served is not None:

@@ -15,6 +15,7 @@ from hfbiasedit.documents.structures.audit_document import Backend
 from hfbiasedit.documents.structures.shared import Model
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.files import canonical_json
+from hfbiasedit.hub.layout import ADAPTER
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models.configuration import check_causal, load_config, stated_context
 from hfbiasedit.models.loading import load_tokenizer
@@ -187,6 +188,10 @@ def _server_settings(
 def _local_settings(cls: type, source: ModelSource, options: ScoringOptions) -> dict[str, Any]:
     from lm_eval.models.huggingface import HFLM
 
+    if (source.path / ADAPTER).is_file():  # brought into the cache by another program
+        raise BiasEditError(
+            f"lm-eval would load the adapter in {source.path} too; audit with the built-in engine"
+        )
     settings: dict[str, Any] = {
         "pretrained": str(source.path),
         "dtype": options.dtype,

@@ -1,6 +1,7 @@
 """The real lm-evaluation-harness, in this process and over HTTP, against the built-in engine."""
 
 import json
+import shutil
 import sys
 
 import jsonschema
@@ -10,7 +11,9 @@ from transformers import AddedToken
 
 from hfbiasedit import audit
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.resources import data_path
+from hfbiasedit.scoring.harness import connection
 from tests.scoring.harness.server import serving
 from tests.scoring.worlds import loaded, records, save, write_prompts
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -220,6 +223,16 @@ def test_prompts_that_would_be_cut_are_refused(server, folder, options):
 def test_a_model_that_is_loaded_here_is_refused(options, model):
     with pytest.raises(UsageError, match="holds models itself"):
         audit(loaded(model), backend_args="hf", **options)
+
+
+def test_an_adapter_in_the_cache_is_not_loaded(folder, options, tmp_path, monkeypatch):
+    """The engine leaves aside what another program fetched; this backend would load it."""
+    copy = shutil.copytree(folder, tmp_path / "snapshot")
+    (copy / "adapter_config.json").write_text("{}")
+    source = ModelSource("org/name", copy, commit="a" * 40)
+    monkeypatch.setattr(connection, "resolve_model", lambda *args, **options: source)
+    with pytest.raises(BiasEditError, match="adapter .* audit with the built-in engine"):
+        audit("org/name", backend_args="hf,device=cpu", **options)
 
 
 def test_without_the_library_the_line_says_what_to_install(folder, options, monkeypatch):
