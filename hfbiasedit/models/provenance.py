@@ -2,9 +2,9 @@
 
 The weights of a Hub model are identified by repository and commit, which the Hub guarantees. Those
 of a local directory are identified by the SHA-256 of every weight file and of the configuration
-and tokenizer files: an edit of a few rows in place changes neither header nor size, and a copy or
-a coarse clock keeps times, so nothing less than the whole content will do. A gigabyte takes a
-second or less.
+and tokenizer files, the chat template among them: an edit of a few rows in place changes neither
+header nor size, and a copy or a coarse clock keeps times, so nothing less than the whole content
+will do. A gigabyte takes a second or less.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from hfbiasedit.hub.source import ModelSource
 if TYPE_CHECKING:
     import torch
 
-_BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "*.py")
+_TOKENIZER = (
+    "tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json",
+    "*.tiktoken", "tekken.json", "*.jinja",
+)  # fmt: skip
+_BESIDE_WEIGHTS = ("config.json", *_TOKENIZER, "*.py")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
 _CONTENT = (*_WEIGHTS, *_BESIDE_WEIGHTS)
 
