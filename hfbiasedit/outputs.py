@@ -40,9 +40,9 @@ def probe_directory(path: str | Path) -> None:
     clear_strays(path)
     try:
         for folder in _stages(path):
-            if _writable(_existing(folder)) is None:
+            if _writable(existing(folder)) is None:
                 return
-        folder = _existing(_stages(path)[0])
+        folder = existing(_stages(path)[0])
         raise BiasEditError(f"cannot write to {folder}: {_writable(folder)}")
     except OSError as error:
         raise BiasEditError(f"cannot write {path}: {error.strerror or error}") from error
@@ -67,7 +67,7 @@ def probe_file(path: str | Path, *, replace: bool = True) -> None:
         raise BiasEditError(f"{path} is a directory; name a file")
     if path.exists() and not replace:
         raise BiasEditError(f"{path} exists; replace it with --overwrite or name another file")
-    folder = _existing(path.absolute().parent)
+    folder = existing(path.absolute().parent)
     if reason := _writable(folder):
         raise BiasEditError(f"cannot write to {folder}: {reason}")
 
@@ -75,15 +75,11 @@ def probe_file(path: str | Path, *, replace: bool = True) -> None:
 def probe_room(folder: Path, files: Sequence[Path], what: str) -> None:
     """Refuse a folder without room for copies of files, before the work that ends with them.
 
-    On the disk of the files themselves all but one of them can be shared.
-
     Raises:
         BiasEditError: there is less room than they need.
     """
-    sizes = [file.stat().st_size for file in files]
-    place = _existing(folder.absolute())
-    shared = bool(files) and place.stat().st_dev == files[0].stat().st_dev
-    needed = max(sizes, default=0) if shared else sum(sizes)
+    place = existing(folder.absolute())
+    needed = sum(file.stat().st_size for file in files)
     free = shutil.disk_usage(place).free
     if free < needed:
         raise BiasEditError(
@@ -172,7 +168,7 @@ def _stands(path: Path) -> bool:
     return os.path.ismount(path) or path == here or path in here.parents
 
 
-def _existing(folder: Path) -> Path:
+def existing(folder: Path) -> Path:
     """The nearest folder that is there already."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 

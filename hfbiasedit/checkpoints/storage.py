@@ -108,6 +108,22 @@ class Checkpoint:
         return () if place is None else (*self.copies.get(name, ()), place)
 
 
+def weight_files(path: Path) -> list[Path]:
+    """The files that transformers loads the weights of a directory from; none without weights.
+
+    Raises:
+        BiasEditError: an index names files that are not there.
+    """
+    kinds = ((SINGLE, INDEX, ".safetensors"), (BIN_SINGLE, BIN_INDEX, ".bin"))
+    for single, index, suffix in kinds:
+        if (path / single).exists():
+            return [path / single]
+        if (path / index).exists():
+            names = read_weight_map(path, index, suffix).values()
+            return [path / name for name in sorted(set(names))]
+    return []
+
+
 def has_only_bin(path: Path) -> bool:
     """Whether a checkpoint holds pickled weights and no safetensors."""
     path = Path(path)

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 _FICLONE = 0x40049409  # ioctl of Linux: the same blocks under a second inode, copied on write
@@ -50,6 +51,15 @@ def share(source: Path, target: Path, *, copy: bool) -> str:
         if error.errno not in _CANNOT | {errno.EMLINK, errno.EACCES}:
             raise
     return copy_private(real, target)
+
+
+def shares_blocks(file: Path, folder: Path) -> bool:
+    """Whether a copy of a file in a folder would take no room: a reflink, found by trying."""
+    try:
+        with open(file.resolve(), "rb") as reader, tempfile.TemporaryFile(dir=folder) as writer:
+            return _reflink(reader.fileno(), writer.fileno())
+    except OSError:  # not to be written, or full
+        return False
 
 
 def in_hub_cache(path: Path) -> bool:

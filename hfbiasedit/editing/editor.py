@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.material.gathering import Material, gather
-from hfbiasedit.editing.patched import measure_patched, patch_of
+from hfbiasedit.editing.patched import check_room, measure_patched, patch_of
 from hfbiasedit.editing.record import edit_document, templates_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.editing.selecting.allowance import check_budget
@@ -29,7 +28,7 @@ from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.models.resolution import resolve_model
-from hfbiasedit.outputs import contents_of, output_directory, probe_directory, probe_room
+from hfbiasedit.outputs import contents_of, output_directory, probe_directory
 from hfbiasedit.tracking import tracked
 
 if TYPE_CHECKING:
@@ -190,8 +189,7 @@ def _write_run(
 def _load(model: str | Path, config: EditConfig, kept: Kept) -> LoadedModel:
     """Load the model, once it is known that its edited copy has room beside the output."""
     source = resolve_model(model, config.revision)
-    place = kept.folder or Path(tempfile.gettempdir())
-    probe_room(place, sorted(source.path.glob("*.safetensors")), "the edited checkpoint")
+    check_room(source.path, kept)
     return load_model(source, config)
 
 

@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hfbiasedit.checkpoints.storage import has_only_bin, weight_files
+from hfbiasedit.checkpoints.transfer import shares_blocks
 from hfbiasedit.documents.structures.edit_document import Example, QuantizedCheck
 from hfbiasedit.editing.attempt import Attempt
 from hfbiasedit.editing.config import EditConfig
@@ -13,6 +15,7 @@ from hfbiasedit.editing.judging import examples, outcome
 from hfbiasedit.editing.judging.quantised import check_quantised
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.models.loading import LoadedModel, load_model
+from hfbiasedit.outputs import existing, probe_room
 from hfbiasedit.patches.building import Change
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.patch import Patch
@@ -53,7 +56,7 @@ def measure_patched(
         The measurement, some of its prompts with what both models write after them, and the scores
         of both models quantised.
     """
-    folder = _room_beside(loaded.source.path, kept)
+    folder = _room_for(loaded.source.path, kept)
     try:
         apply_patch(loaded.source.path, patch, folder / "patched", replace=True)
         again = load_model(
@@ -77,11 +80,31 @@ def measure_patched(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _room_beside(source: Path, kept: Kept) -> Path:
-    """A directory for the patched checkpoint: with the work, where a kill leaves it to the next.
+def check_room(source: Path, kept: Kept) -> None:
+    """Refuse, before the work, to edit a checkpoint whose patched copy would have no room.
 
-    A checkpoint cannot be written inside of its base, where `--out` may be.
+    A shard that an edit touches is copied, and which ones those are is known only at the end.
+
+    Raises:
+        BiasEditError: there is less room than all of them take.
+    """
+    place = existing(_beside_work(source, kept) or Path(tempfile.gettempdir()))
+    files = weight_files(source)
+    if files and (has_only_bin(source) or not shares_blocks(files[0], place)):
+        probe_room(place, files, "the edited checkpoint")
+
+
+def _room_for(source: Path, kept: Kept) -> Path:
+    """A directory for the patched checkpoint."""
+    beside = _beside_work(source, kept)
+    return beside / "checkpoint" if beside else Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
+
+
+def _beside_work(source: Path, kept: Kept) -> Path | None:
+    """Where what is kept lies, in which a kill leaves a checkpoint to the next run to clear.
+
+    None where that is inside of the base, as `--out` may be: no checkpoint can be written there.
     """
     if kept.folder is None or source.resolve() in kept.folder.resolve().parents:
-        return Path(tempfile.mkdtemp(prefix="hfbiasedit-"))
-    return kept.folder / "checkpoint"
+        return None
+    return kept.folder.absolute()
