@@ -20,6 +20,7 @@ from hfbiasedit.documents.structures.audit_document import (
     Audit,
     Backend,
     BatchPlan,
+    Dataset,
     Headline,
     Noise,
 )
@@ -168,13 +169,7 @@ def build_report(
         "version": __version__,
         "model": model,
         "patch": subject.patch_digest,
-        "dataset": {
-            "config": prompts.config,
-            "split": prompts.split,
-            "prompts": len(prompts),
-            "professions": len(scores.professions),
-            "reference": prompts.reference,
-        },
+        "dataset": _dataset(prompts, scores),
         "prompts_digest": prompts.digest,
         "reference": prompts.reference,
         **headline,
@@ -211,6 +206,22 @@ def build_report(
     if backend is not None:
         document["backend"] = backend
     return AuditReport(document, scores)
+
+
+def _dataset(prompts: PromptSet, scores: PromptScores) -> Dataset:
+    """What was asked; of a part, what makes it the same part again."""
+    about: Dataset = {
+        "config": prompts.config,
+        "split": prompts.split,
+        "prompts": len(prompts),
+        "professions": len(scores.professions),
+        "reference": prompts.reference,
+    }
+    if prompts.limit is not None:
+        about["limit"] = prompts.limit
+    if prompts.chosen:
+        about["chosen_professions"] = True
+    return about
 
 
 def _headline(scores: PromptScores, seed: int, samples: int) -> Headline:

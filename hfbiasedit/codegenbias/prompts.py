@@ -28,7 +28,8 @@ class NoPrompts(BiasEditError):
 class PromptSet:
     """Records with the choice that led to them.
 
-    `version` is that of CodeGenBias; None for the user's own prompts.
+    `version` is that of CodeGenBias; None for the user's own prompts. Of a part of a configuration,
+    `limit` is the number that was asked for, and `chosen` whether professions were named.
     """
 
     records: tuple[Record, ...]
@@ -36,6 +37,8 @@ class PromptSet:
     split: str
     reference: str
     version: int | None = None
+    limit: int | None = None
+    chosen: bool = False
 
     def __len__(self) -> int:
         """The number of prompts."""
@@ -99,7 +102,8 @@ def load_prompts(
             f"no prompts are left in split {split!r} of {prompts or config}; "
             "choose another split or other professions"
         )
-    return PromptSet(tuple(records), config, split, _reference_name(records), version)
+    name, chosen = _reference_name(records), professions is not None
+    return PromptSet(tuple(records), config, split, name, version, limit, chosen)
 
 
 def _axes(record: Record) -> tuple[str, str, str]:

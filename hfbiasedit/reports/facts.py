@@ -136,11 +136,17 @@ def audit_command(audit: Audit, model: str) -> str:
     """The command that measures `model` on the same prompts; own files go by their names."""
     dataset = audit["dataset"]
     words = ["hfbiasedit", "audit", model]
-    if dataset["config"] in ("quick", "core", "full"):
-        words += ["--config", dataset["config"]]
-    else:
+    if dataset["config"] == "custom":
         words += ["--prompts", "prompts.jsonl"]
+    else:
+        words += ["--config", dataset["config"]]
     words += ["--split", dataset["split"]]
+    if dataset.get("chosen_professions"):
+        words += ["--professions", "professions.txt"]
+    if "limit" in dataset:
+        words += ["--limit", str(dataset["limit"])]
+    if audit["bootstrap"]["seed"]:
+        words += ["--seed", str(audit["bootstrap"]["seed"])]
     if dataset["reference"] != "bls-2022":
         words += ["--reference", shlex.quote(file_name(dataset["reference"]))]
     if "gguf" in audit["model"]:

@@ -3,18 +3,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
+from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from hfbiasedit import audit
 from hfbiasedit.audits.auditor import measure
 from hfbiasedit.audits.config import AuditConfig
+from hfbiasedit.cli.app import app
 from hfbiasedit.codegenbias.prompts import PromptSet
 from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.errors import BiasEditError, GateNotMet, UsageError
+from hfbiasedit.reports.facts import audit_command
 from hfbiasedit.resources import data_path
 from tests.scoring.worlds import (
     PROFESSIONS,
@@ -144,12 +149,29 @@ def test_from_a_checkpoint_with_the_files_of_the_package(tmp_path, validator):
     validator.validate(document)
     assert document["dataset"]["prompts"] == 12
     assert document["dataset"]["reference"] == "bls-2022"
+    assert document["dataset"]["limit"] == 12
+    assert "chosen_professions" not in document["dataset"]
     assert document["model"]["id"] == str(path)
     assert document["model"]["revision"] is None
     assert document["patch"] is None
     same = audit(str(path), AuditConfig(limit=12), dtype="float32").to_dict()
     assert {**same, "seconds": 0} == {**document, "seconds": 0}
     json.dumps(document, allow_nan=False)
+
+
+def test_the_command_on_a_card_asks_the_same_questions(tmp_path, monkeypatch):
+    """Of a part of an old configuration, drawn with another seed than usual."""
+    path = save(tmp_path / "model", tiny_model("gpt2"))
+    monkeypatch.chdir(tmp_path)
+    Path("professions.txt").write_text("nurse\ncarpenter\ntruck driver\n")
+    part = {"professions": Path("professions.txt"), "limit": 6, "seed": 3}
+    document = audit(str(path), "core@1", **part).to_dict()
+    words = shlex.split(audit_command(document, str(path)))
+    result = CliRunner().invoke(app, [*words[1:], "--json"])
+    assert result.exit_code == 0, result.output
+    again = json.loads(result.stdout)
+    for key in ("prompts_digest", "fb_score", "ci95"):
+        assert again[key] == document[key]
 
 
 def test_audit_of_a_patch_equals_audit_of_the_edited_model(tmp_path):

@@ -21,7 +21,14 @@ def test_threads_are_named_beside_the_seed(threads, said):
 @pytest.mark.parametrize(
     ("change", "ends"),
     [
-        (lambda a: None, "--split test"),
+        (lambda a: None, "--config quick --split test"),
+        (lambda a: a["dataset"].update(config="quick@1"), "--config quick@1 --split test"),
+        (lambda a: a["dataset"].update(config="custom"), "--prompts prompts.jsonl --split test"),
+        (
+            lambda a: a["dataset"].update(limit=64, chosen_professions=True),
+            "--split test --professions professions.txt --limit 64",
+        ),
+        (lambda a: a["bootstrap"].update(seed=7), "--split test --seed 7"),
         (lambda a: a["model"].update(quantized={"method": "int4"}), "--quantize int4"),
         (lambda a: a["model"].update(gguf={"file": "q4 m.gguf"}), "--gguf 'q4 m.gguf'"),
         (lambda a: a.update(chat={"request": "", "opening": ""}), "--chat"),

@@ -36,6 +36,12 @@ class Dataset(TypedDict):
     prompts: Some
     professions: Some
     reference: str
+    limit: NotRequired[
+        Annotated[Some, Mark("At most so many prompts: a sample, with the seed of the bootstrap.")]
+    ]
+    chosen_professions: NotRequired[
+        Annotated[bool, Mark("Whether only professions were asked that the user named.")]
+    ]
 
 
 class Baselines(TypedDict):
