@@ -28,7 +28,18 @@ def scaled(patch: Value, factor: float) -> Value:
         patch.release()
     if not tensors:
         raise BiasEditError(f"scaled by {factor} the patch changes nothing; use another scale")
-    return type(patch)(tensors, patch.metadata | {"scale": factor}, patch.warnings)
+    known = patch.metadata.get("scale")  # of a patch that was scaled before
+    whole = factor * known if isinstance(known, int | float) else factor
+    return type(patch)(tensors, _unmeasured(patch) | {"scale": whole}, patch.warnings)
+
+
+def _unmeasured(patch: PatchValue) -> dict[str, object]:
+    """Metadata without the scores, which are of the patch as it was made."""
+    metadata: dict[str, object] = patch.metadata
+    edit = metadata.get("edit")
+    if isinstance(edit, dict):
+        metadata["edit"] = {key: value for key, value in edit.items() if key != "scores"}
+    return metadata
 
 
 def _scaled_edit(edit: TensorEdit, factor: float) -> TensorEdit | None:
@@ -54,12 +65,15 @@ def _scaled_edit(edit: TensorEdit, factor: float) -> TensorEdit | None:
 
 
 def reversed_patch(patch: Value) -> Value:
-    """Old and new exchanged; base hashes, which speak of the old side, are dropped."""
+    """Old and new exchanged; what speaks of the old side is dropped: hashes, the base's name."""
     tensors = {
         name: replace(edit, old_bits=edit.new_bits, new_bits=edit.old_bits, sha256=None)
         for name, edit in ((name, patch.tensors[name]) for name in patch.tensors)
     }
-    return type(patch)(tensors, patch.metadata, patch.warnings)
+    metadata = _unmeasured(patch)
+    for key in ("base_model", "base_revision"):
+        metadata.pop(key, None)
+    return type(patch)(tensors, metadata, patch.warnings)
 
 
 def combined(patches: Sequence[Value]) -> Value:

@@ -302,6 +302,19 @@ def test_reverse_is_the_way_back(model):
     assert patch.reverse().reverse() == patch
 
 
+def test_a_patch_made_from_another_says_only_what_holds_for_it(model):
+    made = {"granularity": "row", "edit": {"seed": 1, "scores": {"test": {"fb_after": 9.0}}}}
+    base = {"base_model": "org/name", "base_revision": "a" * 40}
+    patch = Patch.from_changes(model, row_change(model, [1, 4]), **made, **base)
+    kept = {"granularity": "row", "edit": {"seed": 1}}
+    half = patch.scale(0.5)
+    assert half.metadata == {**kept, **base, "scale": 0.5}
+    assert half.scale(0.5).metadata == {**kept, **base, "scale": 0.25}
+    assert patch.reverse().metadata == kept
+    assert half.reverse().metadata == {**kept, "scale": 0.5}
+    assert patch.metadata == made | base
+
+
 def test_combine_agreeing_and_disjoint_patches(model):
     first = Patch.from_changes(model, row_change(model, [1, 4]), granularity="row", edit={"a": 1})
     second = Patch.from_changes(model, row_change(model, [4, 7]), granularity="row", edit={"a": 2})
