@@ -20,6 +20,11 @@ def template_path(name: str) -> Path:
     return installed if installed.exists() else PACKAGE.parent / "templates" / name
 
 
+def in_package(path: Path) -> bool:
+    """Whether a file or directory came with the package, and so is nobody's to change."""
+    return path.resolve().is_relative_to(PACKAGE)
+
+
 def demo_model_path() -> Path:
     """The checkpoint directory of the demo model."""
     return PACKAGE / "demo_model"

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from hfbiasedit.resources import in_package
+
 _FICLONE = 0x40049409  # ioctl of Linux: the same blocks under a second inode, copied on write
 _CANNOT = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
 _CHUNK = 1 << 27  # bytes per call into the kernel, so that it can be interrupted in between
@@ -36,11 +38,11 @@ def copy_private(source: Path, target: Path) -> str:
 def share(source: Path, target: Path, *, copy: bool) -> str:
     """Put an unchanged file into place: reflink, hard link or copy; returns which.
 
-    Files of a Hub cache are never hard-linked: a program that later overwrites the new directory
-    in place would change the cached model for everybody.
+    Files of a Hub cache or of the package are never hard-linked: a program that later overwrites
+    the new directory in place would change the model for everybody.
     """
     real = source.resolve()
-    if copy or in_hub_cache(source):
+    if copy or in_hub_cache(source) or in_package(source):
         return copy_private(real, target)
     if _try_reflink(real, target):
         return "reflinked"

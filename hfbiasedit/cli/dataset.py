@@ -85,7 +85,7 @@ def show(
 def export(
     out: Annotated[Path, typer.Option(help="Directory to write.")],
     options: Annotated[ExportOptions, Only((*_EXPORTED, "format"))],
-    replace: Annotated[bool, typer.Option("--replace", help="Empty the directory first.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write the dataset with its card; `datasets.load_dataset` reads the directory."""

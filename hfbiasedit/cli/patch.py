@@ -178,13 +178,13 @@ def _apply(
 ) -> None:
     from hfbiasedit.cli.patch_report import print_report
     from hfbiasedit.console import print_json, result
-    from hfbiasedit.outputs import probe_directory, probe_new_directory
     from hfbiasedit.patches.checkpoint import apply_patch
+    from hfbiasedit.patches.placing import check_place
 
     if (options["out"] is None) != options["in_place"]:
         raise typer.BadParameter("give either --out DIR or --in-place")
     if options["out"] is not None:
-        (probe_directory if options["replace"] else probe_new_directory)(options["out"])
+        check_place(options["out"], replace=options["replace"])
     file = patch_file(patch, patch_revision)
     report = apply_patch(directory_of(model, revision), file, **options)
     _warn(report.warnings)

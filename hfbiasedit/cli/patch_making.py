@@ -93,10 +93,8 @@ def export(
     """
     from hfbiasedit.cli.patch_report import print_adapter
     from hfbiasedit.console import message, print_json, result
-    from hfbiasedit.outputs import probe_directory, probe_new_directory
     from hfbiasedit.patches.export.exporter import export_adapter
 
-    (probe_directory if overwrite else probe_new_directory)(out)
     document = export_adapter(patch, out, config, revision=patch_revision, replace_out=overwrite)
     result(out)
     if json:

@@ -29,7 +29,7 @@ CopyOption = Annotated[
     bool, typer.Option("--copy", help="Copy unchanged shards instead of linking them.")
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the output directory once it is complete.")
+    bool, typer.Option("--overwrite", help="Replace an earlier output once the new is complete.")
 ]
 OverwriteFileOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace a file that is there already.")

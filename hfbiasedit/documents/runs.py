@@ -17,6 +17,7 @@ AUDIT_AFTER = "audit.after.json"
 EDIT = "edit.json"
 PATCH = "patch.safetensors"
 SELECTION = "selection.json"
+RANKING = "ranking.parquet"
 ABILITY = "ability.json"
 FIGURES = "figures"
 REPORT = "report.html"
@@ -29,6 +30,8 @@ _OUTPUTS = re.compile(
 )
 
 _REQUIRED = (AUDIT_BEFORE, AUDIT_AFTER, EDIT, PATCH)
+# All that commands write into a run directory.
+OWN = frozenset((*_REQUIRED, SELECTION, RANKING, ABILITY, FIGURES, REPORT, CARD))
 
 
 @dataclass(frozen=True)

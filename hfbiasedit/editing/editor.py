@@ -22,7 +22,7 @@ from hfbiasedit.editing.record import edit_document, templates_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.editing.selecting.allowance import check_budget
 from hfbiasedit.editing.weights.selection import Selection
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError, UsageError, listed
 from hfbiasedit.files import sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
@@ -238,8 +238,13 @@ def _name_base(folder: Path, name: str) -> None:
 def _check_out(out: Path) -> None:
     """A directory with something else in it is not replaced; said before the work, not after."""
     probe_directory(out)
-    if out.is_dir() and contents_of(out) and not runs.is_run(out):
+    names = contents_of(out) if out.is_dir() else set()
+    if names and not runs.is_run(out):
         raise BiasEditError(f"{out} holds something else than a run; choose another directory")
+    if strange := sorted(names - runs.OWN):
+        raise BiasEditError(
+            f"{out} holds more than a run ({listed(strange, 3)}); choose another directory"
+        )
 
 
 def _no_help(found: Attempt, config: EditConfig) -> str:

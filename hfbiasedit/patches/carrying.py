@@ -82,6 +82,19 @@ def carry_rest(source: Path, target: Path, done: Collection[str], prefix: str = 
     return carried
 
 
+def carried_names(source: Path, prefix: str = "") -> set[str]:
+    """Names of the files besides weights that `carry_rest` takes along, with their folders."""
+    names = set()
+    for entry in source.iterdir():
+        if entry.name in _SKIPPED or marks.is_stray(entry.name) or is_weights(entry.name):
+            continue
+        if entry.is_file():
+            names.add(f"{prefix}{entry.name}")
+        elif entry.is_dir() and not entry.is_symlink():
+            names |= carried_names(entry, f"{prefix}{entry.name}/")
+    return names
+
+
 def left_out(path: Path, checkpoint: Checkpoint) -> list[str]:
     """Files that may hold weights in another form, which a change in place cannot follow."""
     names = (file.name for file in path.iterdir() if is_weights(file.name))

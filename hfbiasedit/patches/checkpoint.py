@@ -17,8 +17,10 @@ from hfbiasedit.outputs import output_directory
 from hfbiasedit.patches import journal
 from hfbiasedit.patches.carrying import Carried, carry, carry_rest, left_out, make_private
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.patches.placing import check_apart, check_place, check_replaced
 from hfbiasedit.patches.rewriting import Written
 from hfbiasedit.patches.targets import Shards, Target, require, targets
+from hfbiasedit.resources import in_package
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,10 @@ def apply_patch(
     Args:
         scale: write old + scale * (new - old), rounded; taking it back needs the same scale.
         copy: copy unchanged shards instead of sharing their blocks or hard-linking them.
-        replace: let `out` replace an existing directory, once it is complete.
+        replace: let `out` replace an earlier checkpoint, once it is complete.
 
     Raises:
-        UsageError: neither or both of `out` and `in_place`.
+        UsageError: neither or both of `out` and `in_place`, or base or patch lie where `out` is.
         BiasEditError: the patch does not fit or is damaged, the checkpoint is quantised or
             unreadable, or the disk is full. Nothing was changed then.
     """
@@ -99,6 +101,9 @@ def apply_patch(
     if (out is None) != in_place:
         raise UsageError("say where the result goes: either an output directory or in place")
     marks.refuse_pending(source)
+    if out is not None:
+        check_apart(Path(out), source, None if isinstance(patch, Patch) else Path(patch))
+        check_place(Path(out), replace=replace)
     if not isinstance(patch, Patch):
         patch = Patch.load(patch)
     digest = patch.digest
@@ -138,6 +143,10 @@ def _in_place(path: Path, patch: Patch, reverse: bool) -> _Done:
         raise BiasEditError(
             f"{path} is in the Hub cache, whose revisions share files; give an output directory"
         )
+    if in_package(path) and not reverse:  # taking back mends what an earlier version let happen
+        raise BiasEditError(
+            f"{path} came with the package and stays as it is; give an output directory"
+        )
     if has_only_bin(path):
         raise BiasEditError(f"{path} has only .bin weights; give an output directory to convert to")
     with journal.locked(path):
@@ -162,12 +171,10 @@ def _to_directory(
     copy: bool,
     replace: bool,
 ) -> _Done:
-    inside, outside = source.resolve(), out.resolve()
-    if inside == outside or inside in outside.parents or outside in inside.parents:
-        raise UsageError(f"{out} must lie outside of {source}; or change it in place")
     if has_only_bin(source):
         return _converted(source, out, patch, reverse, replace)
     checkpoint = Checkpoint.open(source)
+    check_replaced(out, source, checkpoint.own)
     where = targets(checkpoint, patch)
     with progress("comparing the weights with the patch", None):
         require(checkpoint, patch, where, new=reverse)
@@ -182,6 +189,7 @@ def _converted(source: Path, out: Path, patch: Patch, reverse: bool, replace: bo
     """The same for a checkpoint of pickled weights: converted first, then changed."""
     from hfbiasedit.checkpoints.conversion import convert_bin
 
+    check_replaced(out, source)
     with output_directory(out, replace=replace) as temporary:
         done = convert_bin(source, temporary)
         carried = Carried(dict.fromkeys(done.written, "converted"))

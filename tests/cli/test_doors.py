@@ -144,6 +144,14 @@ def test_replacing_a_run_is_said_unless_it_is_asked_for(run, loads, tmp_path, co
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("command", [["demo"], ["edit", "model"]])
+def test_a_run_with_something_of_ones_own_in_it_is_not_replaced(run, loads, tmp_path, command):
+    folder = fixtures.write_run(tmp_path / "run", fixtures.documents(12))
+    (folder / "thesis.txt").write_text("x")
+    assert "thesis.txt" in run(*command, "--out", "run", "--overwrite")[1]
+    assert not loads
+
+
 def test_push_refuses_a_directory_that_is_no_run(run):
     status, err = run("push", "full", "me/x")
     assert status == 1

@@ -1,6 +1,7 @@
 """Exported files, read back by `datasets` and by the program, hold the same records."""
 
 import json
+import shutil
 
 import datasets
 import jinja2
@@ -143,10 +144,26 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path):
     with pytest.raises(BiasEditError, match="not empty"):
         export_dataset(out, configs=("quick",))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    export_dataset(out, configs=("quick",), replace=True)
-    assert not (out / "mine.txt").exists()
+    with pytest.raises(BiasEditError, match="something else than a dataset"):
+        export_dataset(out, configs=("quick",), replace=True)
+    assert (out / "mine.txt").read_text() == "x"
+    (out / "mine.txt").unlink()
     with pytest.raises(BiasEditError, match="no format 'xml'; use parquet, jsonl, csv"):
         export_dataset(tmp_path / "other", format="xml")
+
+
+@pytest.mark.parametrize("mine", ["README.md", "data/core/mine.csv", "mine/quick/edit.jsonl"])
+def test_only_an_export_is_replaced(tmp_path, mine):
+    out = export_dataset(tmp_path / "out", configs=("quick",), format="jsonl")
+    export_dataset(out, configs=("quick",), format="csv", replace=True)
+    assert not list(out.rglob("*.jsonl"))
+    if mine == "README.md":
+        shutil.rmtree(out / "data")
+    (out / mine).parent.mkdir(parents=True, exist_ok=True)
+    (out / mine).write_text("precious")
+    with pytest.raises(BiasEditError, match="something else than a dataset"):
+        export_dataset(out, configs=("quick",), replace=True)
+    assert (out / mine).read_text() == "precious"
 
 
 def test_the_card_of_own_prompts_claims_neither_licence_nor_source(tmp_path):

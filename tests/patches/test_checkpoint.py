@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 
+from hfbiasedit import resources
 from hfbiasedit.checkpoints import transfer
 from hfbiasedit.checkpoints.storage import Checkpoint
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.patches import checkpoint
 from hfbiasedit.patches.checkpoint import apply_patch
 from hfbiasedit.patches.edits import TensorEdit
 from hfbiasedit.patches.patch import Patch
@@ -205,10 +208,98 @@ def test_where_the_result_goes(tmp_path, bits, first_shard_only):
     with pytest.raises(BiasEditError, match="not empty"):
         apply_patch(base, first_shard_only, out)
     assert (out / "mine").read_text() == "precious"
-    apply_patch(base, first_shard_only, out, replace=True)
-    assert fingerprint(out).keys() == fingerprint(base).keys()
     with pytest.raises(BiasEditError, match="no checkpoint directory"):
         apply_patch(tmp_path / "nowhere", first_shard_only, tmp_path / "other")
+
+
+def test_an_earlier_checkpoint_is_replaced(tmp_path, bits, edits, first_shard_only):
+    base, out = tmp_path / "base", tmp_path / "out"
+    (base / "assets").mkdir()
+    (base / "assets" / "logo.svg").write_text("<svg/>")
+    apply_patch(base, first_shard_only, out)
+    apply_patch(base, Patch(edits), out, replace=True)
+    assert_bits(out, expected_bits(bits, edits))
+    assert fingerprint(out).keys() == fingerprint(base).keys()
+
+
+@pytest.mark.parametrize(
+    "mine", ["thesis.txt", "assets/thesis.txt", "pytorch_model.bin", ".git/HEAD", "x.safetensors"]
+)
+def test_what_the_new_checkpoint_will_not_have_is_not_replaced(
+    tmp_path, bits, first_shard_only, mine
+):
+    base, out = tmp_path / "base", tmp_path / "out"
+    shutil.copytree(base, out)
+    (base / ".git").mkdir()
+    (base / ".git" / "HEAD").write_text("not carried over")
+    (out / mine).parent.mkdir(exist_ok=True)
+    (out / mine).write_text("precious")
+    before = fingerprint(out)
+    for reverse in (False, True):
+        with pytest.raises(BiasEditError, match=f"more than the new checkpoint will .{mine}"):
+            apply_patch(base, first_shard_only, out, reverse=reverse, replace=True)
+    assert fingerprint(out) == before
+
+
+@pytest.mark.parametrize("names", [["thesis.txt"], ["config.json"], ["model.safetensors"]])
+def test_what_is_no_checkpoint_is_not_replaced(tmp_path, bits, first_shard_only, names):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in names:
+        (out / name).write_text("precious")
+    with pytest.raises(BiasEditError, match="something else than a checkpoint"):
+        apply_patch(tmp_path / "base", first_shard_only, out, replace=True)
+    assert set(fingerprint(out)) == set(names)
+
+
+def test_the_directory_of_the_patch_is_not_replaced(tmp_path, bits, first_shard_only):
+    home = tmp_path / "home"
+    shutil.copytree(tmp_path / "base", home)
+    shutil.move(first_shard_only, home / "patch.safetensors")
+    (tmp_path / "link.safetensors").symlink_to(home / "patch.safetensors")
+    before = fingerprint(home)
+    for patch in (home / "patch.safetensors", tmp_path / "link.safetensors"):
+        with pytest.raises(UsageError, match="patch lies in"):
+            apply_patch(tmp_path / "base", patch, home, replace=True)
+    assert fingerprint(home) == before
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A package whose demo model is the base."""
+    path = tmp_path / "package" / "demo_model"
+    path.parent.mkdir()
+    (tmp_path / "base").rename(path)
+    monkeypatch.setattr(resources, "PACKAGE", tmp_path / "package")
+    (tmp_path / "link").symlink_to(path)
+    return path
+
+
+def test_the_model_of_the_package_is_not_changed(tmp_path, bits, edits, first_shard_only, shipped):
+    before = fingerprint(shipped)
+    for path in (shipped, tmp_path / "link"):
+        with pytest.raises(BiasEditError, match="came with the package"):
+            apply_patch(path, first_shard_only, in_place=True)
+        with pytest.raises(BiasEditError, match="not applied here, nothing was changed"):
+            apply_patch(path, first_shard_only, in_place=True, reverse=True)
+    other = shutil.copytree(shipped, tmp_path / "other")
+    with pytest.raises(BiasEditError, match="came with the package"):
+        apply_patch(other, first_shard_only, shipped, replace=True)
+    report = apply_patch(shipped, first_shard_only, tmp_path / "out")
+    assert report.files[TWO] in ("copied", "reflinked")
+    assert fingerprint(shipped) == before
+
+
+def test_what_was_done_to_the_package_can_be_taken_back(
+    tmp_path, bits, edits, first_shard_only, shipped, monkeypatch
+):
+    before = fingerprint(shipped)
+    with monkeypatch.context() as past:
+        past.setattr(checkpoint, "in_package", lambda path: False)
+        apply_patch(shipped, first_shard_only, in_place=True)
+    assert fingerprint(shipped) != before
+    apply_patch(shipped, first_shard_only, in_place=True, reverse=True)
+    assert fingerprint(shipped) == before
 
 
 def hub_cache(tmp_path):

@@ -7,6 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from hfbiasedit import resources
 from hfbiasedit.checkpoints import marks
 from hfbiasedit.cli.app import app
 from hfbiasedit.errors import BiasEditError
@@ -74,6 +75,31 @@ def test_a_run_directory_stands_for_its_patch(room):
     (path / "p.safetensors").rename(path / "run" / "patch.safetensors")
     run("apply", "base", "run", "--out", "out")
     assert run("verify", "out", "run").stdout == "applied\n"
+
+
+def test_demo_is_not_changed_in_place(room, monkeypatch):
+    path, _, _ = room
+    (path / "package").mkdir()
+    (path / "base").rename(path / "package" / "demo_model")
+    monkeypatch.setattr(resources, "PACKAGE", path / "package")
+    before = fingerprint(path / "package")
+    result = run("apply", "demo", "p.safetensors", "--in-place", status=1)
+    assert "came with the package" in str(result.exception)
+    assert fingerprint(path / "package") == before
+
+
+@pytest.mark.parametrize("command", ["apply", "revert"])
+def test_a_run_is_not_replaced_by_a_checkpoint(room, command):
+    path, _, _ = room
+    (path / "run").mkdir()
+    (path / "p.safetensors").rename(path / "run" / "patch.safetensors")
+    before = fingerprint(path / "run")
+    words = (command, "base", "run", "--out", "run")
+    result = run(*words, "--overwrite", status=1)
+    assert "something else than a checkpoint" in str(result.exception)
+    run("apply", "base", "run", "--out", "out")
+    run("apply", "base", "run", "--out", "out", "--overwrite")
+    assert fingerprint(path / "run") == before
 
 
 def test_neither_is_status_one(room):

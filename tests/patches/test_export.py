@@ -218,5 +218,9 @@ def test_on_the_command_line(tmp_path):
     document = json.loads(result.stdout)
     assert document == json.loads((tmp_path / "out" / "adapter.json").read_text())
     assert isinstance(CliRunner().invoke(app, words).exception, BiasEditError)  # it is there
+    (tmp_path / "out" / "thesis.txt").write_text("x")
+    refused = CliRunner().invoke(app, [*words, "--overwrite"]).exception
+    assert "something else than an adapter" in str(refused)
+    (tmp_path / "out" / "thesis.txt").unlink()
     result = CliRunner().invoke(app, [*words, "--overwrite"])
     assert "rank 3, 2 modules" in result.stdout

@@ -17,13 +17,14 @@ from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.codegenbias.sharing.dataset_card import render_dataset_card, render_own_card
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_bytes, write_text
-from hfbiasedit.outputs import output_directory
+from hfbiasedit.outputs import contents_of, files_of, output_directory
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow
 
 FORMATS = ("parquet", "jsonl", "csv")
+_CARD = "README.md"
 
 
 def features() -> datasets.Features:
@@ -80,14 +81,16 @@ def export_dataset(
         format: `parquet`, `jsonl`, or `csv` (lists as JSON text in a cell).
         prompts: export the user's own prompts instead, as configuration `custom`.
         name: what the card calls the dataset in its examples; default: the directory's name.
-        replace: whether `out` may hold something already, which then goes away.
+        replace: whether `out` may hold an earlier export, which then goes away.
 
     Raises:
-        BiasEditError: an unknown name, a wrong row, or a directory that is in use.
+        BiasEditError: an unknown name, a wrong row, or a directory that holds something else.
     """
     if format not in FORMATS:
         raise BiasEditError(f"no format {format!r}; use {', '.join(FORMATS)}")
     version = VERSION if prompts is not None else _version(configs)
+    if replace:
+        _check_output(Path(out))
     with output_directory(out, replace=replace) as folder:
         counts: dict[str, dict[str, int]] = {}
         used, sources = None, Counter[str]()
@@ -106,8 +109,23 @@ def export_dataset(
             card = render_dataset_card(
                 counts, name=name, format=format, reference=used or reference, version=version
             )
-        write_text(folder / "README.md", card)
+        write_text(folder / _CARD, card)
     return out
+
+
+def _check_output(out: Path) -> None:
+    """Refuse to replace what is no export: a card, and files named after splits in `data/`.
+
+    Raises:
+        BiasEditError: it holds something else.
+    """
+    if not out.is_dir() or not contents_of(out):
+        return
+    names = {f"{split}.{format}" for split in RECORD_SPLITS for format in FORMATS}
+    parts = [file.split("/") for file in files_of(out) - {_CARD}]
+    ours = all(len(part) == 3 and part[0] == "data" and part[2] in names for part in parts)
+    if not (parts and ours):
+        raise BiasEditError(f"{out} holds something else than a dataset; choose another directory")
 
 
 def _version(configs: Sequence[str]) -> int:

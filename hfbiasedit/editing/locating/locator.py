@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hfbiasedit.documents.runs import RANKING
 from hfbiasedit.editing.config import LocateConfig, LocateOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, numbered_blocks
 from hfbiasedit.editing.keeping import Kept
@@ -41,7 +42,7 @@ class Location:
         from hfbiasedit.figures import style
 
         folder = Path(folder)
-        path = folder / "ranking.parquet"
+        path = folder / RANKING
         self.ranking.save(path)
         with style.settings():
             roles, cells = self.ranking.map()

@@ -12,11 +12,17 @@ from safetensors.numpy import save_file
 
 from hfbiasedit.checkpoints.dtypes import from_float64, to_float64
 from hfbiasedit.documents.structures.adapter_document import Adapter, Rounded
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json
 from hfbiasedit.hub.layout import ADAPTER
 from hfbiasedit.models.options import ModelOptions
 from hfbiasedit.models.outline import outline
-from hfbiasedit.outputs import output_directory
+from hfbiasedit.outputs import (
+    contents_of,
+    output_directory,
+    probe_directory,
+    probe_new_directory,
+)
 from hfbiasedit.patches.export.config import VLLM_RANKS, AdapterConfig, AdapterOverrides
 from hfbiasedit.patches.export.formats import Made, make, served_rank
 from hfbiasedit.patches.export.layers import Layer, layers_of
@@ -52,16 +58,18 @@ def export_adapter(
         out: the directory to write.
         config: options; `overrides` win over its fields.
         revision: branch, tag or commit of a patch on the Hub.
-        replace_out: whether a directory that is there is replaced.
+        replace_out: whether an adapter that is there is replaced.
 
     Returns:
         The document `adapter.json`.
 
     Raises:
         BiasEditError: the base model is not known or not at hand, a tensor is none that an
-            adapter can change, or the rank is larger than allowed; nothing is written.
+            adapter can change, the rank is larger than allowed, or `out` holds something that may
+            not be replaced; nothing is written.
     """
     config = replace(config or AdapterConfig(), **overrides)
+    check_output(out, replace=replace_out)
     from_hub = local_patch(patch) is None
     path = find_patch(patch, revision)
     loaded = Patch.load(path)
@@ -82,6 +90,19 @@ def export_adapter(
             document["logits"] = logit_differences(base, loaded, folder)
         write_json(folder / DOCUMENT, document)
     return document
+
+
+def check_output(out: str | Path, *, replace: bool) -> None:
+    """Refuse, before any work is done, a directory that could not be written in the end.
+
+    Raises:
+        BiasEditError: it holds something and may not be replaced, or something else than an
+            adapter, or nothing can be written there.
+    """
+    out = Path(out)
+    (probe_directory if replace else probe_new_directory)(out)
+    if out.is_dir() and contents_of(out) - {CONFIG, WEIGHTS, DOCUMENT}:
+        raise BiasEditError(f"{out} holds something else than an adapter; choose another directory")
 
 
 def _peft_config(made: Made, layers: Sequence[Layer], base: Base) -> dict[str, Any]:
