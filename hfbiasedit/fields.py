@@ -39,7 +39,8 @@ class Option:
         note: what the documentation says besides.
         choices: the values to choose from, or what lists them; of a `Literal` its values.
         check: `check(name, value)` raises `UsageError`; without it only `choices` are taken.
-        least: the smallest number allowed.
+        least: the smallest number allowed. most: the largest.
+        above: a number below all that are allowed.
         flags: names on the command line, where they are not made from the field's name.
         kind: type on the command line, where the field takes several.
         one: what a single value of several is called.
@@ -53,6 +54,8 @@ class Option:
     choices: Sequence[str] | Callable[[], Sequence[str]] = ()
     check: Callable[[str, Any], None] | None = None
     least: float | None = None
+    most: float | None = None
+    above: float | None = None
     flags: tuple[str, ...] = ()
     kind: type | None = None
     one: str = ""
@@ -152,6 +155,10 @@ def _check(name: str, value: Any, spec: Option, hint: Any) -> None:
         if spec.least is not None and not item >= spec.least:
             words = f"at least {spec.least}" if spec.least else "0 or more"
             raise UsageError(f"{name} is {item}; give {words}")
+        if spec.most is not None and not item <= spec.most:
+            raise UsageError(f"{name} is {item}; give at most {spec.most}")
+        if spec.above is not None and not item > spec.above:
+            raise UsageError(f"{name} is {item}; give a number above {spec.above}")
 
 
 def _accepts(hint: Any, value: Any) -> bool:

@@ -35,6 +35,7 @@ class Kitchen(Options):
     spice: str = option("salt", "Taken from the shelf.", choices=lambda: ("salt", "pepper"))
     guests: int = option(2, "How many eat.", least=1)
     heat: float | None = option(None, "Of the stove.", least=0)
+    salt: float = option(1.0, "A pinch.", above=0, most=3)
     chairs: int = option(2, "Come in pairs.", check=refuse_odd)
     book: Path | None = option(None, "Recipes.")
     place: str | Path = option("here", "Where.")
@@ -54,6 +55,8 @@ class Kitchen(Options):
         (dict(sides=(1,)), "sides is (1,); give a tuple"),
         (dict(spice="xyz"), "unknown spice 'xyz'; use one of salt, pepper"),
         (dict(guests=0), "guests is 0; give at least 1"),
+        (dict(salt=0), "salt is 0; give a number above 0"),
+        (dict(salt=3.5), "salt is 3.5; give at most 3"),
         (dict(guests=1.5), "guests is 1.5; give a whole number"),
         (dict(guests=True), "guests is True; give a whole number"),
         (dict(guests="2"), "guests is '2'; give a whole number"),

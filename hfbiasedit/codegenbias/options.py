@@ -12,6 +12,7 @@ from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.fields import Options, documented, option
 
 PANEL = "Prompts"
+_LARGEST_SEED = 2**32 - 1  # of numpy; torch takes larger ones, also of what is made from it
 
 
 def check_config(name: str, value: str) -> None:
@@ -31,7 +32,7 @@ class ReferenceOptions(Options):
         kind=str,
         panel=PANEL,
     )
-    seed: int = option(0, "Seed of everything that is random.")
+    seed: int = option(0, "Seed of everything that is random.", least=0, most=_LARGEST_SEED)
 
 
 @documented

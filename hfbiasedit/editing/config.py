@@ -85,13 +85,13 @@ class EditConfig(LocateConfig, TrackingOptions):
         None,
         "Largest divergence on general code; default: the level's.",
         note="Mean KL(original || edited), in nats per token.",
-        least=0,
+        above=0,
     )
     mass: float = option(4.0, "Weight of keeping the probability of gender words.", least=0)
     steps: int = option(120, "Steps of the optimiser.", least=1)
     batch_size: int = option(32, "Prompts per step.", note="Over all processes.", least=1)
     learning_rate: float | None = option(
-        None, "Step size relative to the weights' (by default the level's)."
+        None, "Step size relative to the weights' (by default the level's).", above=0
     )
     patience: int = option(8, "Evaluations without gain before stopping.", least=1)
     solver: str = option(
@@ -122,8 +122,6 @@ class EditConfig(LocateConfig, TrackingOptions):
     def __post_init__(self) -> None:
         """Refuse what makes no sense before anything is loaded."""
         super().__post_init__()
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise UsageError("learning_rate must be above 0")
         if self.check_quantized and self.device_map is not None:
             raise UsageError(
                 "check_quantized needs the whole model on one device, not a device_map"

@@ -248,15 +248,24 @@ def _check_out(out: Path) -> None:
 
 
 def _no_help(found: Attempt, config: EditConfig) -> str:
-    history = found.outcome.history
-    best = min((row["dev_fb"] for row in history), default=float("nan"))
-    least = min((row["kl"] for row in history), default=float("nan"))
     return (
-        f"no {config.granularity} edit helps within the budget: the distance on dev is "
-        f"{found.outcome.dev_before:.1f} before and {best:.1f} at best, at a divergence of "
-        f"{least:.2g} or more (allowed {config.allowed_kl:g}); {found.outcome.stopped}. No patch "
-        "is written; allow more with --max-kl, or try another --granularity or --budget"
+        f"no {config.granularity} edit helps within the budget: {_reached(found, config)}. No "
+        "patch is written; allow more with --max-kl, or try another --granularity or --budget"
     )
+
+
+def _reached(found: Attempt, config: EditConfig) -> str:
+    """What came of an edit that did not help: moves that were too large, or none that helped."""
+    end, before = found.outcome, found.outcome.dev_before
+    closer = [row for row in end.history if row["dev_fb"] < before]
+    if closer:
+        row = min(closer, key=lambda row: row["kl"])
+        return (
+            f"the distance on dev comes down from {before:.2f} to {row['dev_fb']:.2f} only at a "
+            f"divergence of {row['kl']:.2g}, and {config.allowed_kl:g} is allowed"
+        )
+    best = min((row["dev_fb"] for row in end.history), default=before)
+    return f"the distance on dev is {before:.2f} before and {best:.2f} at best; {end.stopped}"
 
 
 def _ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> Any:

@@ -35,8 +35,11 @@ FAULTS = [
         for anchor in ("absent.jsonl", "absent")
     ],
     *[(name, ["--blocks", "few"], "few") for name in ("locate", "edit")],
+    *[(name, ["--seed", "-1"], "seed is -1") for name in LOADING],
+    *[(name, ["--max-kl", "0"], "above 0") for name in ("edit", "sweep")],
     ("edit", ["--selection", "absent.json"], "absent.json"),
 ]
+USAGE = ("--blocks", "--seed", "--max-kl")
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ def run(monkeypatch, capsys, tmp_path):
 def test_refused_before_a_model_is_loaded(run, loads, tmp_path, command, arguments, words):
     before = sorted(tmp_path.rglob("*"))
     status, err = run(command, "model", *arguments)
-    assert status == (2 if arguments[0] == "--blocks" else 1)
+    assert status == (2 if arguments[0] in USAGE else 1)
     assert words in err
     assert err.count("\n") == 1
     assert not loads

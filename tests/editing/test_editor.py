@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,10 +18,12 @@ from hfbiasedit.documents.mixture import check_patch
 from hfbiasedit.documents.reading import open_documents
 from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.sweep_document import Sweep
+from hfbiasedit.editing import editor
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.editor import NothingHelps, edit
 from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.solving import adam
+from hfbiasedit.editing.solving.task import Outcome
 from hfbiasedit.editing.sweep import sweep
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError, UsageError
@@ -146,11 +149,30 @@ def test_the_same_edit_is_the_same_patch_and_a_selection_is_used_again(
 
 
 def test_no_help_means_no_patch(checkpoint, prompts, anchor, tmp_path):
-    options = FAST | {"max_kl": 0.0}
+    options = FAST | {"max_kl": 1e-30}
     config = EditConfig(granularity="row", prompts=prompts, anchor=anchor, **options)
     with pytest.raises(NothingHelps, match="No patch is written"):
         edit(checkpoint, config, out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (
+            [(17.3, 0.009), (18.1, 0.003), (20.5, 0.0001)],
+            "comes down from 20.00 to 18.10 only at a divergence of 0.003, and 0.001 is allowed",
+        ),
+        ([(20.5, 0.0001)], "is 20.00 before and 20.50 at best; dev got no better"),
+        ([], "is 20.00 before and 20.00 at best; dev got no better"),
+    ],
+)
+def test_the_reason_for_no_patch_is_what_was_measured(rows, words):
+    history = [{"dev_fb": fb, "kl": kl} for fb, kl in rows]
+    end = Outcome(None, 20.0, 20.0, torch.zeros(1), 0, "dev got no better", history)
+    said = editor._no_help(SimpleNamespace(outcome=end), EditConfig(max_kl=0.001))
+    assert f"the distance on dev {words}" in said
+    assert ("dev got no better" in said) == ("at best" in words)
 
 
 def test_training_that_diverges_keeps_a_finite_state_or_none(checkpoint, prompts, anchor, tmp_path):

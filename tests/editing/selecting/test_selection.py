@@ -186,6 +186,7 @@ def test_damaged_selection_files_are_refused(tmp_path, damage):
         {"saliency": "magic"},
         {"include": ("everything",)},
         {"max_kl": -1},
+        {"max_kl": 0.0},
         {"max_kl": float("nan")},
         {"steps": 0},
         {"batch_size": 0},
