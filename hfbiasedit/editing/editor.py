@@ -20,7 +20,7 @@ from hfbiasedit.editing.material.gathering import Material, gather
 from hfbiasedit.editing.patched import check_room, measure_patched, patch_of
 from hfbiasedit.editing.record import edit_document, templates_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
-from hfbiasedit.editing.selecting.allowance import check_budget
+from hfbiasedit.editing.selecting.allowance import check_asked, check_budget
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError, UsageError, listed
 from hfbiasedit.files import sha256_file, write_json
@@ -69,6 +69,8 @@ def edit(
             helps within the budget (`NothingHelps`); nothing is written then.
     """
     config = replace(config or EditConfig(), **overrides)
+    if config.selection is None:
+        check_asked(config.granularity, config.chosen_budget, config.include)
     processes.join()
     _check_out(Path(out))
     check_inputs(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,12 @@ RANK = 8
 LEARNING_RATE = 0.003  # of the adapters' weights themselves: they have no typical size yet
 
 
+def check_peft() -> None:
+    """Raise `BiasEditError` where peft is not installed."""
+    if importlib.util.find_spec("peft") is None:
+        raise BiasEditError("the baseline lora needs peft: pip install peft")
+
+
 class LoraDeltas:
     """Low-rank adapters on all projections, with the interface of `Deltas`.
 
@@ -40,10 +47,9 @@ class LoraDeltas:
     """
 
     def __init__(self, loaded: LoadedModel, seed: int) -> None:
-        try:
-            from peft import LoraConfig, get_peft_model
-        except ImportError as error:
-            raise BiasEditError("the baseline lora needs peft: pip install peft") from error
+        check_peft()
+        from peft import LoraConfig, get_peft_model
+
         items = [item for item in projections(loaded.model) if item.kind != EXPERT]
         self.slices = {item.name: Slice(item.name, WHOLE, item.shape) for item in items}
         self._weights = {item.name: loaded.model.get_parameter(item.name) for item in items}

@@ -22,6 +22,7 @@ from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.gathering import Material, gather, train_part
 from hfbiasedit.editing.plans import Plan, plans_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
+from hfbiasedit.editing.selecting.allowance import check_asked, check_budget
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json
 from hfbiasedit.models.loading import LoadedModel, load_model
@@ -68,6 +69,8 @@ def sweep(
     if out is not None:
         probe_new_directory(out)
     check_inputs(common)
+    plans = plans_of(config)
+    _check_plans(plans)
     asked = outcome.questions(common)
     kept = work_beside(None if out is None else Path(out), model, common, asked, resume)
     if len(config.saliencies) == 1:  # of several each row bears its own in its name
@@ -88,7 +91,9 @@ def _swept(
     """The sweep itself, with its directory."""
     common = config.edit
     loaded = model if isinstance(model, LoadedModel) else _load(model, common)
-    check_weights(loaded, common)
+    for plan in plans:
+        check_weights(loaded, plan.config)
+        check_budget(loaded.model, plan.config.granularity, plan.config.chosen_budget)
     locations: dict[str, Location] = {}
     with kept.unfinished(), _output(out) as folder:
         claim_model(kept, loaded)
@@ -97,7 +102,7 @@ def _swept(
         material = gather(loaded, common, kept)
         claim_material(kept, material)
         rows = []
-        for plan in plans_of(config):
+        for plan in plans:
             message(f"editing: {plan.name}")
             rows.append(_row(loaded, plan, material, locations, asked, before, folder, kept))
         document: Sweep = {
@@ -121,6 +126,20 @@ def _swept(
             write_json(folder / TRADEOFF, document)
             _draw(document, folder)
     return document
+
+
+def _check_plans(plans: list[Plan]) -> None:
+    """Refuse what one of the edits would refuse, before the first of them.
+
+    Raises:
+        BiasEditError: a level does not take its options, or a package is missing.
+    """
+    for plan in plans:
+        check_asked(plan.config.granularity, plan.config.chosen_budget, plan.config.include)
+    if any(plan.lora for plan in plans):
+        from hfbiasedit.editing.lora import check_peft
+
+        check_peft()
 
 
 def _row(

@@ -1,7 +1,15 @@
 """What a sweep compares."""
 
+import importlib.util
+
+import pytest
+
 from hfbiasedit.editing.config import EditConfig, SweepConfig
+from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.plans import plans_of
+from hfbiasedit.editing.sweep import sweep
+from hfbiasedit.errors import BiasEditError, UsageError
+from tests.tiny import save_checkpoint
 
 
 def test_levels_saliencies_and_baselines():
@@ -29,6 +37,29 @@ def test_levels_saliencies_and_baselines():
     assert [plan.lora for plan in plans] == [False] * 5 + [True]
     assert "head" in plans[4].config.include
     assert plans[5].config.include == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (SweepConfig(edit=EditConfig(include=("norms",))), "include works with"),
+        (SweepConfig(edit=EditConfig(budget="1% of weights")), "give a count"),
+        (SweepConfig(baselines=("lora",)), "needs peft"),
+    ],
+)
+def test_what_one_plan_cannot_take_is_refused_before_a_model_is_loaded(
+    config, reason, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BiasEditError, match=reason):
+        sweep(tmp_path / "absent", config)
+
+
+def test_a_budget_that_a_model_has_not_is_refused_before_it_is_measured(tmp_path, monkeypatch):
+    folder = save_checkpoint(tmp_path / "tiny", "llama")
+    monkeypatch.setattr(outcome, "measure", None)
+    with pytest.raises(UsageError, match="budget 99 is more than there is"):
+        sweep(folder, SweepConfig(("row", "layer"), edit=EditConfig(budget="99")))
 
 
 def test_one_saliency_is_not_named():

@@ -17,6 +17,7 @@ from hfbiasedit.editing.forecasting.counts import Selected, selections
 from hfbiasedit.editing.forecasting.memory import lacking, memory_of
 from hfbiasedit.editing.forecasting.passes import Pass, Sizes, passes_of, sizes_of
 from hfbiasedit.editing.running.recording import obstacle
+from hfbiasedit.editing.selecting.allowance import check_asked
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks, projections
@@ -119,7 +120,8 @@ def _check(config: EditConfig) -> None:
     """Refuse what is not counted here.
 
     Raises:
-        UsageError: another saliency or solver than the default, a saved selection, several devices.
+        UsageError: another saliency or solver than the default, a saved selection, several
+            devices, or what the level has with no model.
     """
     if config.saliency != "joint" or config.solver not in ("auto", "newton"):
         raise UsageError("a forecast is of the default saliency and solver")
@@ -127,6 +129,7 @@ def _check(config: EditConfig) -> None:
         raise UsageError("a forecast is of a budget; leave the selection out")
     if config.device_map is not None:
         raise UsageError("a forecast is of one device; leave the device map out")
+    check_asked(config.granularity, config.chosen_budget, config.include)
 
 
 def _what_would(loaded: LoadedModel, sizes: Sizes, config: EditConfig, device: torch.device) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.selecting.budget import OF_WEIGHTS, Budget, parse_budget
 from hfbiasedit.editing.selecting.items import ITEMS
 from hfbiasedit.errors import UsageError
-from hfbiasedit.levels import AUTO, LEVELS
+from hfbiasedit.levels import AUTO, LEVELS, Level
 from hfbiasedit.models.architecture import parameter_count, projections
+
+_ANY = 1 << 62  # of whatever a model may have
 
 
 def budget_of(model: nn.Module, ranking: Ranking, granularity: str, text: str) -> Budget:
@@ -21,10 +25,7 @@ def budget_of(model: nn.Module, ranking: Ranking, granularity: str, text: str) -
     level = LEVELS[granularity]
     of = ITEMS[granularity].count(ranking)
     weights = sum(item.weights for item in ranking.projections)
-    text = str(text).strip()  # from Python a count may come as a number
-    if text.endswith(OF_WEIGHTS) and level.few:
-        raise UsageError(f"budget {text!r} does not fit granularity {level.name}; give a count")
-    limit = parse_budget(text, of, weights, parameter_count(model), level.items)
+    limit = _parsed(text, level, of, weights, parameter_count(model))
     if level.everything and limit.items != limit.of:
         raise UsageError(
             f"granularity {level.name} edits all weights; its only budget is {level.budget}"
@@ -37,6 +38,32 @@ def check_budget(model: nn.Module, granularity: str, text: str) -> None:
     ranking = Ranking("none", tuple(projections(model)), {})
     for budget in budgets_of(granularity, text):
         budget_of(model, ranking, granularity, budget)
+
+
+def check_asked(granularity: str, text: str, include: Sequence[str] = ()) -> None:
+    """Refuse a budget or extras that a level has with no model, before one is loaded.
+
+    Raises:
+        UsageError: the level does not take them.
+    """
+    level = LEVELS[granularity]
+    for budget in budgets_of(granularity, text):
+        _parsed(budget, level, _ANY, _ANY, _ANY)
+    check_extras(granularity, include)
+
+
+def check_extras(granularity: str, include: Sequence[str]) -> None:
+    """Raise `UsageError` where parameters besides the projections are asked for in vain."""
+    if include and not LEVELS[granularity].extras:
+        able = " and ".join(name for name, other in LEVELS.items() if other.extras)
+        raise UsageError(f"include works with granularity {able} only")
+
+
+def _parsed(text: str, level: Level, of: int, weights: int, parameters: int) -> Budget:
+    text = str(text).strip()  # from Python a count may come as a number
+    if text.endswith(OF_WEIGHTS) and level.few:
+        raise UsageError(f"budget {text!r} does not fit granularity {level.name}; give a count")
+    return parse_budget(text, of, weights, parameters, level.items)
 
 
 def budgets_of(granularity: str, text: str) -> tuple[str, ...]:

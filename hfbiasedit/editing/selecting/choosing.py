@@ -8,13 +8,13 @@ from torch import nn
 
 from hfbiasedit.editing.locating.method import EntryScores
 from hfbiasedit.editing.locating.ranking import Ranking
-from hfbiasedit.editing.selecting.allowance import budget_of
+from hfbiasedit.editing.selecting.allowance import budget_of, check_extras
 from hfbiasedit.editing.selecting.budget import Budget
 from hfbiasedit.editing.selecting.choice import Choice
 from hfbiasedit.editing.selecting.items import ITEMS
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.editing.weights.slices import WHOLE, Slice
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import decoder_blocks
 
@@ -57,10 +57,8 @@ def _extra(
     """Parameters that were asked for besides projections: of the model, or of the chosen blocks."""
     if not include:
         return []
+    check_extras(granularity, include)
     level = LEVELS[granularity]
-    if not level.extras:
-        able = " and ".join(name for name, other in LEVELS.items() if other.extras)
-        raise UsageError(f"include works with granularity {able} only")
     taken = {part.name for part in chosen}
     paths = [path for path, _ in decoder_blocks(model)]
     if not level.everything:
