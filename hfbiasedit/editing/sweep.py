@@ -69,8 +69,7 @@ def sweep(
     if out is not None:
         probe_new_directory(out)
     check_inputs(common)
-    plans = plans_of(config)
-    _check_plans(plans)
+    _check_plans(plans_of(config))
     asked = outcome.questions(common)
     kept = work_beside(None if out is None else Path(out), model, common, asked, resume)
     if len(config.saliencies) == 1:  # of several each row bears its own in its name
@@ -89,7 +88,7 @@ def _swept(
     kept: Kept,
 ) -> Sweep:
     """The sweep itself, with its directory."""
-    common = config.edit
+    common, plans = config.edit, plans_of(config)
     loaded = model if isinstance(model, LoadedModel) else _load(model, common)
     for plan in plans:
         check_weights(loaded, plan.config)

@@ -101,7 +101,7 @@ def check_output(out: str | Path, *, replace: bool) -> None:
     """
     out = Path(out)
     (probe_directory if replace else probe_new_directory)(out)
-    if out.is_dir() and contents_of(out) - {CONFIG, WEIGHTS, DOCUMENT}:
+    if out.is_dir() and contents_of(out) - {ADAPTER, WEIGHTS, DOCUMENT}:
         raise BiasEditError(f"{out} holds something else than an adapter; choose another directory")
 
 
