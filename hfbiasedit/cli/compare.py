@@ -102,12 +102,15 @@ def _professions(before: Audit, after: Audit) -> Table:
 
     table = Table(title="Professions that changed most", title_justify="left")
     table.add_column("profession", overflow="fold")
-    for name in ("reference", "women before", "women after", "FB before", "FB after", "change"):
-        table.add_column(name, justify="right")
     moves = movements(before, after)
+    names = ("reference", "women before", "women after", "FB before", "FB after", "change")
+    # What they are sorted by, where it is not the change itself.
+    estimated = any(move.change_interval for move in moves)
+    for name in (*names, "estimate") if estimated else names:
+        table.add_column(name, justify="right")
     for group in (better(moves)[:_MOVED], worse(moves)[:_MOVED]):
         for move in group:
-            table.add_row(
+            cells = [
                 escape(move.profession),
                 text.percent(move.share_female),
                 text.percent(move.share_before),
@@ -115,6 +118,7 @@ def _professions(before: Audit, after: Audit) -> Table:
                 text.score(move.fb_before),
                 text.score(move.fb_after),
                 text.change(move.fb_change),
-            )
+            ]
+            table.add_row(*cells, *([text.change(move.change_estimate)] if estimated else []))
         table.add_section()
     return table

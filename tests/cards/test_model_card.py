@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from hfbiasedit.cards.model_card import card_to_publish, render_card, write_card
+from hfbiasedit.documents.formatting import MINUS
 from hfbiasedit.errors import BiasEditError, UsageError
 from tests.reports import fixtures
 
@@ -93,6 +94,31 @@ def test_a_full_card_reads_well_and_says_what_matters(run, what, made):
     assert "figures/arrows.png" not in text  # not drawn, so not shown
     assert text.count("<details>") == text.count("</details>") == 5
     assert header["base_model"] == ["acme/tiny-coder"]
+
+
+def farther(text):
+    """The words before the table of what became worse, its last heading, and its last column."""
+    words, _, table = text.partition("Farther from the reference")[2].partition("\n\n")
+    lines = [line.strip("| ").split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    column = [line[-1].split(" ")[0].replace(MINUS, "-") for line in lines[2:]]
+    return words, lines[0][-1], [float(cell) for cell in column]
+
+
+@pytest.mark.parametrize("estimated", [True, False])
+def test_the_worst_are_the_first_by_what_is_shown(tmp_path, made, estimated):
+    mine = copy.deepcopy(made)
+    for number, row in enumerate(mine["after"]["professions"]):
+        row["fb"] = mine["before"]["professions"][number]["fb"] + 0.01 * (number % 20)
+        row["n"] = mine["before"]["professions"][number]["n"] = 1 + number % 7
+    if not estimated:
+        del mine["before"]["examples"]
+    text = parts(render_card(fixtures.write_run(tmp_path / "run", mine)))[1]
+    check_reads_well(text)
+    words, heading, column = farther(text)
+    assert len(column) == 15
+    assert column == sorted(column, reverse=True)
+    assert ("the 15 with the largest estimate)" in words) == estimated
+    assert heading == ("estimate (95% interval)" if estimated else "change of FB")
 
 
 def test_what_is_not_folded_is_short(run):
