@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hfbiasedit.abilities.ability_task import task_of
+from hfbiasedit.abilities.ability_task import AbilityTask, task_of
 from hfbiasedit.abilities.config import AbilityConfig, AbilityOverrides
 from hfbiasedit.abilities.extensions import TASKS
 from hfbiasedit.documents.structures.ability_document import Ability
@@ -49,8 +49,26 @@ def measure_ability(
     return document
 
 
-def _measured(model: str | Path | LoadedModel | None, config: AbilityConfig) -> Ability:
-    started = time.monotonic()
+def check_ability(model: str | Path | LoadedModel | None, config: AbilityConfig) -> None:
+    """Refuse what cannot be measured, as far as options and files tell; nothing is loaded.
+
+    A model of the Hub is not looked up.
+
+    Raises:
+        UsageError: options that contradict each other.
+        BiasEditError: the model, the patch, a text, problems or samples cannot be used.
+    """
+    from hfbiasedit.models.resolution import local_model
+
+    _prepared(model, config)
+    if isinstance(model, str | Path) and config.samples is None:
+        local_model(model, config.revision)
+
+
+def _prepared(
+    model: str | Path | LoadedModel | None, config: AbilityConfig
+) -> tuple[dict[str, AbilityTask], Patch | None, dict[str, Any]]:
+    """Tasks, patch, and what every task has read, before a model is loaded."""
     ready_made = config.samples is not None
     tasks = {name: task_of(name) for name in config.tasks}
     if ready_made and not all(task.takes_samples for task in tasks.values()):
@@ -63,7 +81,13 @@ def _measured(model: str | Path | LoadedModel | None, config: AbilityConfig) -> 
     if config.quantize is not None:
         _check_quantising(model, ready_made)
     patch = _patch(config.patch)
-    prepared = {name: task.prepare(config, patch) for name, task in tasks.items()}
+    return tasks, patch, {name: task.prepare(config, patch) for name, task in tasks.items()}
+
+
+def _measured(model: str | Path | LoadedModel | None, config: AbilityConfig) -> Ability:
+    started = time.monotonic()
+    tasks, patch, prepared = _prepared(model, config)
+    ready_made = config.samples is not None
     loaded = None if ready_made else _load(model, config)
     if loaded is not None and config.quantize is not None:
         from hfbiasedit.patches.rounded import quantise_both

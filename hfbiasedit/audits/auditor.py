@@ -15,6 +15,7 @@ from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.models.live import borrowed
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.models.quantising import check_quantiser, quantise
+from hfbiasedit.models.resolution import local_model
 from hfbiasedit.patches.finding import find_patch
 from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
@@ -102,7 +103,6 @@ def _prepared(
 ) -> tuple[Subject, PromptSet, PartialFile | None]:
     """Model, prompts and the partial file of an audit, checked and loaded."""
     from hfbiasedit.audits.output import check_output
-    from hfbiasedit.codegenbias.prompts import load_prompts
 
     number, count = processes.team()
     if number == 0:
@@ -111,7 +111,35 @@ def _prepared(
     if count > 1 and (config.resume or config.backend != ENGINE):
         asked = "--resume" if config.resume else f"--backend {config.backend}"
         raise UsageError(f"{asked} is for one process; leave it out, or the launcher")
-    prompts = load_prompts(
+    prompts = _prompts(config)
+    subject = _subject(model, config)
+    # What one of several processes has is a part of what is done, so no file is kept.
+    partial = _partial_file(model, subject, prompts, config) if count == 1 else None
+    return subject, prompts, partial
+
+
+def check_audit(model: str | Path, config: AuditConfig) -> None:
+    """Refuse what an audit cannot be made with, as far as options and files tell.
+
+    Nothing is loaded, and a model of the Hub is not looked up.
+
+    Raises:
+        BiasEditError: the model, the output, the patch or the prompts cannot be used.
+    """
+    from hfbiasedit.audits.output import check_output
+    from hfbiasedit.scoring.scorer import connects
+
+    check_output(config.out)
+    if not connects(config.backend):
+        local_model(model, config.revision)
+    _check_inputs(model, config)
+    _prompts(replace(config, limit=1))
+
+
+def _prompts(config: AuditConfig) -> PromptSet:
+    from hfbiasedit.codegenbias.prompts import load_prompts
+
+    return load_prompts(
         config.config,
         config.split,
         reference=config.reference,
@@ -120,10 +148,6 @@ def _prepared(
         limit=config.limit,
         seed=config.seed,
     )
-    subject = _subject(model, config)
-    # What one of several processes has is a part of what is done, so no file is kept.
-    partial = _partial_file(model, subject, prompts, config) if count == 1 else None
-    return subject, prompts, partial
 
 
 def measure(

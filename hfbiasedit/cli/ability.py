@@ -4,13 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hfbiasedit.abilities.config import AbilityConfig
 from hfbiasedit.cli.options import JsonOption
 from hfbiasedit.cli.parameters import expanded
+
+
+def check(
+    config: AbilityConfig, model: str | None = None, out: Path | None = None, **_: Any
+) -> None:
+    """Refuse what the command would refuse, as far as options and files tell.
+
+    Raises:
+        BiasEditError: an option or a file cannot be used.
+    """
+    from hfbiasedit.abilities.measurement import check_ability
+
+    _destination(out, config)
+    check_ability(model, _judging(config))
+
+
+def _judging(config: AbilityConfig) -> AbilityConfig:
+    """Ready-made samples are judged where no other task is named."""
+    if config.samples is not None and config.tasks == AbilityConfig().tasks:
+        return replace(config, tasks=("humaneval",))
+    return config
+
+
+def _destination(out: Path | None, config: AbilityConfig) -> Path | None:
+    """The file that the document goes to; refuses what could not be written in the end."""
+    from hfbiasedit.documents import runs
+    from hfbiasedit.outputs import probe_file
+
+    path = out if out is None or out.suffix == ".json" else out / runs.ABILITY
+    for wanted in (path, config.save_samples):
+        if wanted is not None:
+            probe_file(wanted)
+    return path
 
 
 @expanded
@@ -31,21 +64,13 @@ def ability(
     as_json: JsonOption = False,
 ) -> None:
     """Measure general coding ability: perplexity, syntax, pass@k; before and after a patch."""
-    if config.samples is not None and config.tasks == AbilityConfig().tasks:
-        config = replace(config, tasks=("humaneval",))
-
     from hfbiasedit import console
     from hfbiasedit.abilities.measurement import measure_ability
     from hfbiasedit.abilities.summary import tables
-    from hfbiasedit.documents import runs
     from hfbiasedit.files import write_json
-    from hfbiasedit.outputs import probe_file
 
-    path = out if out is None or out.suffix == ".json" else out / runs.ABILITY
-    for wanted in (path, config.save_samples):
-        if wanted is not None:
-            probe_file(wanted)
-    document = measure_ability(model, config)
+    path = _destination(out, config)
+    document = measure_ability(model, _judging(config))
     if path is not None:
         write_json(path, document)
         console.result(path)

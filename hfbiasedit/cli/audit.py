@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,40 @@ from hfbiasedit.audits.config import DEFAULT_PARTIAL, AuditConfig
 from hfbiasedit.cli.options import JsonOption, ModelArgument
 from hfbiasedit.cli.parameters import expanded
 from hfbiasedit.errors import UsageError
+
+
+def check(
+    model: str,
+    options: AuditConfig,
+    fail_above: float | None = None,
+    submit: str | None = None,
+    **_: Any,
+) -> None:
+    """Refuse what the command would refuse, as far as options and files tell.
+
+    Raises:
+        BiasEditError: an option or a file cannot be used.
+    """
+    from hfbiasedit.audits.auditor import check_audit
+
+    _check_limits(options, fail_above, submit)
+    check_audit(model, options)
+
+
+def _check_limits(options: AuditConfig, fail_above: float | None, submit: str | None) -> None:
+    from hfbiasedit.audits.report import check_limit
+    from hfbiasedit.codegenbias.references import BUILTIN_REFERENCES
+
+    if fail_above is not None:
+        check_limit(fail_above)
+    own = (options.prompts, options.limit, options.professions)
+    if submit is not None and (
+        own != (None, None, None) or options.reference not in BUILTIN_REFERENCES
+    ):
+        raise UsageError(
+            "--submit takes audits of all prompts of a configuration, against a reference "
+            f"that ships ({', '.join(BUILTIN_REFERENCES)})"
+        )
 
 
 @expanded
@@ -39,21 +73,12 @@ def audit(
     """
     from hfbiasedit import processes
     from hfbiasedit.audits.auditor import audit as run_audit
-    from hfbiasedit.audits.report import check_limit
 
-    if fail_above is not None:
-        check_limit(fail_above)
+    _check_limits(options, fail_above, submit)
     submission = None
     if submit is not None:
         from hfbiasedit.audits.sharing.submission import Submission
-        from hfbiasedit.codegenbias.references import BUILTIN_REFERENCES
 
-        own = (options.prompts, options.limit, options.professions)
-        if own != (None, None, None) or options.reference not in BUILTIN_REFERENCES:
-            raise UsageError(
-                "--submit takes audits of all prompts of a configuration, against a reference "
-                f"that ships ({', '.join(BUILTIN_REFERENCES)})"
-            )
         submission = Submission(submit)
     if options.out is None:
         options = replace(options, partial=DEFAULT_PARTIAL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,30 @@ class What(str, Enum):
 
     model = "model"
     patch = "patch"
+
+
+def check(
+    run: Path | None, template: Path | None = None, repo_id: str | None = None, **_: Any
+) -> None:
+    """Refuse what the command would refuse, as far as options and files tell.
+
+    Args:
+        run: None where it is not there yet. template, repo_id: as of the command.
+
+    Raises:
+        BiasEditError: there is no such run or template. HFValidationError: no repository's name.
+    """
+    from hfbiasedit.documents.reading import AUDIT
+    from hfbiasedit.documents.runs import Run
+
+    if template is not None and not template.is_file():
+        raise BiasEditError(f"there is no template {template}; give a file with --template")
+    if repo_id is not None:
+        from huggingface_hub.utils import validate_repo_id
+
+        validate_repo_id(repo_id)
+    if run is not None and not (run / AUDIT).is_file():
+        Run.open(run)
 
 
 def card(
@@ -69,8 +93,7 @@ def card(
     """
     from hfbiasedit.documents.reading import AUDIT
 
-    if template is not None and not template.is_file():
-        raise BiasEditError(f"there is no template {template}; give a file with --template")
+    check(run, template, repo_id)
     if (run / AUDIT).is_file():
         if (template, license, base_model, what) != (None, None, None, What.model):
             raise UsageError(
@@ -128,11 +151,10 @@ def _run(
     json: bool,
 ) -> None:
     from hfbiasedit.cards.model_card import is_own_card, write_card
-    from hfbiasedit.documents.runs import CARD, Run
+    from hfbiasedit.documents.runs import CARD
     from hfbiasedit.figures.run import write_figures
     from hfbiasedit.reports.html import write_report
 
-    Run.open(run)  # before anything is drawn into it
     own = is_own_card(run / CARD) and not overwrite
     figures = write_figures(run)
     path = run / CARD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,17 @@ from hfbiasedit.cli.options import (
 )
 from hfbiasedit.cli.parameters import expanded
 from hfbiasedit.editing.config import EditConfig
+
+
+def check(model: str, config: EditConfig, out: Path, **_: Any) -> None:
+    """Refuse what the command would refuse, as far as options and files tell.
+
+    Raises:
+        BiasEditError: an option or a file cannot be used.
+    """
+    from hfbiasedit.editing.editor import check_edit
+
+    check_edit(model, config, out)
 
 
 @expanded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,33 @@ from hfbiasedit.publishing.config import PushConfig
 if TYPE_CHECKING:
     from hfbiasedit.publishing.plan import Action, Plan
     from hfbiasedit.publishing.result import PushResult
+
+
+def check(
+    run: Path | None, repo: str, config: PushConfig, rehearsal: bool = False, **_: Any
+) -> None:
+    """Refuse what the command would refuse, as far as options and files tell.
+
+    Args:
+        run: None where it is not there yet. repo, config: as of the command.
+        rehearsal: nothing will be published from here, so that neither network nor login matter.
+
+    Raises:
+        BiasEditError: the run is incomplete or a mixture, or nothing can be published from here.
+        huggingface_hub.errors.HFValidationError: not a name of a repository.
+    """
+    from huggingface_hub.utils import validate_repo_id
+
+    from hfbiasedit.documents.runs import Run
+    from hfbiasedit.publishing.contents import check_run
+    from hfbiasedit.publishing.publication import check_target
+    from hfbiasedit.publishing.result import Target
+
+    if run is not None:
+        check_run(Run.open(run))
+    validate_repo_id(repo)
+    if not rehearsal:
+        check_target(Target(repo, dry_run=config.dry_run))
 
 
 @expanded

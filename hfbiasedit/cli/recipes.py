@@ -10,7 +10,7 @@ A section is a command and its keys are that command's options, so that nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,9 @@ from hfbiasedit.cli import app
 from hfbiasedit.cli.recording import DEFAULT_OUT, LEFT_OUT, SECTIONS, TOP, mapping, read_yaml
 from hfbiasedit.errors import UsageError, unknown
 
+# Arguments and options that may name what an earlier step writes.
+_OF_STEPS = {"run", "patch"}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -32,7 +35,7 @@ class Step:
 
 
 def read_recipe(path: Path) -> tuple[Step, ...]:
-    """The commands of a recipe, each checked as far as that goes without loading anything.
+    """The commands of a recipe; keys and values are checked, files are not (see `check_steps`).
 
     Raises:
         UsageError: an unknown key, a value that its option does not take, or no section at all.
@@ -47,6 +50,31 @@ def read_recipe(path: Path) -> tuple[Step, ...]:
         raise UsageError(f"{path} has no section; give one of {', '.join(SECTIONS)}")
     top = {"out": DEFAULT_OUT, **{key: str(recipe[key]) for key in TOP if key in recipe}}
     return tuple(_step(name, mapping(recipe[name], name), top, wanted) for name in wanted)
+
+
+def check_steps(steps: Sequence[Step], *, dry_run: bool = False) -> None:
+    """Refuse what the commands would refuse at their doors, before the first of them begins.
+
+    What an earlier step writes is not there yet, and is left out.
+
+    Raises:
+        BiasEditError: an option, or a file that one names, cannot be used.
+    """
+    written: list[Path] = []
+    for step in steps:
+        given = command_of(step.name).make_context(step.name, list(step.words)).params
+        for name in _OF_STEPS & set(given):
+            if _is_inside(given[name], written):
+                given[name] = None
+        _module(step.name).check(**_bound(step.name, given), rehearsal=dry_run)
+        if (out := given.get("out")) is not None:
+            written.append(Path(out))
+
+
+def _is_inside(value: str | Path | None, folders: Sequence[Path]) -> bool:
+    """Whether a value names one of the folders, or something in one."""
+    path = Path(value or "").absolute()
+    return value is not None and any(path.is_relative_to(folder.absolute()) for folder in folders)
 
 
 def command_of(name: str) -> Any:
@@ -107,8 +135,16 @@ def _words(option: Any, value: Any) -> list[str]:
 
 
 def _check(name: str, command: Any, words: list[str]) -> None:
-    context = command.make_context(name, list(words))
-    function = getattr(import_module(f"hfbiasedit.cli.{name}"), name)
-    if hasattr(function, "bound"):
-        given = {k: v for k, v in context.params.items() if k != "write_recipe"}
-        function.bound(given)
+    _bound(name, command.make_context(name, list(words)).params)
+
+
+def _bound(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a command's function, of what was given to the command."""
+    given = {key: value for key, value in given.items() if key != "write_recipe"}
+    function = getattr(_module(name), name)
+    found: dict[str, Any] = function.bound(given) if hasattr(function, "bound") else given
+    return found
+
+
+def _module(name: str) -> Any:
+    return import_module(f"hfbiasedit.cli.{name}")

@@ -14,7 +14,7 @@ import typer
 
 from hfbiasedit import console
 from hfbiasedit.cli.options import JsonOption
-from hfbiasedit.cli.recipes import Step, command_of, read_recipe
+from hfbiasedit.cli.recipes import Step, check_steps, command_of, read_recipe
 from hfbiasedit.documents.public import command_line
 
 
@@ -38,6 +38,7 @@ def run(
     Everything in it is checked before the first step begins; unknown keys are refused.
     """
     steps = read_recipe(recipe)
+    check_steps(steps, dry_run=dry_run)
     lines = [command_line([step.name, *step.words]) for step in steps]
     done = []
     for step, line in zip(steps, lines, strict=True):

@@ -27,7 +27,7 @@ from hfbiasedit.files import sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
-from hfbiasedit.models.resolution import resolve_model
+from hfbiasedit.models.resolution import local_model, resolve_model
 from hfbiasedit.outputs import contents_of, output_directory, probe_directory
 from hfbiasedit.tracking import tracked
 
@@ -69,11 +69,8 @@ def edit(
             helps within the budget (`NothingHelps`); nothing is written then.
     """
     config = replace(config or EditConfig(), **overrides)
-    if config.selection is None:
-        check_asked(config.granularity, config.chosen_budget, config.include)
     processes.join()
-    _check_out(Path(out))
-    check_inputs(config)
+    check_edit(model, config, Path(out))
     asked = outcome.questions(config)
     kept = work_beside(Path(out), model, config, asked, resume)
     track = config.track if processes.rank() == 0 else None
@@ -93,6 +90,22 @@ def edit(
         document: Mapping[str, Any] = run.edit
         log({"edit": {name: document[name] for name in _TRACKED}}, None)
     return run
+
+
+def check_edit(model: str | Path | LoadedModel, config: EditConfig, out: Path) -> None:
+    """Refuse what an edit cannot be made with, as far as options and files tell.
+
+    Nothing is loaded, and a model of the Hub is not looked up.
+
+    Raises:
+        BiasEditError: the model, the output, an option or a file that one names cannot be used.
+    """
+    if config.selection is None:
+        check_asked(config.granularity, config.chosen_budget, config.include)
+    if not isinstance(model, LoadedModel):
+        local_model(model, config.revision)
+    _check_out(out)
+    check_inputs(config)
 
 
 def _edited(

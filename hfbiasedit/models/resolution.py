@@ -35,7 +35,25 @@ def resolve_model(
     Raises:
         BiasEditError: The directory is missing or holds no model, or the Hub cannot serve it.
     """
+    found = local_model(model, revision)
+    if found is not None:
+        return found
+    name, _, pinned = str(model).partition("@")
+
+    from hfbiasedit.hub.pull import pull_model
+
+    return pull_model(name, pinned or revision, weights=weights, gguf=gguf)
+
+
+def local_model(model: str | Path, revision: str | None = None) -> ModelSource | None:
+    """The part of `resolve_model` that needs no network: None for what can be an id of the Hub.
+
+    Raises:
+        BiasEditError: The directory is missing or holds no model, or this is no id either.
+    """
     text = str(model)
+    if not text.strip():
+        raise BiasEditError(f"the name of the model is empty; {_WANTED}")
     if text == DEMO:
         return _demo(revision)
     path = Path(text).expanduser()
@@ -56,9 +74,10 @@ def resolve_model(
     if pinned and revision not in (None, pinned):
         raise BiasEditError(f"{text} names one revision and --revision {revision} another")
 
-    from hfbiasedit.hub.pull import pull_model
+    from huggingface_hub.utils import validate_repo_id
 
-    return pull_model(name, pinned or revision, weights=weights, gguf=gguf)
+    validate_repo_id(name)
+    return None
 
 
 def _demo(revision: str | None) -> ModelSource:
@@ -70,8 +89,7 @@ def _demo(revision: str | None) -> ModelSource:
 
 def _looks_like_path(text: str) -> bool:
     return (
-        not text.strip()
-        or text.startswith((".", "/", "~"))
+        text.startswith((".", "/", "~"))
         or text.endswith("/")
         or "\\" in text
         or text.count("/") > 1

@@ -41,7 +41,7 @@ def adder(
             f"{publisher.repo_id} does not exist, or you may not see it; check the name, or make "
             f"it with: hf repos create {publisher.repo_id}{what}"
         )
-    if not create_pr and not _may_write(publisher):
+    if not create_pr and publisher.user and not _may_write(publisher):
         say(f"you may not write to {publisher.repo_id}; this becomes a pull request")
         publisher.target = replace(publisher.target, create_pr=True)
     return publisher

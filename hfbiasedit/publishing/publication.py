@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub import HfApi, constants, errors, get_token
 from huggingface_hub.utils import validate_repo_id
 
 from hfbiasedit.console import message as say
@@ -46,6 +46,29 @@ from hfbiasedit.publishing.result import PushResult, Target
 _TEXT_SIZE = 10 * 1024 * 1024  # bytes; weights are not searched for tokens
 
 
+def check_target(target: Target) -> None:
+    """Refuse where nothing can be published to, as far as that is known without asking the Hub.
+
+    Raises:
+        BiasEditError: offline, or a name without its owner in a dry run of nobody in particular.
+        huggingface_hub.errors.LocalTokenNotFoundError: not logged in; a dry run only says so.
+        huggingface_hub.errors.HFValidationError: not a name of a repository.
+    """
+    validate_repo_id(target.repo_id)
+    if constants.is_offline_mode():
+        raise BiasEditError("offline mode is on (HF_HUB_OFFLINE); publishing needs the network")
+    if get_token() is not None:
+        return
+    if not target.dry_run:
+        raise errors.LocalTokenNotFoundError("publishing needs a token")
+    if "/" not in target.repo_id:
+        raise BiasEditError(
+            f"without a login nobody knows whose {target.repo_id} is; name it owner/name, or "
+            f"{LOG_IN}"
+        )
+    say(f"publishing will need a login: {LOG_IN}")
+
+
 class Publisher:
     """A push in steps: `look` at the repository, then `publish` files to it."""
 
@@ -55,6 +78,7 @@ class Publisher:
         Raises:
             BiasEditError: not logged in to write, or not a name of a repository.
         """
+        check_target(target)
         self.api: HfApi = hub_api()
         self.target = target
         self.user = self._who_am_i()
@@ -64,8 +88,9 @@ class Publisher:
         self.repo_id = self.remote.repo_id
 
     def _who_am_i(self) -> str:
-        if constants.is_offline_mode():
-            raise BiasEditError("offline mode is on (HF_HUB_OFFLINE); publishing needs the network")
+        """The name of who pushes; empty in a dry run of somebody who is not logged in."""
+        if get_token() is None:
+            return ""
         me = with_retries(self.api.whoami, "asking who you are")
         role = me.get("auth", {}).get("accessToken", {}).get("role")
         if role == "read" and not self.target.dry_run:

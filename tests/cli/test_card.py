@@ -35,3 +35,11 @@ def test_wrong_use_is_named(tmp_path):
     assert done.exit_code == 1
     assert "is not a run directory" in str(done.exception)
     assert not (tmp_path / "figures").exists()
+
+
+def test_a_repository_that_cannot_be_is_refused_before_anything_is_drawn(run):
+    before = sorted(run.rglob("*"))
+    done = CliRunner().invoke(app, ["card", str(run), "--repo-id", "a b/c"])
+    assert done.exit_code == 1
+    assert "a b/c" in str(done.exception)
+    assert sorted(run.rglob("*")) == before

@@ -8,9 +8,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from hfbiasedit.audits import auditor
 from hfbiasedit.cli.app import app
+from hfbiasedit.cli.failures import explain
 from hfbiasedit.cli.recipes import read_recipe
 from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.publishing import publication
 from tests.publishing.runs import make_run
 from tests.tiny import save_checkpoint
 
@@ -81,7 +84,10 @@ def test_files_that_are_no_recipes(tmp_path):
     with pytest.raises(BiasEditError, match="cannot read"):
         read_recipe(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")
-    with pytest.raises(BiasEditError, match="is no YAML"):
+    with pytest.raises(BiasEditError, match=r"is no YAML: line 1: expected the node content"):
+        read_recipe(tmp_path / "bad.yaml")
+    (tmp_path / "bad.yaml").write_text("model: x\nout: y\nedit: {budget: 64\naudit: {}\n")
+    with pytest.raises(BiasEditError, match=r"bad\.yaml is no YAML: line 4: "):
         read_recipe(tmp_path / "bad.yaml")
 
 
@@ -95,6 +101,59 @@ def test_a_dry_run_prints_the_commands_and_runs_nothing(tmp_path):
     ]
     document = json.loads(invoke("run", path, "--dry-run", "--json").stdout)
     assert [step["result"] for step in document["steps"]] == [None, None]
+
+
+UNUSABLE = [
+    ("edit", {"budget": "foo"}, "budget 'foo' is not a count"),
+    ("edit", {"include": ["norms"]}, "include works with granularity full and layer only"),
+    ("edit", {"prompts": "nope.jsonl"}, "nope.jsonl"),
+    ("edit", {"reference": "nope"}, "nope"),
+    ("edit", {"anchor": "nope.jsonl"}, "anchor nope.jsonl does not exist"),
+    ("edit", {"out": "file"}, "is a file"),
+    ("ability", {"stubs": "nope.jsonl"}, "nope.jsonl"),
+    ("ability", {"out": "file/ability.json"}, "file"),
+    ("ability", {"patch": "nope.safetensors"}, "no patch at nope.safetensors"),
+    ("card", {"template": "nope.jinja"}, "there is no template nope.jinja"),
+    ("card", {"repo_id": "a b/c"}, "a b/c"),
+    ("push", {"repo": "a b/c"}, "a b/c"),
+]
+
+
+@pytest.mark.parametrize(("section", "content", "words"), UNUSABLE)
+@pytest.mark.parametrize("how", [[], ["--dry-run"]])
+def test_every_step_is_asked_before_the_first_begins(
+    tmp_path, monkeypatch, section, content, words, how
+):
+    monkeypatch.setattr(auditor, "load_model", lambda *_, **__: pytest.fail("a step has begun"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+    steps = {"audit": {}, "edit": {}, section: content}
+    result = invoke("run", recipe(tmp_path, model="model", **steps), *how)
+    assert result.exit_code
+    assert words in str(result.exception)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("section", ["audit", "edit", "ability"])
+def test_a_model_that_is_not_here_is_missed_by_a_dry_run(tmp_path, section):
+    result = invoke("run", recipe(tmp_path, model="./nope", **{section: {}}), "--dry-run")
+    assert "no such directory: ./nope" in str(result.exception)
+
+
+def test_a_push_that_cannot_log_in_is_refused_first_but_not_in_a_dry_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(publication, "get_token", lambda: None)
+    monkeypatch.setattr(publication.constants, "HF_HUB_OFFLINE", False)
+    path = recipe(tmp_path, model="org/none", edit={}, push={"repo": "me/x"})
+    assert "not logged in" in explain(invoke("run", path).exception)
+    assert invoke("run", path, "--dry-run").exit_code == 0
+
+
+def test_only_what_an_earlier_step_writes_may_be_missing(tmp_path):
+    path = recipe(tmp_path, card={}, out="absent")
+    assert "absent is not a directory" in str(invoke("run", path, "--dry-run").exception)
+    path = recipe(tmp_path, model="org/none", out="absent", edit={}, ability={}, card={})
+    assert invoke("run", path, "--dry-run").exit_code == 0
 
 
 def test_steps_run_and_their_documents_are_collected(tmp_path):

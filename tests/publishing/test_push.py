@@ -313,6 +313,17 @@ def test_tokens_that_may_not(hub_client, run, monkeypatch):
     assert explain(caught.value).startswith("not logged in")
 
 
+def test_a_dry_run_needs_no_login(hub_client, run, monkeypatch, capsys):
+    monkeypatch.delenv("HF_TOKEN")
+    assert push(run, REPO, what="patch", dry_run=True).changed
+    assert "publishing will need a login" in capsys.readouterr().err
+    with pytest.raises(BiasEditError, match="whose name is; name it owner/name"):
+        push(run, "name", what="patch", dry_run=True)
+    with pytest.raises(Exception) as caught:
+        push(run, "a b/c", what="patch")
+    assert explain(caught.value).startswith("not a name of a Hub repository")
+
+
 def test_publishing_needs_the_network(hub_client, run, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(BiasEditError, match="publishing needs the network"):
