@@ -12,6 +12,7 @@ from hfbiasedit.documents.reading import open_documents
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.publishing.push import push
 from hfbiasedit.reports.html import write_report
+from tests.publishing.runs import patch_of
 from tests.reports import fixtures
 
 OTHER = "cd" * 32
@@ -80,6 +81,56 @@ def test_what_belongs_together_is_taken(tmp_path, made):
     assert open_documents(fixtures.write_run(tmp_path / "new", made)).ability == made["ability"]
     made["ability"]["patch"] = None  # of the original alone
     assert open_documents(fixtures.write_run(tmp_path / "half", made)).ability
+
+
+CONTRADICTIONS = {
+    "score": (lambda m: m["after"].update(fb_score=1.23), r"audit\.after\.json .* edit\.json"),
+    "score before": (lambda m: m["before"].update(fb_score=99.0), r"audit\.before.* edit\.json"),
+    "few weights": (lambda m: _counted(m, 2), r"edit\.json counts 2 .* patch\.safetensors holds"),
+    "many weights": (lambda m: _counted(m, 10**6), r"edit\.json .* patch\.safetensors holds"),
+    "sum": (lambda m: m["edit"]["edited"].update(weights=3), r"edit\.json .* in its layers"),
+    "held": (lambda m: m["edit"]["patch"].update(weights=7), r"edit\.json .* patch\.safetensors"),
+    "tensors": (lambda m: m["edit"]["patch"].update(tensors=2), r"edit\.json .* patch\.safete"),
+    "granularity": (lambda m: m["edit"].update(granularity="neuron"), "neuron, and patch.* of row"),
+}
+
+
+def _counted(made, weights):
+    layers = [{"layer": 1, "weights": weights, "share": 1.0}]
+    made["edit"]["edited"].update(weights=weights, by_layer=layers)
+
+
+def _with_patch(made):
+    """A real patch, of three rows, that the documents tell of."""
+    made["edit"]["prompts_digest"] = made["before"]["prompts_digest"]
+    patch = patch_of("acme/tiny-coder", None)
+    made["edit"]["patch"].update(tensors=1, weights=patch.weights)
+    _counted(made, patch.weights - 1)
+    return patch
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_numbers_that_contradict_each_other_are_refused(tmp_path, made, name):
+    patch = _with_patch(made)
+    change, words = CONTRADICTIONS[name]
+    change(made)
+    run = fixtures.write_run(tmp_path / "run", made)
+    patch.save(run / runs.PATCH)
+    with pytest.raises(BiasEditError, match=words) as caught:
+        open_documents(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_agree_are_taken_and_so_are_rounded_and_older_ones(tmp_path, made):
+    patch = _with_patch(made)
+    made["after"]["fb_score"] += 0.0004
+    run = fixtures.write_run(tmp_path / "run", made)
+    patch.save(run / runs.PATCH)
+    assert open_documents(run).edit == made["edit"]
+    # Once the prompts of the edit's splits could be others than those of the audits.
+    del made["edit"]["prompts_digest"], made["edit"]["edited"]
+    made["after"]["fb_score"] += 1
+    assert open_documents(fixtures.write_run(tmp_path / "old", made)).after == made["after"]
 
 
 @pytest.mark.parametrize("content", [b"another size", b"Not opened"])

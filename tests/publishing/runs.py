@@ -83,7 +83,11 @@ def make_run(folder: Path, base: str = BASE, commit: str | None = None) -> Path:
         "digest": patch.digest,
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
+        "tensors": len(patch.tensors),
+        "weights": patch.weights,
     }
+    layers = [{"layer": 1, "weights": patch.weights, "share": 1.0}]
+    made["edit"]["edited"] |= {"weights": patch.weights, "by_layer": layers}
     write_run(folder, made)
     path.write_bytes(content)
     figures = folder / "figures"
