@@ -17,9 +17,12 @@ _WORDS = 20  # columns that text can be folded to and still be read
 
 
 def fitting(renderable: Any, console: Console) -> Any:
-    """The renderable; of a table that has no room its rows below each other."""
+    """The renderable, or each of a group; of a table that has no room its rows below each other."""
+    from rich.console import Group
     from rich.table import Table
 
+    if isinstance(renderable, Group):
+        return Group(*(fitting(part, console) for part in renderable.renderables))
     if not isinstance(renderable, Table):
         return renderable
     if _needed(renderable, console) > console.width:
@@ -41,7 +44,8 @@ def stacked(table: Table) -> Table:
     )
     made.add_column(overflow="fold")
     for cells in zip(*(column.cells for column in table.columns), strict=True):
-        made.add_row(cells[0])
+        if cells[0] != "":  # else it goes on with the row above
+            made.add_row(cells[0])
         for column, cell in zip(table.columns[1:], cells[1:], strict=True):
             if cell == "":
                 continue

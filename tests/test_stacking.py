@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from hfbiasedit.stacking import fitting
@@ -39,6 +39,12 @@ def test_a_table_without_room_is_written_below_each_other(columns):
         assert f"{measure}: {' '.join(value.split())}" in " ".join(text.split())
     assert text.count("difference") == 1  # what is empty is left out
     assert "\u2026" not in text
+
+
+def test_so_are_the_tables_of_a_group():
+    text = shown(Group(scores(), "between", scores()), 60)
+    assert text.count("amplification: 0.41") == 2
+    assert "between" in text
 
 
 def test_a_table_with_room_stays_a_table():

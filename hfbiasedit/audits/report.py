@@ -90,10 +90,11 @@ class AuditReport:
         from rich.console import Console
 
         from hfbiasedit.audits.table import render
+        from hfbiasedit.stacking import fitting
 
         console = Console(width=width, file=StringIO(), highlight=False, force_jupyter=False)
         with console.capture() as captured:
-            console.print(render(self.document))
+            console.print(fitting(render(self.document), console))
         return captured.get()
 
     def to_dict(self) -> Audit:
