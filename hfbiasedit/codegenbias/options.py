@@ -9,10 +9,12 @@ from typing import Literal, TypedDict
 from hfbiasedit.codegenbias.configs import CONFIG_NAMES, CONFIGS, parse_config
 from hfbiasedit.codegenbias.records import SPLITS
 from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
+from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
 
 PANEL = "Prompts"
 _LARGEST_SEED = 2**32 - 1  # of numpy; torch takes larger ones, also of what is made from it
+DEFAULT_CONFIG = "quick"
 
 
 def check_config(name: str, value: str) -> None:
@@ -60,7 +62,7 @@ class ChoiceOptions(PromptOptions):
     """Which prompts, by configuration and split."""
 
     config: str = option(
-        "quick",
+        DEFAULT_CONFIG,
         "quick (about 600 prompts), core (one template) or full (all axes).",
         choices=CONFIGS,
         check=check_config,
@@ -69,6 +71,15 @@ class ChoiceOptions(PromptOptions):
     split: str = option(
         "all", f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}.", choices=SPLITS, panel=PANEL
     )
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        super().__post_init__()
+        if self.prompts is not None and self.config != DEFAULT_CONFIG:
+            raise UsageError(
+                f"{self.prompts} and the configuration {self.config} are different prompts; leave "
+                "--prompts or --config out"
+            )
 
 
 @documented

@@ -75,6 +75,7 @@ def test_table_gate_and_output(run, model, tmp_path):
         (["--device", "cuda:77"], 1),
         (["--device", "gpu"], 2),
         (["--config", "quik"], 2),
+        (["--config", "core", "--prompts", "own.jsonl"], 2),
     ],
 )
 def test_bad_input_is_one_line(run, model, arguments, status):

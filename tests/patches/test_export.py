@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -207,6 +208,23 @@ def test_another_model_than_the_patch_is_for(tmp_path):
     _, path = make_patch(folder, "rows")
     with pytest.raises(BiasEditError, match=r"GPT2LMHeadModel has no tensor .*--base"):
         export_adapter(path, tmp_path / "out", base=other)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_a_base_with_other_values_is_refused_at_once(tmp_path, form):
+    folder = save_checkpoint(tmp_path / "base", "llama", dtype="float32")
+    _, path = make_patch(folder, "rows")
+    edited = load_model(folder).model
+    with torch.no_grad():
+        edited.get_parameter(FAMILIES["llama"][1]).mul_(2)
+    shutil.copytree(folder, tmp_path / "other", ignore=shutil.ignore_patterns("model*"))
+    if form == "bin":
+        torch.save(edited.state_dict(), tmp_path / "other" / "pytorch_model.bin")
+    else:
+        edited.save_pretrained(tmp_path / "other")
+    with pytest.raises(BiasEditError, match=r"mlp\.down_proj\.weight"):
+        export_adapter(path, tmp_path / "out", base=tmp_path / "other")
+    assert not (tmp_path / "out").exists()
 
 
 def test_on_the_command_line(tmp_path):

@@ -11,12 +11,15 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from hfbiasedit.checkpoints.dtypes import from_float64, to_float64
+from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 from hfbiasedit.documents.structures.adapter_document import Adapter, Rounded
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json
 from hfbiasedit.hub.layout import ADAPTER
+from hfbiasedit.models.loading import load_model
 from hfbiasedit.models.options import ModelOptions
 from hfbiasedit.models.outline import outline
+from hfbiasedit.models.resolution import resolve_model
 from hfbiasedit.outputs import (
     contents_of,
     output_directory,
@@ -28,6 +31,7 @@ from hfbiasedit.patches.export.formats import Made, make, served_rank
 from hfbiasedit.patches.export.layers import Layer, layers_of
 from hfbiasedit.patches.finding import Base, base_of, find_patch, local_patch
 from hfbiasedit.patches.patch import Patch
+from hfbiasedit.patches.targets import require, targets
 from hfbiasedit.resources import DEMO
 from hfbiasedit.versions import __version__
 
@@ -75,6 +79,10 @@ def export_adapter(
     loaded = Patch.load(path)
     base = base_of(loaded.metadata, path, from_hub, given=config.base)
     layers = layers_of(outline(base.model, ModelOptions(revision=base.revision)).model, loaded)
+    named = (loaded.metadata.get("base_model"), loaded.metadata.get("base_revision"))
+    given = config.base is not None and (base.model, base.revision) != named
+    if given or base.revision is None:  # else it is a commit that patch or run name
+        _check_base(base, loaded)
     made = make(layers, config)
     with output_directory(Path(out), replace=replace_out) as folder:
         save_file(made.tensors, folder / WEIGHTS, metadata={"format": "pt"})
@@ -103,6 +111,20 @@ def check_output(out: str | Path, *, replace: bool) -> None:
     (probe_directory if replace else probe_new_directory)(out)
     if out.is_dir() and contents_of(out) - {ADAPTER, WEIGHTS, DOCUMENT}:
         raise BiasEditError(f"{out} holds something else than an adapter; choose another directory")
+
+
+def _check_base(base: Base, patch: Patch) -> None:
+    """Refuse a model that does not hold the old values: the adapter would add to other ones.
+
+    Raises:
+        BiasEditError: the edited weights of the base model are other ones; they are named.
+    """
+    path = resolve_model(base.model, base.revision).path
+    if has_only_bin(path):  # nothing but a loader reads those
+        patch.apply_(load_model(base.model, revision=base.revision))
+        return
+    checkpoint = Checkpoint.open(path)
+    require(checkpoint, patch, targets(checkpoint, patch), new=False)
 
 
 def _peft_config(made: Made, layers: Sequence[Layer], base: Base) -> dict[str, Any]:
