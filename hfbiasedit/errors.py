@@ -39,6 +39,11 @@ def unknown(kind: str, name: object, known: Sequence[str]) -> UsageError:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, which often runs over many."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    """The first line of a library's message, which often runs over many.
+
+    Where that only announces what follows, up to a colon, what follows is said too.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(filter(None, lines)) if lines[0].endswith(":") else lines[0]

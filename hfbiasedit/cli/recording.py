@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError, UsageError, first_line
 
 # The sections, in the order in which they run, and their arguments of their own.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -89,9 +89,12 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BiasEditError(f"cannot read {path}: {error.strerror or error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise BiasEditError(f"{path} is no YAML: {where}{error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).split("\n")[0]
-        raise BiasEditError(f"{path} is no YAML: {first}") from error
+        raise BiasEditError(f"{path} is no YAML: {first_line(error)}") from error
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:

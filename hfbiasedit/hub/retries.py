@@ -19,6 +19,7 @@ from hfbiasedit.hub.session import CONNECT_TIMEOUT, PASSING, READ_TIMEOUT, patie
 T = TypeVar("T")
 
 ATTEMPTS = 6  # with the waits below, half a minute of trouble
+UNREACHED = 3  # tries of a Hub that cannot be reached at all
 PATIENCE = 60.0  # seconds of trouble, those that a rate limit asks for not counted
 FIRST_WAIT = 1.0  # seconds; doubles from try to try
 LONGEST_WAIT = 30.0  # seconds
@@ -53,9 +54,8 @@ def with_retries(
             if wait is None or (trouble + wait > PATIENCE and not is_rate_limit(error)):
                 refuse_nonsense(error)
                 raise
-            message(
-                f"{failure(error)}; {what} again in {wait:.0f} s (try {attempt + 1} of {ATTEMPTS})"
-            )
+            tries = f"try {attempt + 1} of at most {most_tries(error)}"
+            message(f"{failure(error)}; {what} again in {wait:.0f} s ({tries})")
             time.sleep(wait)
             trouble += 0.0 if is_rate_limit(error) else wait
     raise AssertionError("unreachable")
@@ -63,7 +63,7 @@ def with_retries(
 
 def waiting_time(error: BaseException, attempt: int) -> float | None:
     """Seconds to wait before the next try, or None when there should be none."""
-    if attempt >= ATTEMPTS:
+    if attempt >= most_tries(error):
         return None
     wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
     for link in chain(error):
@@ -74,11 +74,19 @@ def waiting_time(error: BaseException, attempt: int) -> float | None:
             if limit is not None and limit > LONGEST_LIMIT:
                 return None
             return max(wait, limit or 0.0)
-        if isinstance(link, httpx2.ConnectError):  # more likely no network than a busy Hub
-            return wait if attempt < 3 else None
         if is_broken_connection(link):
             return wait
     return None
+
+
+def most_tries(error: BaseException) -> int:
+    """How often something is tried that fails in this way."""
+    for link in chain(error):
+        if isinstance(link, errors.HfHubHTTPError):
+            return ATTEMPTS
+        if isinstance(link, httpx2.ConnectError):  # more likely no network than a busy Hub
+            return UNREACHED
+    return ATTEMPTS
 
 
 def is_rate_limit(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _FILE = "tokenizer.json"
+_CONFIG = "tokenizer_config.json"
 #: Code with what tokenizers differ in: indents, runs of digits, letter case, contractions,
 #: punctuation in a row, line ends, other scripts.
 _SAMPLES = (
@@ -49,9 +50,12 @@ def load_tokenizer(source: ModelSource, trust_remote_code: bool) -> PreTrainedTo
             place[0], trust_remote_code=trust_remote_code, **place[1]
         )
     except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
-        if source.gguf is None and not any(_tokenizer_files(source.path)):
+        # What describes a tokenizer is none: its tokens are in a file of their own.
+        found = {path.name for path in _tokenizer_files(source.path)} - {_CONFIG}
+        if source.gguf is None and not found:
             raise BiasEditError(
-                f"{source.id} has no tokenizer files; copy those of its base model into it"
+                f"{source.id} has no tokenizer files that hold tokens, such as {_FILE}; copy those "
+                "of its base model into it"
             ) from error
         raise BiasEditError(
             f"cannot load the tokenizer of {source.id}: {first_line(error)}"

@@ -13,6 +13,7 @@ from hfbiasedit.errors import BiasEditError
 from hfbiasedit.hub.layout import PATCH_BESIDE_MODEL
 from hfbiasedit.resources import DEMO
 
+_WITH_BASE = "name it with --base (in Python base=...)"
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
@@ -45,6 +46,10 @@ def find_patch(patch: str | Path, revision: str | None = None) -> Path:
     if found is not None:
         return found
     text = str(patch)
+    if not text.strip():
+        raise BiasEditError(
+            "the name of the patch is empty; give a patch file, a run directory or a Hub id"
+        )
     if Path(text).expanduser().is_dir():
         raise BiasEditError(f"{text} holds no {PATCH}; give a patch file or a run directory")
     if not _HUB_ID.fullmatch(text.partition("@")[0]) or text.endswith(".safetensors"):
@@ -56,6 +61,8 @@ def find_patch(patch: str | Path, revision: str | None = None) -> Path:
 
 def local_patch(patch: str | Path) -> Path | None:
     """The file of a patch on this machine; None when there is none of that name."""
+    if not str(patch).strip():
+        return None  # not what lies in the working directory
     path = Path(patch).expanduser()
     candidates = (path, path / PATCH, path / PATCH_BESIDE_MODEL)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
@@ -77,7 +84,7 @@ def base_of(
         return _given(str(given))
     base, commit = metadata.get("base_model"), metadata.get("base_revision")
     if not isinstance(base, str) or not base:
-        raise BiasEditError(f"{path} does not say which model it belongs to; give base=...")
+        raise BiasEditError(f"{path} does not say which model it belongs to; {_WITH_BASE}")
     if base == DEMO:
         return Base(DEMO)
     if not from_hub and (named := _named(path)) is not None:
@@ -88,7 +95,7 @@ def base_of(
     # Only a model of the Hub has a commit; a path that looks like an id may be anybody's there.
     if not isinstance(commit, str) or not _HUB_ID.fullmatch(base):
         raise BiasEditError(
-            f"the patch was made for the local directory {base}, which is not here; give base=..."
+            f"the patch was made for the local directory {base}, which is not here; {_WITH_BASE}"
         )
     return Base(base, commit)
 

@@ -65,6 +65,8 @@ def recover(path: Path, *, undo: bool = False) -> str:
         BiasEditError: there is nothing to recover, or the weights are neither old nor new.
     """
     path = Path(path)
+    if not path.is_dir():
+        raise BiasEditError(f"{path} is not a directory; give the checkpoint to recover")
     if not pending(path):
         raise BiasEditError(f"{path} has no interrupted change; nothing to recover")
     with locked(path):

@@ -55,6 +55,25 @@ def test_a_hub_that_keeps_failing_is_given_up_within_the_limit(hub_client, monke
     assert said.count("the Hub answers 500; ") == len(clock.waits)
 
 
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [(session.httpx2.ConnectError("no network"), 3), (session.httpx2.ReadError("gone"), 6)],
+)
+def test_as_many_tries_are_made_as_are_announced(monkeypatch, capsys, error, tries):
+    monkeypatch.setattr(retries, "time", Clock())
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    calls = []
+
+    def call():
+        calls.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        with_retries(call, "asking")
+    assert len(calls) == tries
+    assert capsys.readouterr().err.rstrip().endswith(f"(try {tries} of at most {tries})")
+
+
 def test_a_rate_limit_is_waited_out_however_long_it_was(hub_client, monkeypatch):
     hub_client.create_repo("acme/model", MODEL)
     hub_client.fault("/api/models/acme/model", status=429, headers={"Retry-After": "300"}, times=2)

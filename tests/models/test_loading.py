@@ -165,6 +165,12 @@ def test_remote_code_does_not_run_unasked(tmp_path):
     assert not os.path.exists("ran")
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_said_to_be_one(name):
+    with pytest.raises(BiasEditError, match="the name of the model is empty; name the directory"):
+        resolve_model(name)
+
+
 def test_missing_parts(tmp_path):
     tiny_config("llama").save_pretrained(tmp_path)
     fails(tmp_path, "no tokenizer files")

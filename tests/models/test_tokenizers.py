@@ -42,6 +42,13 @@ def otherwise_cut():
     return backend
 
 
+def test_a_directory_without_the_file_is_told_what_it_lacks(tmp_path):
+    source = folder_with(tmp_path, otherwise_cut())
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(BiasEditError, match=r"such as tokenizer\.json; copy those"):
+        load_tokenizer(source, False)
+
+
 @pytest.mark.parametrize("label", ["GPT2Tokenizer", "GPT2TokenizerFast", "Qwen2Tokenizer"])
 def test_the_file_wins_over_a_class_that_cuts_otherwise(tmp_path, capsys, label):
     backend = otherwise_cut()

@@ -31,6 +31,13 @@ def test_files_and_directories(run, tmp_path, monkeypatch):
     assert local_patch("nowhere") is None
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_said_to_be_one(run, monkeypatch, name):
+    monkeypatch.chdir(run)  # which holds a patch
+    with pytest.raises(BiasEditError, match="the name of the patch is empty"):
+        find_patch(name)
+
+
 def test_a_repository_and_its_revision(hub_client, run):  # noqa: F811
     first = (run / "patch.safetensors").read_bytes()
     repository = hub_client.create_repo("alice/fix", {"patch.safetensors": first})

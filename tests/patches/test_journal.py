@@ -73,6 +73,13 @@ def test_a_disk_that_does_not_keep_what_it_is_given(tmp_path, bits, monkeypatch,
         assert_bits(base, bits)
 
 
+def test_what_is_not_there_cannot_be_recovered(tmp_path, bits):
+    with pytest.raises(BiasEditError, match="nope is not a directory"):
+        journal.recover(tmp_path / "nope")
+    with pytest.raises(BiasEditError, match="has no interrupted change"):
+        journal.recover(tmp_path / "base")
+
+
 def test_an_interrupted_change_is_finished_or_undone(tmp_path, bits, monkeypatch):
     base, patch = tmp_path / "base", Patch(sample_edits(bits))
     for undo, expected in ((True, bits), (False, expected_bits(bits, dict(patch.tensors)))):

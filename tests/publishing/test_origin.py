@@ -128,7 +128,7 @@ def test_without_a_name_no_line_of_the_card_would_fail(hub_client, folder, run, 
 
 def test_a_published_patch_loads_with_a_directory(hub_client, folder, run):
     push(run, "alice/fix", what="patch")
-    with pytest.raises(BiasEditError, match="give base="):
+    with pytest.raises(BiasEditError, match=r"in Python base="):
         load_patched("alice/fix")
     loaded = load_patched("alice/fix", base=folder)
     expected = load_file(run / "patch.safetensors")[f"{EDITED}.new"]

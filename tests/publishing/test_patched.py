@@ -89,7 +89,9 @@ def test_a_patch_of_the_demo_model_finds_it_anywhere(hub_client, tmp_path):
 
 def test_a_patch_for_a_directory_that_is_not_here(hub_client, tmp_path, monkeypatch):
     run = make_run(tmp_path / "run", "/home/somebody/model")
-    with pytest.raises(BiasEditError, match=r"local directory /home/somebody/model.*give base="):
+    with pytest.raises(
+        BiasEditError, match=r"local directory /home/somebody/model.*name it with --base "
+    ):
         load_patched(run)
     # A stranger's patch cannot point at directories of this machine.
     (tmp_path / "model").mkdir()
