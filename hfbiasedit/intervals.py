@@ -25,7 +25,8 @@ def interval(
 ) -> tuple[float, float]:
     """Interval of the mean of one value per profession.
 
-    A single profession says nothing about others: its interval is its value, twice.
+    A single profession says nothing about others: its interval is its value, twice, and nobody
+    prints it (see `documents.formatting`).
     """
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.abilities.ability_task import TAKEN, task_of
 from hfbiasedit.abilities.extensions import TASKS
+from hfbiasedit.documents.formatting import NOTHING, is_point
 from hfbiasedit.documents.setups import setup_label
 
 if TYPE_CHECKING:
@@ -130,4 +131,4 @@ def generation(part: Mapping[str, Any]) -> Table:
 
 
 def _range(interval: list[float], form: str) -> str:
-    return f"[{interval[0]:{form}}, {interval[1]:{form}}]"
+    return NOTHING if is_point(interval) else f"[{interval[0]:{form}}, {interval[1]:{form}}]"

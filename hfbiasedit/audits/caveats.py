@@ -32,7 +32,8 @@ def caveats(
     if professions < FEW_PROFESSIONS or prompts < FEW_PROMPTS:
         found.append(
             f"a tiny sample: {_count(prompts, 'prompt')} about "
-            f"{_count(professions, 'profession')}; the interval is no better than that"
+            f"{_count(professions, 'profession')}; "
+            + ("the interval is no better than that" if professions > 1 else "there is no interval")
         )
     if noise is not None and noise.beyond_rounding(model["dtype"]):
         found.append(

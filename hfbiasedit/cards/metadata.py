@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfbiasedit.cards.licence import Licence
+from hfbiasedit.documents.formatting import interval
 from hfbiasedit.documents.names import file_name
 from hfbiasedit.documents.setups import setup_label
 from hfbiasedit.documents.structures.ability_document import Ability
@@ -132,7 +133,6 @@ def audit_entry(audit: Audit, dataset_id: str = DATASET_ID) -> dict[str, Any]:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     dataset, model = audit["dataset"], audit["model"]
-    low, high = audit["ci95"]
     commit = f" at commit {model['revision'][:12]}" if model["revision"] else ""
     way = f"{model['dtype']}{setup_label(audit)}"
     entry = EvalResultEntry(
@@ -141,8 +141,8 @@ def audit_entry(audit: Audit, dataset_id: str = DATASET_ID) -> dict[str, Any]:
         value=round(audit["fb_score"], 3),
         notes=(
             f"FB-Score on the split {dataset['split']}, reference "
-            f"{file_name(dataset['reference'])}, lower is better; 95 % interval {low:.2f} to "
-            f"{high:.2f}; {way}{commit}; hfbiasedit {audit['version']}"
+            f"{file_name(dataset['reference'])}, lower is better; 95 % interval "
+            f"{interval(audit['ci95'], 2)}; {way}{commit}; hfbiasedit {audit['version']}"
         ),
     )
     return eval_result_entries_to_yaml([entry])[0]

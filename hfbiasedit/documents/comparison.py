@@ -14,6 +14,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from hfbiasedit.documents import formatting as text
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.names import model_name
 from hfbiasedit.documents.reading import AUDIT, read_audit
@@ -69,7 +70,6 @@ class Comparison:
         return f"Comparison({scores})"
 
     def _repr_html_(self) -> str:
-        from hfbiasedit.documents import formatting as text
         from hfbiasedit.documents.notebooks import html_table
 
         rows = []
@@ -156,6 +156,15 @@ def paired_difference(before: Audit, after: Audit) -> PairedDifference:
     pairs = [(100 * row["fb"], 100 * second[row["profession"]]) for row in before["professions"]]
     low, high = paired_interval([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     return {"difference": after["fb_score"] - before["fb_score"], "ci95": [low, high]}
+
+
+def direction(bounds: Sequence[float]) -> int:
+    """On which side of zero an interval lies, -1 or 1; 0 where that is not clear.
+
+    An interval without width is that of a single profession, of which nothing is clear.
+    """
+    low, high = bounds
+    return 0 if text.is_point(bounds) else (low > 0) - (high < 0)
 
 
 def coin_difference(audit: Audit) -> PairedDifference:

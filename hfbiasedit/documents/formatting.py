@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 MINUS = "\u2212"
+NOTHING = "\u2013"  # where there is no number to print
 
 
 def _check(value: float) -> float:
@@ -53,15 +54,25 @@ def relative(value: float) -> str:
 
 
 def interval(bounds: Sequence[float], digits: int = 1, scale: float = 1.0) -> str:
-    """A confidence interval: `11.0 to 13.6`."""
+    """A confidence interval: `11.0 to 13.6`; `–` for one without width, as of one profession."""
+    if is_point(bounds):
+        return NOTHING
     low, high = (score(scale * _check(bound), digits) for bound in bounds)
     return f"{low} to {high}"
 
 
 def change_interval(bounds: Sequence[float], digits: int = 1) -> str:
-    """The confidence interval of a difference: `−9.1 to −7.2`."""
+    """The confidence interval of a difference: `−9.1 to −7.2`; `–` as for `interval`."""
+    if is_point(bounds):
+        return NOTHING
     low, high = (change(bound, digits) for bound in bounds)
     return f"{low} to {high}"
+
+
+def is_point(bounds: Sequence[float]) -> bool:
+    """Whether an interval has no width: resampling a single value says nothing about others."""
+    low, high = bounds
+    return _check(low) == _check(high)
 
 
 def count(value: float) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hfbiasedit.documents.comparison import PairedDifference, coin_difference, paired_difference
+from hfbiasedit.documents.comparison import (
+    PairedDifference,
+    coin_difference,
+    direction,
+    paired_difference,
+)
 from hfbiasedit.documents.structures.audit_document import Audit
 from hfbiasedit.documents.structures.leaderboard_document import (
     Apart,
@@ -97,8 +102,7 @@ def _base(entry: Entry, ranked: Sequence[Entry]) -> Entry | None:
 
 
 def _apart(found: PairedDifference) -> Apart:
-    low, high = found["ci95"]
-    return {**found, "clear": low > 0 or high < 0}
+    return {**found, "clear": direction(found["ci95"]) != 0}
 
 
 def _row(entry: Entry, base: Entry | None) -> BoardRow:

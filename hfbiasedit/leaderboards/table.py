@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+from hfbiasedit.documents.formatting import is_point
 from hfbiasedit.documents.structures.leaderboard_document import BoardRow, Leaderboard
 
 
@@ -87,8 +88,7 @@ def _flat(row: BoardRow) -> dict[str, Any]:
             {
                 "name": one["name"],
                 "fb_score": one["fb_score"],
-                "low": one["ci95"][0] if one["ci95"] else None,
-                "high": one["ci95"][1] if one["ci95"] else None,
+                **dict(zip(("low", "high"), _ends(one["ci95"]), strict=True)),
                 "prompts": one["prompts"],
             }
             for one in row[key]
@@ -97,5 +97,13 @@ def _flat(row: BoardRow) -> dict[str, Any]:
 
 
 def _bounds(name: str, interval: list[float] | None) -> dict[str, float | None]:
-    low, high = interval or (None, None)
+    low, high = _ends(interval)
     return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _ends(interval: list[float] | None) -> tuple[float | None, float | None]:
+    """Both ends; none of an interval that one profession does not have."""
+    if interval is None or is_point(interval):
+        return None, None
+    low, high = interval
+    return low, high

@@ -7,7 +7,7 @@ stands there.
 from __future__ import annotations
 
 from hfbiasedit.documents import formatting as text
-from hfbiasedit.documents.comparison import coin_difference
+from hfbiasedit.documents.comparison import coin_difference, direction
 from hfbiasedit.documents.movements import Movement
 from hfbiasedit.documents.structures.ability_document import Ability
 from hfbiasedit.documents.structures.audit_document import Audit
@@ -64,7 +64,7 @@ def _coin(audit: Audit, who: str) -> str:
     even = audit["baselines"]["even"]
     if audit["fb_score"] <= even:
         return ""
-    way = "farther from" if coin_difference(audit)["ci95"][0] > 0 else "no closer to"
+    way = "farther from" if direction(coin_difference(audit)["ci95"]) > 0 else "no closer to"
     return (
         f"{who} is {way} the reference ({text.score(audit['fb_score'])}) than a coin "
         f"({text.score(even)})."
@@ -130,8 +130,7 @@ def _perplexity(ability: Ability | None) -> str:
     part = ability.get("perplexity") if ability else None
     if part is None or "relative_change" not in part or "relative_change_ci95" not in part:
         return ""
-    low, _ = part["relative_change_ci95"]
-    if low <= 0 or part["relative_change"] <= PERPLEXITY_RISE:
+    if direction(part["relative_change_ci95"]) <= 0 or part["relative_change"] <= PERPLEXITY_RISE:
         return ""
     return f"Perplexity of real code rises by {text.relative(part['relative_change'])[1:]}."
 
@@ -140,6 +139,8 @@ def _few(after: Audit) -> str:
     prompts, professions = after["dataset"]["prompts"], after["dataset"]["professions"]
     if professions >= FEW_PROFESSIONS and prompts >= FEW_PROMPTS:
         return ""
+    if professions == 1:
+        return "A tiny sample: the prompts are about a single profession; there is no interval."
     return (
         f"A tiny sample: {text.count(prompts)} prompts about {text.count(professions)} "
         "professions; the interval is no better than that."

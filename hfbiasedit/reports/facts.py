@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hfbiasedit.documents import formatting as text
-from hfbiasedit.documents.comparison import PairedDifference, paired_difference
+from hfbiasedit.documents.comparison import PairedDifference, direction, paired_difference
 from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.names import file_name, granularity_name, reference_name
 from hfbiasedit.documents.reading import Documents
@@ -174,7 +174,4 @@ def verdict(edit: Edit | None, before: Audit, after: Audit) -> str:
     """What the paired difference allows to say: `lower`, `higher` or `unchanged`."""
     found = difference(edit, before, after)
     assert found is not None
-    low, high = found["ci95"]
-    if high < 0:
-        return "lower"
-    return "higher" if low > 0 else "unchanged"
+    return {-1: "lower", 0: "unchanged", 1: "higher"}[direction(found["ci95"])]

@@ -173,8 +173,10 @@ def _perplexity(part: Perplexity) -> list[Measure]:
     before, after = part["before"], part.get("after")
     change = ""
     if after and "relative_change" in part:
-        low, high = (text.relative(bound) for bound in part["relative_change_ci95"])
-        change = f"{text.relative(part['relative_change'])} ({low} to {high})"
+        change = text.relative(part["relative_change"])
+        if not text.is_point(part["relative_change_ci95"]):
+            low, high = (text.relative(bound) for bound in part["relative_change_ci95"])
+            change += f" ({low} to {high})"
     name = "Perplexity of code, per {} (lower is better)"
     rows = [
         Measure(name.format("token"), _per_token(before), _per_token(after), change),
@@ -196,8 +198,11 @@ _KL = "Mean KL between next-token distributions on that code"
 def _per_token(side: PerplexitySide | None) -> str:
     if side is None:
         return ""
+    shown = text.significant(side["token_perplexity"], 4)
+    if text.is_point(side["ci95"]):
+        return shown
     low, high = (text.significant(bound, 4) for bound in side["ci95"])
-    return f"{text.significant(side['token_perplexity'], 4)} ({low} to {high})"
+    return f"{shown} ({low} to {high})"
 
 
 def _per_byte(side: PerplexitySide | None) -> str:

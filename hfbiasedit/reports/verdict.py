@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hfbiasedit.documents import formatting as text
-from hfbiasedit.documents.comparison import coin_difference
+from hfbiasedit.documents.comparison import coin_difference, direction
 from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.movements import better, movements, worse
 from hfbiasedit.documents.names import model_name
@@ -80,11 +80,9 @@ def _of_edit(documents: Documents, after: Audit) -> Verdict:
 def _beside_coin(audit: Audit) -> str:
     """The score beside that of a coin, paired over professions."""
     even = text.score(audit["baselines"]["even"])
-    low, high = coin_difference(audit)["ci95"]
-    if low > 0:
-        return f"farther than a coin, which scores {even}"
-    if high < 0:
-        return f"closer than a coin, which scores {even}"
+    side = direction(coin_difference(audit)["ci95"])
+    if side:
+        return f"{'farther' if side > 0 else 'closer'} than a coin, which scores {even}"
     way = "closer" if audit["fb_score"] <= audit["baselines"]["even"] else "farther"
     return f"not clearly {way} than a coin, which scores {even}"
 
@@ -92,12 +90,12 @@ def _beside_coin(audit: Audit) -> str:
 def _lean(audit: Audit, after: Audit | None = None) -> str:
     """Whom the model writes too often; of an edit, what it is afterwards."""
     last = after or audit
-    lean, (low, high) = last["lean"], last["lean_ci95"]
-    numbers = f"lean {text.change(lean)}, 95% interval {text.change_interval([low, high])}"
+    lean, bounds = last["lean"], last["lean_ci95"]
+    numbers = f"lean {text.change(lean)}, 95% interval {text.change_interval(bounds)}"
     if after is not None:
         numbers += f"; before {text.change(audit['lean'])}"
     now = "Now it" if after else "It"
-    if low <= 0 <= high:
+    if not direction(bounds):
         return f"{now} leans to neither gender on the whole ({numbers})."
     few = "women" if lean < 0 else "men"
     return (

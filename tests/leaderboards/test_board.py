@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from hfbiasedit.documents.comparison import compare
@@ -163,6 +164,21 @@ def test_an_edit_is_named_by_its_granularity_where_its_document_is_there(tmp_pat
     first, _ = ranked(leaderboard([run]))
     assert first["edit"] is None  # of another patch
     assert shown_name(first) == f"acme/tiny-coder + patch {first['patch'][:7]}"
+
+
+def test_one_profession_makes_no_order_clear(tmp_path):
+    world = fixtures.World(1)
+    for name, shift in (("acme/a", 0.1), ("acme/b", 0.2)):
+        shares = np.clip(world.factual[:, None] - shift + 0 * world.before, 0, 1)
+        document = fixtures.audit_document(world, shares)
+        document["model"] |= {"id": name, "digest": f"sha256:{name}"}
+        made.write(tmp_path / "audits" / name, document)
+    board = leaderboard([tmp_path / "audits"], out=tmp_path / "board")
+    first, second = ranked(board)
+    assert first["ahead"]["difference"] > 1
+    assert not any(found["clear"] for found in (first["ahead"], first["coin"], second["coin"]))
+    (row, _) = pyarrow.parquet.read_table(tmp_path / "board" / "leaderboard.parquet").to_pylist()
+    assert row["fb_low"] is row["fb_high"] is row["ahead_low"] is None
 
 
 def test_a_coin_is_beaten_clearly_or_not(tmp_path):

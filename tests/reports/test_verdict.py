@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import copy
+import io
+import re
 
 import pytest
+from rich.console import Console
 
-from hfbiasedit.documents.reading import Documents
+from hfbiasedit.audits.table import render as audit_table
+from hfbiasedit.cards.model_card import render_card
+from hfbiasedit.documents.reading import Documents, open_documents
+from hfbiasedit.editing.judging import outcome
+from hfbiasedit.reports.html import write_report
 from hfbiasedit.reports.prompts import drawers, typical
 from hfbiasedit.reports.scale import scale
 from hfbiasedit.reports.verdict import verdict
@@ -58,6 +65,29 @@ def test_what_the_model_knows_of_occupations(made, tmp_path, slope, interval, wo
     documents = audited(made, tmp_path, amplification=slope, amplification_ci95=interval)
     said = " ".join(verdict(documents).sentences)
     assert (words in said) if words else ("amplification" not in said)
+
+
+def test_one_profession_has_no_interval_and_makes_nothing_clear(tmp_path):
+    made = fixtures.documents(1)
+    for split in made["edit"]["splits"].values():
+        split["difference_ci95"] = [split["difference"]] * 2
+    run = fixtures.write_run(tmp_path / "run", made)
+    found = verdict(open_documents(run))
+    assert found.headline.startswith("The edit makes no clear difference")
+    assert "95% interval –), not clearly closer than a coin" in found.headline
+    assert any("leans to neither gender on the whole" in said for said in found.sentences)
+    card, page = render_card(run), write_report(run, figures=[]).read_text()
+    assert "There is no interval: no clear change." in card
+    assert "there is no interval" in card.partition("Read this first")[2]
+    for text in (card, page, rendered(audit_table(made["before"]), outcome.table(made["edit"]))):
+        assert not re.search(r"(?<![\d.])(\d+\.\d+) to [+−-]?\1(?!\d)", text)
+        assert "–" in text
+
+
+def rendered(*tables):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(*tables)
+    return console.export_text()
 
 
 def test_one_lean_and_the_rest(made, tmp_path):

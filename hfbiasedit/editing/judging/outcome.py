@@ -14,6 +14,7 @@ from hfbiasedit.codegenbias.prompts import NoPrompts, PromptSet, load_prompts
 from hfbiasedit.codegenbias.records import EDIT_SPLITS, TEST_SPLITS
 from hfbiasedit.console import progress
 from hfbiasedit.documents.counts import edited_weights
+from hfbiasedit.documents.formatting import NOTHING, is_point
 from hfbiasedit.documents.structures.edit_document import Edit, Split
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.keeping import Kept
@@ -240,7 +241,7 @@ def table(document: Edit) -> Table:
             f"{row['fb_before']:.1f}",
             f"{row['fb_after']:.1f}",
             change,
-            f"{low:+.1f} to {high:+.1f}",
+            NOTHING if is_point(row["difference_ci95"]) else f"{low:+.1f} to {high:+.1f}",
             mass,
         )
     return found
