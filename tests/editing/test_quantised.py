@@ -53,4 +53,4 @@ def test_what_cannot_be_checked_in_the_end_is_refused_at_the_start(tmp_path, mon
         EditConfig(check_quantized=("int4",), device_map="auto")
     monkeypatch.setitem(sys.modules, "torchao", None)
     with pytest.raises(BiasEditError, match=r"pip install 'hfbiasedit\[quantize\]'"):
-        edit(tmp_path / "missing", EditConfig(check_quantized=("int4",)), out=tmp_path / "run")
+        edit("acme/none", EditConfig(check_quantized=("int4",)), out=tmp_path / "run")

@@ -191,7 +191,7 @@ def test_a_sweep_is_resumed_row_by_row(world, tmp_path, monkeypatch):
 
 def test_nothing_to_resume_is_said_before_a_model_is_loaded(tmp_path):
     with pytest.raises(BiasEditError, match="nothing to resume"):
-        edit(tmp_path / "no model", out=tmp_path / "run", resume=True)
+        edit("acme/none", out=tmp_path / "run", resume=True)
 
 
 def test_work_of_other_options_or_another_model_is_refused(world, tmp_path, monkeypatch):
@@ -302,7 +302,7 @@ def test_two_at_one_output_are_refused_before_a_model_is_loaded(tmp_path):
         Kept(work_directory(out)).alone(),
         pytest.raises(BiasEditError, match="another process is at work in"),
     ):
-        edit(tmp_path / "no model", out=out)
-    with pytest.raises(BiasEditError, match="no model"):
-        edit(tmp_path / "no model", out=out)
+        edit("acme/none", out=out)
+    with pytest.raises(Exception, match="acme/none"):  # whatever says that there is no network
+        edit("acme/none", out=out)
     assert list(tmp_path.iterdir()) == []
