@@ -23,15 +23,15 @@ FIGURES = "figures"
 REPORT = "report.html"
 CARD = "README.md"
 
-# Everything that a run, an audit, a report on ability or a published model holds beside a model.
-_OUTPUTS = re.compile(
-    r"(audit|ability)(\.[^/]+)?\.json|(edit|selection|sweep|adapter)\.json|patch\.safetensors"
-    r"|(records|ranking)\.(parquet|jsonl)|report\.html|README\.md|(figures|patch)/.*"
-)
-
 _REQUIRED = (AUDIT_BEFORE, AUDIT_AFTER, EDIT, PATCH)
+_FILES = frozenset((*_REQUIRED, SELECTION, RANKING, ABILITY, REPORT, CARD))
 # All that commands write into a run directory.
-OWN = frozenset((*_REQUIRED, SELECTION, RANKING, ABILITY, FIGURES, REPORT, CARD))
+OWN = _FILES | {FIGURES}
+# And what audits, sweeps, further reports on ability, adapters and published models hold besides.
+_OTHERS = re.compile(
+    r"(audit|ability)(\.[^/]+)?\.json|(sweep|adapter)\.json|(records|ranking)\.(parquet|jsonl)"
+    r"|(figures|patch)/.*"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Run:
 
 def is_output(path: str) -> bool:
     """Whether a file, by its path in a directory, has a name that outputs of this program have."""
-    return _OUTPUTS.fullmatch(path) is not None
+    return path in _FILES or _OTHERS.fullmatch(path) is not None
 
 
 def is_run(path: Path) -> bool:
