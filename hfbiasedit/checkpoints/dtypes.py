@@ -93,6 +93,11 @@ def bits_of(tensor: torch.Tensor) -> np.ndarray:
     return array.view(f"<u{tensor.element_size()}")
 
 
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two torch tensors of one width hold the same bits."""
+    return bool(np.array_equal(bits_of(one), bits_of(other)))
+
+
 def as_torch(bits: np.ndarray, dtype: str) -> torch.Tensor:
     """A torch tensor with these bit patterns (shares memory where numpy lets it)."""
     import torch

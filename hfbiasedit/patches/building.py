@@ -1,4 +1,4 @@
-"""Patches from changes to a model in memory, and from two models."""
+"""Patches from changes to a model in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfbiasedit.checkpoints.dtypes import bits_of, name_of
+from hfbiasedit.checkpoints.dtypes import bits_of, name_of, same_bits
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.indexing import gather
 from hfbiasedit.models.naming import Naming, StoredTensor
@@ -69,41 +69,6 @@ def edits_from_changes(
     if not edits:
         raise BiasEditError("no stored weight would change: the new values equal the old ones")
     return edits
-
-
-def edits_from_models(base: Any, edited: Any) -> dict[str, TensorEdit]:
-    """The differences between two models; see `Patch.from_models`."""
-    base, _ = unwrapped(base)
-    edited, _ = unwrapped(edited)
-    before, after = _stored(base), _stored(edited)
-    if before.keys() != after.keys():
-        name = sorted(before.keys() ^ after.keys())[0]
-        raise BiasEditError(f"the models differ in their parameters ({name}); no patch can do that")
-    for name, parameter in before.items():
-        other = after[name]
-        if parameter.shape != other.shape or parameter.dtype != other.dtype:
-            raise BiasEditError(f"{name} differs in shape or dtype between the two models")
-    changes = {
-        name: Change("whole", None, after[name].data)
-        for name, parameter in before.items()
-        if not _same_bits(parameter.data, after[name].data)
-    }
-    if not changes:
-        raise BiasEditError("the two models are equal, bit for bit: there is nothing to patch")
-    buffers = changes.keys() - dict(base.named_parameters()).keys()
-    if buffers:
-        raise BiasEditError(
-            f"{min(buffers)} is a buffer and differs, and patches of models are of parameters; "
-            "save both models and use Patch.from_checkpoints"
-        )
-    return edits_from_changes(base, changes, None)
-
-
-def _stored(model: Any) -> dict[str, torch.Tensor]:
-    """The parameters of a model, and the buffers that a checkpoint of it holds."""
-    kept = model.state_dict().keys()
-    buffers = {name: buffer for name, buffer in model.named_buffers() if name in kept}
-    return {**dict(model.named_parameters()), **buffers}
 
 
 def unwrapped(model: Any) -> tuple[Any, Path | None]:
@@ -296,13 +261,9 @@ def _in_dtype(runtime: str, view: torch.Tensor, dtype: torch.dtype) -> torch.Ten
         return view
     narrow = view.to(dtype)
     # A wider dtype than the model's cannot be right either: loading has rounded the old values.
-    if narrow.element_size() > view.element_size() or not _same_bits(narrow.to(view.dtype), view):
+    if narrow.element_size() > view.element_size() or not same_bits(narrow.to(view.dtype), view):
         raise BiasEditError(
             f"{runtime} is loaded as {view.dtype} and does not fit {dtype} exactly; "
             "load the model in its checkpoint's dtype"
         )
     return narrow
-
-
-def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return bool(np.array_equal(bits_of(one), bits_of(other)))

@@ -48,7 +48,7 @@ class Patch(PatchValue):
             BiasEditError: parameters or dtypes differ in kind, or a buffer that is saved or a
                 parameter of one byte (quantised) in value, or no bit changes.
         """
-        from hfbiasedit.patches.building import edits_from_models
+        from hfbiasedit.patches.pairs import edits_from_models
 
         return cls(edits_from_models(base, edited), _given(metadata))
 
