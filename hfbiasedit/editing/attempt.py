@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -211,3 +212,19 @@ def seed_everything(seed: int) -> None:
     """Seed the generators that a model's forward pass may draw from."""
     torch.manual_seed(seed)
     random.seed(seed)
+
+
+@contextlib.contextmanager
+def applied(loaded: LoadedModel, found: Attempt) -> Iterator[None]:
+    """Inside the block the model has the attempt's weights; the old ones come back, bit for bit."""
+    parameters = dict(loaded.model.named_parameters())
+
+    def put(values: Mapping[str, Tensor]) -> None:
+        for name, part in found.selection.slices.items():
+            part.put_(parameters[name].data, values[name].to(parameters[name].device))
+
+    put(found.values)
+    try:
+        yield
+    finally:
+        put(found.base)

@@ -15,6 +15,7 @@ from hfbiasedit.editing.attempt import Attempt, attempt
 from hfbiasedit.editing.config import EditConfig, EditOverrides
 from hfbiasedit.editing.inputs import check_blocks, check_inputs, check_weights
 from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.judging.unhelpful import no_help
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.material.gathering import Material, gather
 from hfbiasedit.editing.patched import check_room, measure_patched, patch_of
@@ -82,7 +83,7 @@ def edit(
                 row["step"],
             )
         if not found.helped:
-            raise NothingHelps(_no_help(found, config))
+            raise NothingHelps(no_help(found.outcome, config))
         processes.wait()
         if processes.rank() != 0:
             return runs.Run(Path(out))
@@ -260,27 +261,6 @@ def _check_out(out: Path) -> None:
         raise BiasEditError(
             f"{out} holds more than a run ({listed(strange, 3)}); choose another directory"
         )
-
-
-def _no_help(found: Attempt, config: EditConfig) -> str:
-    return (
-        f"no {config.granularity} edit helps within the budget: {_reached(found, config)}. No "
-        "patch is written; allow more with --max-kl, or try another --granularity or --budget"
-    )
-
-
-def _reached(found: Attempt, config: EditConfig) -> str:
-    """What came of an edit that did not help: moves that were too large, or none that helped."""
-    end, before = found.outcome, found.outcome.dev_before
-    closer = [row for row in end.history if row["dev_fb"] < before]
-    if closer:
-        row = min(closer, key=lambda row: row["kl"])
-        return (
-            f"the distance on dev comes down from {before:.2f} to {row['dev_fb']:.2f} only at a "
-            f"divergence of {row['kl']:.2g}, and {config.allowed_kl:g} is allowed"
-        )
-    best = min((row["dev_fb"] for row in end.history), default=before)
-    return f"the distance on dev is {before:.2f} before and {best:.2f} at best; {end.stopped}"
 
 
 def _ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> Any:

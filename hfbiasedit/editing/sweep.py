@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hfbiasedit.console import message
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.structures.sweep_document import Sweep, SweepRow
-from hfbiasedit.editing.attempt import Attempt, attempt
+from hfbiasedit.editing.attempt import Attempt, applied, attempt
 from hfbiasedit.editing.config import EditConfig, EditOverrides, SweepConfig
 from hfbiasedit.editing.inputs import check_inputs, check_weights
 from hfbiasedit.editing.judging import outcome
@@ -217,22 +217,6 @@ def _take(place: Kept, path: Path, row: dict[str, Any]) -> None:
     if row["helped"]:
         assert place.folder is not None
         shutil.copyfile(place.folder / runs.PATCH, path)
-
-
-@contextlib.contextmanager
-def applied(loaded: LoadedModel, found: Attempt) -> Iterator[None]:
-    """Inside the block the model has the attempt's weights; the old ones come back, bit for bit."""
-    parameters = dict(loaded.model.named_parameters())
-
-    def put(values: Any) -> None:
-        for name, part in found.selection.slices.items():
-            part.put_(parameters[name].data, values[name].to(parameters[name].device))
-
-    put(found.values)
-    try:
-        yield
-    finally:
-        put(found.base)
 
 
 def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch | None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,10 +17,10 @@ from hfbiasedit.documents.mixture import check_patch
 from hfbiasedit.documents.reading import open_documents
 from hfbiasedit.documents.schemas import read_document
 from hfbiasedit.documents.structures.sweep_document import Sweep
-from hfbiasedit.editing import editor
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.editor import NothingHelps, edit
 from hfbiasedit.editing.judging import outcome
+from hfbiasedit.editing.judging.unhelpful import no_help
 from hfbiasedit.editing.solving import adam
 from hfbiasedit.editing.solving.task import Outcome
 from hfbiasedit.editing.sweep import sweep
@@ -170,7 +169,7 @@ def test_no_help_means_no_patch(checkpoint, prompts, anchor, tmp_path):
 def test_the_reason_for_no_patch_is_what_was_measured(rows, words):
     history = [{"dev_fb": fb, "kl": kl} for fb, kl in rows]
     end = Outcome(None, 20.0, 20.0, torch.zeros(1), 0, "dev got no better", history)
-    said = editor._no_help(SimpleNamespace(outcome=end), EditConfig(max_kl=0.001))
+    said = no_help(end, EditConfig(max_kl=0.001))
     assert f"the distance on dev {words}" in said
     assert ("dev got no better" in said) == ("at best" in words)
 
