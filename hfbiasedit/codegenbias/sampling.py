@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -117,11 +118,18 @@ def _queue(stacks: list[tuple[str, Rounds]], place: int) -> Iterator[tuple[str, 
     if not stacks:
         return
     turn = place + place // len(stacks)
-    left = [(template, _in_turn(rounds, turn)) for template, rounds in _rotated(stacks, place)]
-    while left:
-        served = [(template, line, next(line, None)) for template, line in left]
-        left = [(template, line) for template, line, found in served if found is not None]
-        yield from ((template, found) for template, _, found in served if found is not None)
+    lines: Iterable[tuple[str, Iterator[str]]] = (
+        (template, _in_turn(rounds, turn)) for template, rounds in _rotated(stacks, place)
+    )
+    left = True
+    while left:  # template by template: a small sample of a large grid takes few of the first round
+        served = []
+        for template, line in lines:
+            found = next(line, None)
+            if found is not None:
+                served.append((template, line))
+                yield template, found
+        lines, left = served, bool(served)
 
 
 def _in_turn(rounds: Rounds, turn: int) -> Iterator[str]:
@@ -135,4 +143,9 @@ def _rotated(values: list[Value], places: int) -> list[Value]:
 
 def _shuffled(names: set[str], seed: int) -> list[str]:
     """The names in an order that depends on the seed and on each name only."""
-    return sorted(names, key=lambda name: (rank("sample", str(seed), name), name))
+    return sorted(names, key=lambda name: (_place(seed, name), name))
+
+
+@functools.lru_cache(maxsize=1 << 12)  # the same few names stand on thousands of shelves
+def _place(seed: int, name: str) -> int:
+    return rank("sample", str(seed), name)
