@@ -13,7 +13,8 @@ from hfbiasedit.errors import BiasEditError
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
 
-_CHUNK = 1 << 25  # logits turned into float32 at once: 128 MiB
+# Logits turned into float32 at once: 128 MiB; 4 MiB where they then stay in a cache.
+_CHUNK, _CHUNK_CPU = 1 << 25, 1 << 20
 
 
 def selected_logits(model: PreTrainedModel, keep: torch.Tensor, **inputs: Any) -> torch.Tensor:
@@ -59,7 +60,8 @@ def token_log_probs(
 
     NaN stands for a row whose logits hold NaN or infinity: it has no distribution.
     """
-    size = max(1, _CHUNK // logits.shape[-1])
+    chunk = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK
+    size = max(1, chunk // logits.shape[-1])
     norms = torch.cat([part.float().logsumexp(-1) for part in logits.split(size)])
     norms = torch.where(norms.isfinite(), norms, torch.nan)
     index = torch.tensor(rows, device=logits.device)
