@@ -101,6 +101,16 @@ def test_options_import_nothing_heavy():
         (AuditConfig, dict(device="cuda:one"), "unknown device 'cuda:one'; did you mean cuda?"),
         (AbilityConfig, dict(tasks=("sintax",)), "unknown task 'sintax'; did you mean syntax?"),
         (AbilityConfig, dict(k=(0,)), "k is 0; give at least 1"),
+        (
+            EditConfig,
+            dict(prompts="my.jsonl", audit="full"),
+            "my.jsonl and the configuration full are different prompts; leave --prompts or --audit",
+        ),
+        (
+            ExportOptions,
+            dict(prompts="my.jsonl", config="quick"),
+            "my.jsonl and the configuration quick are different prompts",
+        ),
         (PushConfig, dict(what="modl"), "unknown what 'modl'; did you mean model?"),
     ],
 )
@@ -108,6 +118,11 @@ def test_wrong_values_are_refused_before_anything_is_loaded(cls, given, message)
     with pytest.raises(UsageError) as refused:
         cls(**given)
     assert str(refused.value).startswith(message)
+
+
+def test_prompts_of_ones_own_go_with_the_defaults():
+    for cls in (AuditConfig, EditConfig, ExportOptions):
+        assert cls(prompts="my.jsonl").prompts == "my.jsonl"
 
 
 def test_other_spellings_stay_understood():

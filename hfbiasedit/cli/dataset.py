@@ -10,7 +10,7 @@ import typer
 from hfbiasedit.cli.options import JsonOption
 from hfbiasedit.cli.parameters import Only, expanded
 from hfbiasedit.codegenbias.configs import CONFIGS
-from hfbiasedit.codegenbias.options import ChoiceOptions, ExportOptions
+from hfbiasedit.codegenbias.options import ALL, ChoiceOptions, ExportOptions
 from hfbiasedit.errors import unknown
 from hfbiasedit.publishing.config import PushConfig
 
@@ -150,7 +150,7 @@ def push(
 
 
 def _configs(config: str) -> tuple[str, ...]:
-    return CONFIGS if config == "all" else (config,)
+    return CONFIGS if config == ALL else (config,)
 
 
 def _axis(axis: str) -> list[dict[str, Any]]:

@@ -15,11 +15,27 @@ from hfbiasedit.fields import Options, documented, option
 PANEL = "Prompts"
 _LARGEST_SEED = 2**32 - 1  # of numpy; torch takes larger ones, also of what is made from it
 DEFAULT_CONFIG = "quick"
+ALL = "all"  # configurations, of an export
 
 
 def check_config(name: str, value: str) -> None:
     """Raise `UsageError` for a configuration that there is not (`quick@1`: of version 1)."""
     parse_config(value)
+
+
+def refuse_both(prompts: str | Path | None, flag: str, config: str, default: str) -> None:
+    """Refuse a configuration beside prompts of one's own, which would take its place.
+
+    The default beside them is nobody's wish.
+
+    Raises:
+        UsageError: both were asked for; the message names the option, `flag`, of the configuration.
+    """
+    if prompts is not None and config != default:
+        raise UsageError(
+            f"{prompts} and the configuration {config} are different prompts; leave "
+            f"--prompts or {flag} out"
+        )
 
 
 @documented
@@ -75,11 +91,7 @@ class ChoiceOptions(PromptOptions):
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
         super().__post_init__()
-        if self.prompts is not None and self.config != DEFAULT_CONFIG:
-            raise UsageError(
-                f"{self.prompts} and the configuration {self.config} are different prompts; leave "
-                "--prompts or --config out"
-            )
+        refuse_both(self.prompts, "--config", self.config, DEFAULT_CONFIG)
 
 
 @documented
@@ -88,11 +100,16 @@ class ExportOptions(PromptOptions):
     """What of CodeGenBias is written or published."""
 
     config: str = option(
-        "all", f"{', '.join(CONFIGS)}, or all.", choices=(*CONFIG_NAMES, "all"), panel=PANEL
+        ALL, f"{', '.join(CONFIGS)}, or all.", choices=(*CONFIG_NAMES, ALL), panel=PANEL
     )
     format: Literal["parquet", "jsonl", "csv"] = option(
         "parquet", "Files to write: parquet, jsonl, csv.", flags=("--records",)
     )
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        super().__post_init__()
+        refuse_both(self.prompts, "--config", self.config, ALL)
 
 
 class ReferenceOverrides(TypedDict, total=False):

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from hfbiasedit.codegenbias.configs import CONFIGS
-from hfbiasedit.codegenbias.options import PromptOptions, PromptOverrides, check_config
+from hfbiasedit.codegenbias.options import (
+    DEFAULT_CONFIG,
+    PromptOptions,
+    PromptOverrides,
+    check_config,
+    refuse_both,
+)
 from hfbiasedit.editing.extensions import SALIENCIES, SOLVERS
 from hfbiasedit.errors import UsageError
 from hfbiasedit.fields import Options, documented, option
@@ -104,7 +110,7 @@ class EditConfig(LocateConfig, TrackingOptions):
         check=lambda _, name: SOLVERS.check(name),
     )
     audit: str = option(
-        "quick",
+        DEFAULT_CONFIG,
         "Prompts that the outcome is measured on: quick, core or full; of an older version of the "
         "dataset (quick@1), from which the edit then learns as well.",
         choices=CONFIGS,
@@ -122,6 +128,7 @@ class EditConfig(LocateConfig, TrackingOptions):
     def __post_init__(self) -> None:
         """Refuse what makes no sense before anything is loaded."""
         super().__post_init__()
+        refuse_both(self.prompts, "--audit", self.audit, DEFAULT_CONFIG)
         if self.check_quantized and self.device_map is not None:
             raise UsageError(
                 "check_quantized needs the whole model on one device, not a device_map"

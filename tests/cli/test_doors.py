@@ -37,13 +37,18 @@ FAULTS = [
     *[(name, ["--blocks", "few"], "few") for name in ("locate", "edit")],
     *[(name, ["--seed", "-1"], "seed is -1") for name in LOADING],
     *[(name, ["--max-kl", "0"], "above 0") for name in ("edit", "sweep")],
+    *[
+        (name, ["--audit", asked, "--prompts", "own.jsonl"], "leave --prompts or --audit out")
+        for name in ("edit", "sweep")
+        for asked in ("core", "quick@1")
+    ],
     ("edit", ["--include", "norms"], "include works with granularity full and layer only"),
     ("edit", ["--budget", "1% of weights", "--granularity", "layer"], "give a count"),
     ("edit", ["--budget", "auto", "--granularity", "full"], "auto is for granularity"),
     ("edit", ["--include", "norms", "--dry-run"], "include works with"),
     ("edit", ["--selection", "absent.json"], "absent.json"),
 ]
-USAGE = ("--blocks", "--seed", "--max-kl", "--include", "--budget")
+USAGE = ("--blocks", "--seed", "--max-kl", "--include", "--budget", "--audit")
 
 
 @pytest.fixture
