@@ -6,16 +6,15 @@ base cannot be read (a gated repository, a local checkpoint without one) nothing
 
 from __future__ import annotations
 
-import re
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfbiasedit.cards.identifiers import IDENTIFIERS, LISTED
 from hfbiasedit.documents.names import is_hub_id
 from hfbiasedit.errors import UsageError
 from hfbiasedit.resources import DEMO, demo_model_path
-
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,29 @@ class Licence:
         return {key: value for key, value in found.items() if value}
 
 
-def find_licence(model: str, revision: str | None, given: str | None = None) -> Licence | None:
-    """The licence `given` by the user, else the one that the base model's card names.
+def chosen_licence(given: str | None, base: Licence | None) -> Licence | None:
+    """The licence `given` by the user, else that of the base model.
 
     Raises:
-        UsageError: `given` is no identifier.
+        UsageError: `given` is neither an identifier of the Hub nor what the base model's card says.
     """
-    if given is not None:
-        if not _IDENTIFIER.fullmatch(given.strip()):
-            raise UsageError(
-                f"{given!r} is no licence identifier; give one of the Hub's, such as apache-2.0, "
-                "bigcode-openrail-m or other"
-            )
-        return Licence(given.strip())
+    if given is None:
+        return base
+    name = given.strip()
+    if base is not None and name == base.identifier:
+        return base  # with its name and link, without which `other` says nothing
+    if name not in IDENTIFIERS:
+        near = difflib.get_close_matches(name.lower(), IDENTIFIERS)
+        guess = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(
+            f"{given!r} is no licence identifier of the Hub; {guess}give one of {LISTED}, other "
+            "for a licence that is not there, or leave --license out for the base model's"
+        )
+    return Licence(name)
+
+
+def find_licence(model: str, revision: str | None) -> Licence | None:
+    """The licence that the card of a base model names; None where nothing can be read."""
     header = _base_metadata(model, revision)
     identifier = header.get("license")
     if isinstance(identifier, list):  # the Hub accepts a list of one

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hfbiasedit.cards.examples import shown_examples
-from hfbiasedit.cards.licence import Licence, find_licence
+from hfbiasedit.cards.licence import Licence, chosen_licence, find_licence
 from hfbiasedit.cards.metadata import DATASET_ID, base_name, card_metadata
 from hfbiasedit.cards.seal import MARKER, opened_seal, seal
 from hfbiasedit.documents import runs
@@ -81,14 +81,14 @@ def render_card(
             patch as an adapter, which `adapter` describes.
         template: A jinja2 template instead of the one that ships; it sees the same names,
             and one that it misspells is an error.
-        license: The Hub's identifier of the licence; by default that of the base model, as
-            far as its card can be read offline.
+        license: The Hub's identifier of the licence, or what the base model's card says; by
+            default that of the base model, as far as its card can be read offline.
         repo_id: Where it will be published, for the examples.
         dataset_id: The Hub id of the prompts.
 
     Raises:
-        BiasEditError: `run` is not a run directory, its files do not belong together, or the
-            template cannot be rendered.
+        BiasEditError: `run` is not a run directory, its files do not belong together, there is
+            no such licence, or the template cannot be rendered.
     """
     if what not in TEMPLATES or (what == "adapter") != (adapter is not None):
         raise UsageError(f"there is no card for {what!r}; choose model or patch")
@@ -96,7 +96,8 @@ def render_card(
     assert documents.edit is not None  # a run has one
     check_patch(documents.directory, documents.edit)
     shown = public_documents(documents)
-    licence = _licence(documents.before["model"], shown.before["model"], license)
+    base = _licence(documents.before["model"], shown.before["model"])
+    licence = chosen_licence(license, base)
     context = _context(shown, what, licence, repo_id, dataset_id) | {"adapter": adapter}
     text = render(template, TEMPLATES[what], context, html=False)
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"  # optional parts leave gaps
@@ -133,12 +134,27 @@ def card_to_publish(
     return text, False
 
 
-def _licence(measured: Model, shown: Model, given: str | None) -> Licence | None:
+def check_licence(license: str, run: Path | None) -> None:
+    """Refuse a licence that `render_card` would refuse, before anything is drawn.
+
+    Args:
+        license: as of `render_card`. run: None where it is not there yet, nor is its base known.
+
+    Raises:
+        BiasEditError: as for `render_card`.
+    """
+    base = None
+    if run is not None:
+        documents = open_documents(runs.Run.open(run).path)
+        base = _licence(documents.before["model"], public_documents(documents).before["model"])
+    chosen_licence(license, base)
+
+
+def _licence(measured: Model, shown: Model) -> Licence | None:
     """The licence of the base model: of its repository, else of the directory it was in."""
     if measured["revision"] == shown["revision"]:
-        return find_licence(measured["id"], measured["revision"], given)
-    found = find_licence(shown["id"], shown["revision"], given)
-    return found or find_licence(measured["id"], None)
+        return find_licence(measured["id"], measured["revision"])
+    return find_licence(shown["id"], shown["revision"]) or find_licence(measured["id"], None)
 
 
 def _context(

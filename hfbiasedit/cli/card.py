@@ -22,15 +22,20 @@ class What(str, Enum):
 
 
 def check(
-    run: Path | None, template: Path | None = None, repo_id: str | None = None, **_: Any
+    run: Path | None,
+    template: Path | None = None,
+    license: str | None = None,
+    repo_id: str | None = None,
+    **_: Any,
 ) -> None:
     """Refuse what the command would refuse, as far as options and files tell.
 
     Args:
-        run: None where it is not there yet. template, repo_id: as of the command.
+        run: None where it is not there yet. template, license, repo_id: as of the command.
 
     Raises:
-        BiasEditError: there is no such run or template. HFValidationError: no repository's name.
+        BiasEditError: there is no such run, template or licence.
+        HFValidationError: no repository's name.
     """
     from hfbiasedit.documents.reading import AUDIT
     from hfbiasedit.documents.runs import Run
@@ -41,8 +46,13 @@ def check(
         from huggingface_hub.utils import validate_repo_id
 
         validate_repo_id(repo_id)
-    if run is not None and not (run / AUDIT).is_file():
+    of_audit = run is not None and (run / AUDIT).is_file()
+    if run is not None and not of_audit:
         Run.open(run)
+    if license is not None and not of_audit:
+        from hfbiasedit.cards.model_card import check_licence
+
+        check_licence(license, run)
 
 
 def card(
@@ -93,7 +103,7 @@ def card(
     """
     from hfbiasedit.documents.reading import AUDIT
 
-    check(run, template, repo_id)
+    check(run, template, license, repo_id)
     if (run / AUDIT).is_file():
         if (template, license, base_model, what) != (None, None, None, What.model):
             raise UsageError(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hfbiasedit.cards.licence import Licence, find_licence
+from hfbiasedit.cards.identifiers import IDENTIFIERS
+from hfbiasedit.cards.licence import Licence, chosen_licence, find_licence
 from hfbiasedit.cards.model_card import render_card
 from hfbiasedit.errors import UsageError
 from tests.reports import fixtures
@@ -16,7 +17,8 @@ def base(tmp_path, header):
 def test_it_is_inherited_from_the_card_of_the_base(tmp_path):
     model = base(tmp_path, "license: bigcode-openrail-m")
     assert find_licence(model, None) == Licence("bigcode-openrail-m", inherited=True)
-    assert find_licence(model, None, given=" mit ") == Licence("mit")
+    assert chosen_licence(None, find_licence(model, None)) == find_licence(model, None)
+    assert chosen_licence(" mit ", find_licence(model, None)) == Licence("mit")
 
 
 def test_a_licence_of_its_own_keeps_name_and_link(tmp_path):
@@ -45,10 +47,37 @@ def test_a_rule_further_down_is_no_header(tmp_path):
     assert find_licence(str(tmp_path), None) is None
 
 
-@pytest.mark.parametrize("given", ["", "two words", "-->", "a\nb"])
+@pytest.mark.parametrize("given", ["", "two words", "-->", "a\nb", "acme-1"])
 def test_what_is_no_identifier_is_refused(given):
     with pytest.raises(UsageError, match="no licence identifier"):
-        find_licence("acme/x", None, given=given)
+        chosen_licence(given, Licence("mit", inherited=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("apache2", "did you mean apache-2.0?"),
+        ("MIT", "did you mean mit?"),
+        ("bigcode-openrail", "did you mean bigcode-openrail-m"),
+        ("gpl3", "gpl-3.0?"),
+    ],
+)
+def test_a_misspelt_licence_is_refused_with_what_was_meant(given, meant):
+    with pytest.raises(UsageError) as refused:
+        chosen_licence(given, None)
+    assert meant in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_every_licence_of_the_hub_can_be_given():
+    for name in ("other", "unknown", "openrail++", "llama3.3", *IDENTIFIERS):
+        assert chosen_licence(name, None) == Licence(name)
+
+
+@pytest.mark.parametrize("name", ["acme-community-1", "other"])
+def test_what_the_base_declares_can_be_given_and_keeps_name_and_link(tmp_path, name):
+    found = find_licence(base(tmp_path, f"license: {name}\nlicense_name: acme-1"), None)
+    assert chosen_licence(name, found) == Licence(name, "acme-1", inherited=True)
 
 
 def test_no_card_no_licence(tmp_path):

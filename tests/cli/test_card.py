@@ -43,3 +43,18 @@ def test_a_repository_that_cannot_be_is_refused_before_anything_is_drawn(run):
     assert done.exit_code == 1
     assert "a b/c" in str(done.exception)
     assert sorted(run.rglob("*")) == before
+
+
+@pytest.mark.parametrize("licence", ["apache2", "-->"])
+def test_a_licence_that_cannot_be_is_refused_before_anything_is_drawn(run, licence):
+    before = sorted(run.rglob("*"))
+    done = CliRunner().invoke(app, ["card", str(run), "--license", licence])
+    assert done.exit_code
+    assert "no licence identifier" in str(done.exception)
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_licence_beside_an_audit_is_still_the_wrong_option(tmp_path):
+    (tmp_path / "audit.json").write_text("{}")
+    done = CliRunner().invoke(app, ["card", str(tmp_path), "--license", "apache2"])
+    assert "are for the card of a run" in str(done.exception)

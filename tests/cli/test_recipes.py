@@ -115,6 +115,7 @@ UNUSABLE = [
     ("ability", {"patch": "nope.safetensors"}, "no patch at nope.safetensors"),
     ("card", {"template": "nope.jinja"}, "there is no template nope.jinja"),
     ("card", {"repo_id": "a b/c"}, "a b/c"),
+    ("card", {"license": "apache2"}, "did you mean apache-2.0?"),
     ("push", {"repo": "a b/c"}, "a b/c"),
 ]
 
