@@ -28,13 +28,16 @@ def render_section(audit: Audit, model: str | None = None) -> str:
         model: what the command in it calls the model, where that is not the audit's own name.
     """
     audit = public(audit, audit["model"])
+    measured = audit["model"]
+    named = model or measured["id"]
+    commit = measured["revision"] if named.lower() == measured["id"].lower() else None
     context = {
         "audit": audit,
         "reference": audit["dataset"]["reference"],
         "concerns": audit_concerns(audit),
         "groups": farthest_groups(audit),
         "setup": setup_label(audit),
-        "command": facts.audit_command(audit, model or audit["model"]["id"]),
+        "command": facts.audit_command(audit, named, commit),
     }
     text = re.sub(r"\n{3,}", "\n\n", render(None, _TEMPLATE, context, html=False)).strip()
     return f"{BEGIN}\n{text}\n{END}\n"

@@ -163,7 +163,8 @@ def _context(
     before, after, edit = documents.before, documents.after, documents.edit
     assert after is not None  # a run has both
     assert edit is not None
-    base, on_hub = before["model"]["id"], before["model"]["revision"] is not None
+    base, commit = before["model"]["id"], before["model"]["revision"]
+    on_hub = commit is not None
     moves, edited = movements(before, after), edited_weights(edit)
     name = base_name(before["model"])
     repository = repo_id or f"your-name/{base.rsplit('/', 1)[-1] if on_hub else 'model'}-biasedit"
@@ -175,7 +176,7 @@ def _context(
         "base": name,
         "base_on_hub": on_hub,
         # What a reader can name it by in a command; of a local model there is nothing.
-        "base_argument": base if on_hub or base == DEMO else None,
+        "base_argument": f"{base}@{commit}" if on_hub else base if base == DEMO else None,
         "repo_id": repository,
         "audit_command": facts.audit_command(before, repository),
         "licence": licence,

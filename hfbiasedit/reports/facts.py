@@ -15,10 +15,12 @@ from hfbiasedit.documents.comparison import PairedDifference, direction, paired_
 from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.names import file_name, granularity_name, reference_name
 from hfbiasedit.documents.reading import Documents
-from hfbiasedit.documents.structures.audit_document import Audit
+from hfbiasedit.documents.structures.audit_document import Audit, Backend
 from hfbiasedit.documents.structures.edit_document import Budget, Edit
 
 Fact = tuple[str, str]
+# Those that a model can be loaded in; that of a server is not known, nor can it be asked for.
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def difference(edit: Edit | None, before: Audit, after: Audit | None) -> PairedDifference | None:
@@ -132,8 +134,12 @@ def _constants(edit: Edit) -> list[Fact]:
     return [(f"constants chosen on {on}", ", ".join(names)) for on, names in found.items()]
 
 
-def audit_command(audit: Audit, model: str) -> str:
-    """The command that measures `model` on the same prompts; own files go by their names."""
+def audit_command(audit: Audit, model: str, revision: str | None = None) -> str:
+    """The command that measures `model`, at a commit, in the same way; own files go by their names.
+
+    Documents do not tell what was asked for from what was the default, which may be another one
+    where the command is typed; so the dtype is always named.
+    """
     dataset = audit["dataset"]
     words = ["hfbiasedit", "audit", model]
     if dataset["config"] == "custom":
@@ -155,7 +161,22 @@ def audit_command(audit: Audit, model: str) -> str:
         words += ["--quantize", audit["model"]["quantized"]["method"]]
     if audit.get("chat"):
         words.append("--chat")
+    if backend := audit.get("backend"):
+        words += _backend(backend)
+    if audit["model"]["dtype"] in _DTYPES:
+        words += ["--dtype", audit["model"]["dtype"]]
+    if revision is not None:
+        words += ["--revision", revision]
     return " ".join(words)
+
+
+def _backend(backend: Backend) -> list[str]:
+    """The options of a backend; arguments that reports do not hold (addresses) are missing."""
+    words = ["--backend", backend["name"]]
+    if "model" in backend:
+        told = (f"{name}={value}" for name, value in backend.get("arguments", {}).items())
+        words += ["--backend-args", shlex.quote(",".join([backend["model"], *told]))]
+    return words
 
 
 def _noise(floor: Mapping[str, Any] | None) -> str:

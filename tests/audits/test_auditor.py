@@ -160,11 +160,11 @@ def test_from_a_checkpoint_with_the_files_of_the_package(tmp_path, validator):
 
 
 def test_the_command_on_a_card_asks_the_same_questions(tmp_path, monkeypatch):
-    """Of a part of an old configuration, drawn with another seed than usual."""
+    """Of a part of an old configuration, in another dtype and drawn with another seed than usual."""
     path = save(tmp_path / "model", tiny_model("gpt2"))
     monkeypatch.chdir(tmp_path)
     Path("professions.txt").write_text("nurse\ncarpenter\ntruck driver\n")
-    part = {"professions": Path("professions.txt"), "limit": 6, "seed": 3}
+    part = {"professions": Path("professions.txt"), "limit": 6, "seed": 3, "dtype": "bfloat16"}
     document = audit(str(path), "core@1", **part).to_dict()
     words = shlex.split(audit_command(document, str(path)))
     result = CliRunner().invoke(app, [*words[1:], "--json"])

@@ -66,7 +66,7 @@ def test_a_full_card_reads_well_and_says_what_matters(run, what, made):
         f"**{before['fb_score']:.1f}** to **{after['fb_score']:.1f}**",
         edit["command"],
         'load_patched("me/edited")',
-        "hfbiasedit patch apply acme/tiny-coder me/edited",
+        f"hfbiasedit patch apply acme/tiny-coder@{fixtures.COMMIT} me/edited",
         "hfbiasedit patch revert",
         "vllm serve",
         "## Intended use",

@@ -32,9 +32,40 @@ def test_threads_are_named_beside_the_seed(threads, said):
         (lambda a: a["model"].update(quantized={"method": "int4"}), "--quantize int4"),
         (lambda a: a["model"].update(gguf={"file": "q4 m.gguf"}), "--gguf 'q4 m.gguf'"),
         (lambda a: a.update(chat={"request": "", "opening": ""}), "--chat"),
+        (
+            lambda a: a.update(
+                backend={
+                    "name": "lm-eval",
+                    "model": "local-completions",
+                    "arguments": {"num_concurrent": 4},
+                    "missing": [],
+                }
+            ),
+            "--backend lm-eval --backend-args local-completions,num_concurrent=4",
+        ),
+        (lambda a: a.update(backend={"name": "own", "missing": []}), "--backend own"),
     ],
 )
 def test_the_command_measures_in_the_same_way(change, ends):
     audit = documents()["before"]
     change(audit)
-    assert audit_command(audit, "org/name").endswith(ends)
+    assert audit_command(audit, "org/name").endswith(f"{ends} --dtype {audit['model']['dtype']}")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_command_names_the_dtype_that_was_measured(dtype):
+    audit = documents()["before"]
+    audit["model"]["dtype"] = dtype
+    assert audit_command(audit, "org/name").endswith(f"--split test --dtype {dtype}")
+
+
+def test_a_dtype_that_only_a_server_knows_is_not_asked_for():
+    audit = documents()["before"]
+    audit["model"]["dtype"] = "unknown"
+    assert "--dtype" not in audit_command(audit, "org/name")
+
+
+def test_a_commit_is_named_where_it_is_of_the_model():
+    audit = documents()["before"]
+    assert "--revision" not in audit_command(audit, "org/name")
+    assert audit_command(audit, "org/name", "a" * 40).endswith(f" --revision {'a' * 40}")
