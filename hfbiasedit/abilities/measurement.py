@@ -99,8 +99,11 @@ def _measured(model: str | Path | LoadedModel | None, config: AbilityConfig) -> 
         "model": _describe(loaded),
         "patch": patch.digest if patch is not None else getattr(loaded, "patch_digest", None),
     }
-    if not ready_made:
+    if loaded is not None:
+        from hfbiasedit.abilities.generating.generation import special_tokens
+
         document["chat"] = config.chat
+        document["ends"] = special_tokens(loaded)[1]
     for name, task in tasks.items():
         document[name] = task.measure(loaded, config, patch, prepared[name])
     document["seconds"] = round(time.monotonic() - started, 3)

@@ -121,7 +121,7 @@ def _edited(
     loaded = model if isinstance(model, LoadedModel) else _load(model, config, kept)
     config, chosen = _checked(loaded, config)
     with kept.unfinished(), kept.timed("total"):
-        claim_model(kept, loaded)
+        claim_model(kept, loaded, writes=config.ability)
         message("measuring the original")
         with kept.timed("audit"):
             before = outcome.measure(loaded, asked, config.seed, kept, "before")

@@ -38,6 +38,7 @@ _NAMES = {
     "anchor": "the general code",
     "selection": "the selection",
     "saliency": "the saliency",
+    "ends": "the tokens that end a text",
 }
 
 

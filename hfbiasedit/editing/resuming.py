@@ -38,13 +38,20 @@ def work_beside(
     return kept
 
 
-def claim_model(kept: Kept, loaded: LoadedModel) -> None:
+def claim_model(kept: Kept, loaded: LoadedModel, *, writes: bool = False) -> None:
     """Say which model the work is of.
+
+    Args:
+        kept: the work. loaded: the model. writes: whether what it writes is kept too.
 
     Raises:
         BiasEditError: it is of another one.
     """
     if kept.folder is not None:  # the identity of a local model is a digest of its files
+        if writes:  # generation_config.json is not one of them
+            from hfbiasedit.abilities.generating.generation import special_tokens
+
+            kept.claim(ends=special_tokens(loaded)[1])
         kept.claim(
             weights=loaded.identity,
             dtype=loaded.dtype,

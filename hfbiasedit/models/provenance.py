@@ -5,6 +5,9 @@ of a local directory are identified by the SHA-256 of every weight file and of t
 and tokenizer files, the chat template among them: an edit of a few rows in place changes neither
 header nor size, and a copy or a coarse clock keeps times, so nothing less than the whole content
 will do. A gigabyte takes a second or less.
+
+generation_config.json is not among them: no score depends on it. Of what it says only the tokens
+that end a text are heeded when a model writes, and whoever keeps completions keeps those beside.
 """
 
 from __future__ import annotations

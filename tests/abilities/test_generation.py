@@ -179,6 +179,17 @@ def test_completions_are_the_same_one_by_one_and_together(family):
         assert completion.text == text[: min([text.find(s) for s in stops if s in text] or [None])]
 
 
+@pytest.mark.parametrize("family", ["llama", "mamba"])
+def test_nothing_of_the_models_own_generation_settings_is_mixed_in(family):
+    """`generate`, which models without plain keys and values write with, would take them."""
+    loaded = load_other(family, **OTHERS[family]) if family in OTHERS else load(family)
+    plain = complete(loaded, MANY, Sampling(24))
+    own = loaded.model.generation_config
+    own.no_repeat_ngram_size, own.min_new_tokens = 1, 24
+    assert complete(loaded, MANY, Sampling(24)) == plain
+    assert loaded.model.generation_config is own
+
+
 def test_a_completion_has_its_own_room_whoever_shares_its_batch():
     loaded = load("gpt2", n_positions=48)
     lengths = [len(loaded.tokenizer(one.prompt)["input_ids"]) for one in MANY]

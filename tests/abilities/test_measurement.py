@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import pytest
@@ -138,8 +139,6 @@ def test_samples_are_saved_and_resumed(checkpoint, patch_file, tmp_path, monkeyp
 
 
 def test_a_changed_checkpoint_is_not_resumed(checkpoint, tmp_path):
-    import shutil
-
     model = tmp_path / "model"
     shutil.copytree(checkpoint, model)
     options = {**CODE, "save_samples": tmp_path / "s.jsonl", "limit": 1, "max_new_tokens": 2}
@@ -147,6 +146,25 @@ def test_a_changed_checkpoint_is_not_resumed(checkpoint, tmp_path):
     save_checkpoint(model, dtype="float32", seed=1)
     with pytest.raises(BiasEditError, match="another model"):
         measure_ability(model, **options)
+
+
+def test_other_end_tokens_are_not_resumed_and_are_told(checkpoint, tmp_path):
+    """`generation_config.json` names them, and is no part of what identifies a local model."""
+    model = tmp_path / "model"
+    shutil.copytree(checkpoint, model)
+    options = {**CODE, "save_samples": tmp_path / "s.jsonl", "limit": 1, "max_new_tokens": 2}
+    first = measure_ability(model, **options)
+    check_document(first, Ability, "")
+    about = json.loads((tmp_path / "s.jsonl.about.json").read_text())
+    assert "ends" not in about  # as usual, so that files of earlier versions can be continued
+    settings = json.loads((model / "generation_config.json").read_text())
+    settings["eos_token_id"] = [first["ends"][0], 7]
+    (model / "generation_config.json").write_text(json.dumps(settings))
+    with pytest.raises(BiasEditError, match="another model, patch or settings"):
+        measure_ability(model, **options)
+    again = measure_ability(model, **{**options, "save_samples": None})
+    assert again["model"]["digest"] == first["model"]["digest"]
+    assert again["ends"] == sorted({*first["ends"], 7})
 
 
 def test_the_text_of_the_anchor_is_refused_before_a_model_is_loaded(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -210,6 +211,22 @@ def test_work_of_other_options_or_another_model_is_refused(world, tmp_path, monk
     work.write_text(json.dumps(claims))
     with pytest.raises(BiasEditError, match="the model changed"):
         edit(other, config, out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("ability", [True, False])
+def test_kept_completions_are_of_the_same_end_tokens(world, tmp_path, monkeypatch, ability):
+    """`generation_config.json` names them; where nothing written is kept it does not matter."""
+    model = tmp_path / "tiny"
+    shutil.copytree(world[0], model)
+    config = EditConfig(granularity="row", budget="5", ability=ability, **world[1])
+    monkeypatch.setattr(editor, "attempt", killed)
+    with pytest.raises(Killed):
+        edit(model, config, out=tmp_path / "run")
+    settings = json.loads((model / "generation_config.json").read_text())
+    (model / "generation_config.json").write_text(json.dumps(settings | {"eos_token_id": [0, 7]}))
+    refused = pytest.raises(BiasEditError, match="the tokens that end a text changed since")
+    with refused if ability else pytest.raises(Killed):
+        edit(model, config, out=tmp_path / "run", resume=True)
 
 
 def test_a_model_in_memory_is_not_resumed(world, tmp_path):

@@ -51,7 +51,6 @@ def generate(
             row.written[:] = written
         return torch.tensor([is_done(row) for row in rows], device=ids.device)
 
-    # Everything is said here, so that nothing of the model's own generation settings is mixed in.
     config = GenerationConfig(
         max_new_tokens=rows[0].limit,
         do_sample=False,
@@ -62,12 +61,17 @@ def generate(
         use_cache=True,
     )
     generator: Any = model  # its class can generate; the base class of all models cannot
-    output = generator.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        generation_config=config,
-        logits_processor=LogitsProcessorList([chosen]),
-        stopping_criteria=StoppingCriteriaList([ended]),
-    )
+    own = generator.generation_config
+    generator.generation_config = GenerationConfig()  # or what it sets would be mixed in
+    try:
+        output = generator.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=config,
+            logits_processor=LogitsProcessorList([chosen]),
+            stopping_criteria=StoppingCriteriaList([ended]),
+        )
+    finally:
+        generator.generation_config = own
     for row, written in zip(rows, output[:, start:].tolist(), strict=True):
         row.written[:] = written

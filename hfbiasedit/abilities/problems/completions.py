@@ -14,6 +14,7 @@ from hfbiasedit.abilities.generating.generation import (
     Sampling,
     as_answers,
     complete,
+    special_tokens,
 )
 from hfbiasedit.abilities.problems.reading import Problem, ProblemSet, Sample
 from hfbiasedit.errors import BiasEditError
@@ -91,6 +92,7 @@ def _about(
     loaded: LoadedModel, problems: ProblemSet, config: AbilityConfig, patch: str | None
 ) -> dict[str, Any]:
     """Everything that a completion depends on; files of another description are not resumed."""
+    ends, own = special_tokens(loaded)[1], loaded.tokenizer.eos_token_id
     return {
         "schema": "hfbiasedit.samples/1",
         "model": loaded.source.id,
@@ -107,6 +109,8 @@ def _about(
         # What is usual as earlier versions said it, so that their files can be continued.
         **({"chat": True} if config.chat else {}),
         **({"quantized": loaded.quantized} if loaded.quantized else {}),
+        # generation_config.json may name others, and is not among what `weights` is a digest of.
+        **({"ends": ends} if ends != [own] else {}),
         "seed": config.seed,
     }
 

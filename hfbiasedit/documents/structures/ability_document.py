@@ -214,6 +214,15 @@ class Ability(TypedDict):
     chat: NotRequired[
         Annotated[bool, Mark("Whether completions were asked for through the chat template.")]
     ]
+    ends: NotRequired[
+        Annotated[
+            list[Count],
+            Mark(
+                "Tokens that end a completion: the tokenizer's and those of "
+                "generation_config.json, which the digest of a local model is not over."
+            ),
+        ]
+    ]
     perplexity: NotRequired[Perplexity]
     syntax: NotRequired[Syntax]
     humaneval: NotRequired[HumanEval]
