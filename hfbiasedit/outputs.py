@@ -27,16 +27,6 @@ def contents_of(path: Path) -> set[str]:
     return {name for name in names if not strays.is_temporary(name, path)}
 
 
-def files_of(path: Path) -> set[str]:
-    """All that is lost where a directory is replaced: the files in it and in its folders."""
-    return {
-        entry.relative_to(path).as_posix()
-        for name in contents_of(path)
-        for entry in (path / name, *(path / name).rglob("*"))
-        if entry.is_symlink() or not entry.is_dir()
-    }
-
-
 def probe_directory(path: str | Path) -> None:
     """Refuse, before any work is done, a directory that could not be written in the end.
 

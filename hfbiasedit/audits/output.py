@@ -7,10 +7,11 @@ from pathlib import Path
 from hfbiasedit.audits.report import AuditReport
 from hfbiasedit.documents import runs
 from hfbiasedit.documents.reading import AUDIT
-from hfbiasedit.errors import BiasEditError
-from hfbiasedit.outputs import contents_of, output_directory, probe_directory
+from hfbiasedit.outputs import output_directory, probe_directory
+from hfbiasedit.replacing import Kind, refuse_other
 
-_OURS = {AUDIT, "records.parquet", "records.jsonl", runs.FIGURES, runs.REPORT}
+_NAMES = frozenset((AUDIT, "records.parquet", "records.jsonl", runs.FIGURES, runs.REPORT))
+_OUTPUT = Kind("an audit", _NAMES.__contains__, lambda names: AUDIT in names)
 
 
 def check_output(out: str | Path | None) -> None:
@@ -25,8 +26,7 @@ def check_output(out: str | Path | None) -> None:
         return
     path = Path(out)
     probe_directory(path)
-    if path.is_dir() and contents_of(path) and not _is_audit(path):
-        raise BiasEditError(f"{path} holds something else than an audit; choose another directory")
+    refuse_other(path, _OUTPUT)
 
 
 def write_output(report: AuditReport, out: Path, records: str | None) -> None:
@@ -39,9 +39,3 @@ def write_output(report: AuditReport, out: Path, records: str | None) -> None:
         if records is not None:
             report.save_records(folder / f"records.{records}")
         write_report(folder, figures=write_figures(folder))
-
-
-def _is_audit(path: Path) -> bool:
-    """Whether a directory holds an audit's output and nothing else."""
-    names = contents_of(path)
-    return AUDIT in names and names <= _OURS

@@ -23,13 +23,14 @@ from hfbiasedit.editing.record import edit_document, templates_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.editing.selecting.allowance import check_asked, check_budget
 from hfbiasedit.editing.weights.selection import Selection
-from hfbiasedit.errors import BiasEditError, UsageError, listed
+from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.files import sha256_file, write_json
 from hfbiasedit.levels import Granularity
 from hfbiasedit.models.architecture import refuse_quantised
 from hfbiasedit.models.loading import LoadedModel, load_model
 from hfbiasedit.models.resolution import local_model, resolve_model
-from hfbiasedit.outputs import contents_of, output_directory, probe_directory
+from hfbiasedit.outputs import output_directory, probe_directory
+from hfbiasedit.replacing import Kind, refuse_other
 from hfbiasedit.tracking import tracked
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_OUT = Path("hfbiasedit-run")
+_RUN = Kind("a run", runs.OWN.__contains__, lambda names: runs.EDIT in names)
 _TRACKED = ("splits", "edited", "kl", "seconds")  # of the outcome, by a tracker
 
 
@@ -105,7 +107,8 @@ def check_edit(model: str | Path | LoadedModel, config: EditConfig, out: Path) -
         check_asked(config.granularity, config.chosen_budget, config.include)
     if not isinstance(model, LoadedModel):
         local_model(model, config.revision)
-    _check_out(out)
+    probe_directory(out)
+    refuse_other(out, _RUN)
     check_inputs(config)
 
 
@@ -249,18 +252,6 @@ def _name_base(folder: Path, name: str) -> None:
         name_base(runs.Run(folder), name)
     except Exception as error:
         warn(f"the card says that the base is a local model: {explain(error) or error}")
-
-
-def _check_out(out: Path) -> None:
-    """A directory with something else in it is not replaced; said before the work, not after."""
-    probe_directory(out)
-    names = contents_of(out) if out.is_dir() else set()
-    if names and not runs.is_run(out):
-        raise BiasEditError(f"{out} holds something else than a run; choose another directory")
-    if strange := sorted(names - runs.OWN):
-        raise BiasEditError(
-            f"{out} holds more than a run ({listed(strange, 3)}); choose another directory"
-        )
 
 
 def _ability(loaded: LoadedModel, config: EditConfig, folder: Path) -> Any:

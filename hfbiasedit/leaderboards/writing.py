@@ -13,12 +13,14 @@ from hfbiasedit.leaderboards.board import make_board
 from hfbiasedit.leaderboards.entries import read_entries
 from hfbiasedit.leaderboards.page import render_page
 from hfbiasedit.leaderboards.table import parquet
-from hfbiasedit.outputs import contents_of, output_directory, probe_directory
+from hfbiasedit.outputs import output_directory, probe_directory
+from hfbiasedit.replacing import Kind, refuse_other
 
 if TYPE_CHECKING:
     from hfbiasedit.publishing.result import PushResult
 
 PAGE, TABLE, CARD = "index.html", "leaderboard.parquet", "README.md"
+_BOARD = Kind("a leaderboard", {PAGE, TABLE}.__contains__, error=UsageError)
 TITLE = "Gender bias of code models"
 
 
@@ -57,8 +59,7 @@ def check_output(out: str | Path) -> None:
         BiasEditError: it does, or nothing can be written there.
     """
     probe_directory(out)
-    if Path(out).is_dir() and contents_of(Path(out)) - {PAGE, TABLE}:
-        raise UsageError(f"{out} holds something else than a leaderboard; choose another directory")
+    refuse_other(Path(out), _BOARD)
 
 
 def write_board(board: Leaderboard, folder: Path) -> None:

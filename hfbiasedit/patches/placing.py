@@ -13,12 +13,19 @@ from pathlib import Path
 from hfbiasedit.checkpoints import marks
 from hfbiasedit.checkpoints.storage import INDEX, SINGLE
 from hfbiasedit.checkpoints.transfer import in_hub_cache
-from hfbiasedit.errors import BiasEditError, UsageError, listed
-from hfbiasedit.outputs import contents_of, files_of, probe_directory, probe_new_directory
+from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.outputs import probe_directory, probe_new_directory
 from hfbiasedit.patches.carrying import carried_names
+from hfbiasedit.replacing import Kind, files_of, holds_something, refuse_more, refuse_other
 from hfbiasedit.resources import in_package
 
 _SHARD = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+# Which files it may have depends on the base that the new one is made from: `check_replaced`.
+_CHECKPOINT = Kind(
+    "a checkpoint",
+    lambda _: True,
+    lambda names: "config.json" in names and not names.isdisjoint((SINGLE, INDEX)),
+)
 
 
 def check_place(out: Path, *, replace: bool) -> None:
@@ -29,15 +36,11 @@ def check_place(out: Path, *, replace: bool) -> None:
             checkpoint, or nothing can be written there.
     """
     (probe_directory if replace else probe_new_directory)(out)
-    if not _holds_something(out):
-        return
-    if in_package(out) or in_hub_cache(out):
+    if holds_something(out) and (in_package(out) or in_hub_cache(out)):
         raise BiasEditError(
             f"{out} came with the package or is in the Hub cache; choose another directory"
         )
-    weights = (out / SINGLE).is_file() or (out / INDEX).is_file()
-    if not (weights and (out / "config.json").is_file()):
-        raise BiasEditError(f"{out} holds something else than a checkpoint; choose another one")
+    refuse_other(out, _CHECKPOINT)
 
 
 def check_apart(out: Path, source: Path, patch: Path | None) -> None:
@@ -63,17 +66,9 @@ def check_replaced(out: Path, source: Path, shards: Collection[str] = ()) -> Non
     Raises:
         BiasEditError: it has some.
     """
-    if not _holds_something(out):
+    if not holds_something(out):
         return
     names = files_of(out)
     known = {*carried_names(source), *shards, INDEX, marks.LOCK}
-    strange = sorted(name for name in names - known if not _SHARD.fullmatch(name))
-    if strange:
-        raise BiasEditError(
-            f"{out} holds more than the new checkpoint will ({listed(strange, 3)}); "
-            "choose another directory"
-        )
-
-
-def _holds_something(out: Path) -> bool:
-    return out.is_dir() and bool(contents_of(out))
+    strange = (name for name in names - known if not _SHARD.fullmatch(name))
+    refuse_more(out, "the new checkpoint will", strange)

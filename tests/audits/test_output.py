@@ -48,7 +48,7 @@ def test_an_earlier_audit_is_replaced_and_nothing_else(model, own, tmp_path):
     rows = [json.loads(line) for line in (out / "records.jsonl").read_text("utf-8").splitlines()]
     assert [row["id"] for row in rows] == [row.id for row in records()]
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(BiasEditError, match="something else"):
+    with pytest.raises(BiasEditError, match=r"more than an audit \(notes\.txt\)"):
         audit(model, prompts=own, out=out)
     assert (out / "notes.txt").read_text() == "mine"
     with pytest.raises(BiasEditError, match="is a file"):

@@ -73,7 +73,7 @@ def test_other_peoples_directories_are_left_alone(audits, tmp_path):
     leaderboard([audits], out=tmp_path / "board")
     leaderboard([audits], out=tmp_path / "board")
     (tmp_path / "board" / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="more than a leaderboard .notes.txt"):
         leaderboard([audits], out=tmp_path / "board")
 
 

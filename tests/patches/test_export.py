@@ -238,7 +238,7 @@ def test_on_the_command_line(tmp_path):
     assert isinstance(CliRunner().invoke(app, words).exception, BiasEditError)  # it is there
     (tmp_path / "out" / "thesis.txt").write_text("x")
     refused = CliRunner().invoke(app, [*words, "--overwrite"]).exception
-    assert "something else than an adapter" in str(refused)
+    assert "more than an adapter (thesis.txt)" in str(refused)
     (tmp_path / "out" / "thesis.txt").unlink()
     result = CliRunner().invoke(app, [*words, "--overwrite"])
     assert "rank 3, 2 modules" in result.stdout

@@ -17,7 +17,8 @@ from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.codegenbias.sharing.dataset_card import render_dataset_card, render_own_card
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_bytes, write_text
-from hfbiasedit.outputs import contents_of, files_of, output_directory
+from hfbiasedit.outputs import output_directory
+from hfbiasedit.replacing import Kind, files_of, refuse_other
 
 if TYPE_CHECKING:
     import datasets
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("parquet", "jsonl", "csv")
 _CARD = "README.md"
+_NAMES = frozenset(f"{split}.{format}" for split in RECORD_SPLITS for format in FORMATS)
 
 
 def features() -> datasets.Features:
@@ -90,7 +92,7 @@ def export_dataset(
         raise BiasEditError(f"no format {format!r}; use {', '.join(FORMATS)}")
     version = VERSION if prompts is not None else _version(configs)
     if replace:
-        _check_output(Path(out))
+        refuse_other(Path(out), _EXPORT)
     with output_directory(out, replace=replace) as folder:
         counts: dict[str, dict[str, int]] = {}
         used, sources = None, Counter[str]()
@@ -113,19 +115,19 @@ def export_dataset(
     return out
 
 
-def _check_output(out: Path) -> None:
-    """Refuse to replace what is no export: a card, and files named after splits in `data/`.
+def _is_data(file: str) -> bool:
+    """Whether a file is `data/<config>/<split>.<format>`."""
+    folder, *parts = file.split("/")
+    return folder == "data" and len(parts) == 2 and parts[1] in _NAMES
 
-    Raises:
-        BiasEditError: it holds something else.
-    """
-    if not out.is_dir() or not contents_of(out):
-        return
-    names = {f"{split}.{format}" for split in RECORD_SPLITS for format in FORMATS}
-    parts = [file.split("/") for file in files_of(out) - {_CARD}]
-    ours = all(len(part) == 3 and part[0] == "data" and part[2] in names for part in parts)
-    if not (parts and ours):
-        raise BiasEditError(f"{out} holds something else than a dataset; choose another directory")
+
+# A card alone may be anybody's.
+_EXPORT = Kind(
+    "a dataset",
+    lambda file: file == _CARD or _is_data(file),
+    lambda files: any(map(_is_data, files)),
+    files_of,
+)
 
 
 def _version(configs: Sequence[str]) -> int:

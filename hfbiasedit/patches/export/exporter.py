@@ -13,25 +13,20 @@ from safetensors.numpy import save_file
 from hfbiasedit.checkpoints.dtypes import from_float64, to_float64
 from hfbiasedit.checkpoints.storage import Checkpoint, has_only_bin
 from hfbiasedit.documents.structures.adapter_document import Adapter, Rounded
-from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_json
 from hfbiasedit.hub.layout import ADAPTER
 from hfbiasedit.models.loading import load_model
 from hfbiasedit.models.options import ModelOptions
 from hfbiasedit.models.outline import outline
 from hfbiasedit.models.resolution import resolve_model
-from hfbiasedit.outputs import (
-    contents_of,
-    output_directory,
-    probe_directory,
-    probe_new_directory,
-)
+from hfbiasedit.outputs import output_directory, probe_directory, probe_new_directory
 from hfbiasedit.patches.export.config import VLLM_RANKS, AdapterConfig, AdapterOverrides
 from hfbiasedit.patches.export.formats import Made, make, served_rank
 from hfbiasedit.patches.export.layers import Layer, layers_of
 from hfbiasedit.patches.finding import Base, base_of, find_patch, local_patch
 from hfbiasedit.patches.patch import Patch
 from hfbiasedit.patches.targets import require, targets
+from hfbiasedit.replacing import Kind, refuse_other
 from hfbiasedit.resources import DEMO
 from hfbiasedit.versions import __version__
 
@@ -40,6 +35,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "adapter_model.safetensors"
 DOCUMENT = "adapter.json"
+_ADAPTER = Kind("an adapter", {ADAPTER, WEIGHTS, DOCUMENT}.__contains__)
 
 
 def export_adapter(
@@ -109,8 +105,7 @@ def check_output(out: str | Path, *, replace: bool) -> None:
     """
     out = Path(out)
     (probe_directory if replace else probe_new_directory)(out)
-    if out.is_dir() and contents_of(out) - {ADAPTER, WEIGHTS, DOCUMENT}:
-        raise BiasEditError(f"{out} holds something else than an adapter; choose another directory")
+    refuse_other(out, _ADAPTER)
 
 
 def _check_base(base: Base, patch: Patch) -> None:
