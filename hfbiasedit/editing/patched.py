@@ -22,14 +22,12 @@ from hfbiasedit.patches.patch import Patch
 from hfbiasedit.versions import __version__
 
 
-def patch_of(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
-    """The selected weights that changed, old and new, and the options that made them."""
+def bare_patch_of(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
+    """The selected weights that changed, old and new, of which model and at which level."""
     changes = {
         name: Change(part.kind, part.index, found.values[name], part.axis)
         for name, part in found.selection.slices.items()
     }
-    options = outcome.deciding_options(config)
-    del options["selection"]  # a file of this machine; the patch says itself what it edits
     source = loaded.source
     return Patch.from_changes(
         loaded,
@@ -38,7 +36,15 @@ def patch_of(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
         base_revision=source.commit,
         granularity=config.granularity,
         created_by=f"hfbiasedit {__version__}",
-        edit={"options": options, "seed": config.seed, "scores": {}},
+    )
+
+
+def patch_of(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch:
+    """The same with the options that made them, and room for scores."""
+    options = outcome.deciding_options(config)
+    del options["selection"]  # a file of this machine; the patch says itself what it edits
+    return bare_patch_of(loaded, found, config).described(
+        edit={"options": options, "seed": config.seed, "scores": {}}
     )
 
 

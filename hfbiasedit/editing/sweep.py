@@ -20,6 +20,7 @@ from hfbiasedit.editing.judging import outcome
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.locating.locator import Location, locate_with
 from hfbiasedit.editing.material.gathering import Material, gather, train_part
+from hfbiasedit.editing.patched import bare_patch_of
 from hfbiasedit.editing.plans import Plan, plans_of
 from hfbiasedit.editing.resuming import claim_material, claim_model, work_beside
 from hfbiasedit.editing.selecting.allowance import check_asked, check_budget
@@ -162,7 +163,7 @@ def _row(
         found = _found(loaded, plan, material, locations, kept)
     with applied(loaded, found):
         after = outcome.measure(loaded, asked, config.seed)
-    patch = _patch(loaded, found, config)
+    patch = bare_patch_of(loaded, found, config) if found.helped else None
     size, change = 0, None
     if patch is not None:
         patch.save(path)
@@ -217,26 +218,6 @@ def _take(place: Kept, path: Path, row: dict[str, Any]) -> None:
     if row["helped"]:
         assert place.folder is not None
         shutil.copyfile(place.folder / runs.PATCH, path)
-
-
-def _patch(loaded: LoadedModel, found: Attempt, config: EditConfig) -> Patch | None:
-    from hfbiasedit.patches.building import Change
-    from hfbiasedit.patches.patch import Patch
-
-    if not found.helped:
-        return None
-    changes = {
-        name: Change(part.kind, part.index, found.values[name], part.axis)
-        for name, part in found.selection.slices.items()
-    }
-    return Patch.from_changes(
-        loaded,
-        changes,
-        base_model=loaded.source.id,
-        base_revision=loaded.source.commit,
-        granularity=config.granularity,
-        created_by=f"hfbiasedit {__version__}",
-    )
 
 
 def _perplexity_change(loaded: LoadedModel, patch: Patch, config: EditConfig) -> float:

@@ -1,11 +1,16 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from hfbiasedit import outputs
-from hfbiasedit.editing import patched
+from hfbiasedit.editing import patched, sweep
+from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.loading import load_model
+from tests.editing import worlds
+from tests.tiny import save_checkpoint
 
 
 @pytest.fixture
@@ -48,3 +53,23 @@ def test_shards_that_share_blocks_need_no_room(shards, tmp_path, monkeypatch):
     monkeypatch.setattr(patched, "shares_blocks", lambda *args: True)
     monkeypatch.setattr(patched, "probe_room", lambda *args: pytest.fail("asked"))
     patched.check_room(shards, Kept(tmp_path / "run.partial"))
+
+
+@pytest.mark.parametrize("mode", ["rows", "entries"])
+def test_a_patch_says_how_it_was_made_and_that_of_a_sweep_does_not(tmp_path, mode):
+    loaded = load_model(save_checkpoint(tmp_path / "model", "llama", dtype="float32"))
+    selection = worlds.selection(loaded.model, mode)
+    parameters = dict(loaded.model.named_parameters())
+    values = {name: part.take(parameters[name]) + 1 for name, part in selection.slices.items()}
+    found = SimpleNamespace(selection=selection, values=values)
+    config = EditConfig(granularity="row", selection=tmp_path / "mine.json", seed=3)
+    bare, whole = (
+        make(loaded, found, config) for make in (patched.bare_patch_of, patched.patch_of)
+    )
+    assert sweep.bare_patch_of is patched.bare_patch_of
+    assert bare.digest == whole.digest
+    assert bare.weights == sum(value.numel() for value in values.values())
+    made = whole.metadata["edit"]
+    assert bare.metadata == {name: v for name, v in whole.metadata.items() if name != "edit"}
+    assert (bare.metadata["base_model"], bare.metadata["granularity"]) == (loaded.source.id, "row")
+    assert (made["seed"], made["scores"], "selection" in made["options"]) == (3, {}, False)
