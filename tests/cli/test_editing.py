@@ -331,6 +331,7 @@ def test_demo_ends_with_a_proof_and_says_what_it_wrote(world, tmp_path, monkeypa
         **given,
     )
     monkeypatch.setattr(configs, "EditConfig", cheap)
+    monkeypatch.setattr(demonstration, "_AUDIT", "quick")  # prompts of one's own take its place
     ability = functools.partial(measurement.ability, limit=2, people=2, looks=1, bootstrap=20)
     monkeypatch.setattr(measurement, "ability", ability)
     monkeypatch.setattr(editor, "_write_pages", lambda folder: None)  # `edited` has them
