@@ -12,7 +12,7 @@ from hfbiasedit.editing.config import EditConfig
         ({}, "full"),
         ({"audit": "core"}, "full"),
         ({"audit": "quick@1"}, "full@1"),
-        ({"audit": "quick@1", "prompts": "own.jsonl"}, "custom"),
+        ({"prompts": "own.jsonl"}, "custom"),
     ],
 )
 def test_prompts_to_learn_from_are_named_with_their_version(options, expected):
