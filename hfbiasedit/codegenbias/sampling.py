@@ -121,15 +121,14 @@ def _queue(stacks: list[tuple[str, Rounds]], place: int) -> Iterator[tuple[str, 
     lines: Iterable[tuple[str, Iterator[str]]] = (
         (template, _in_turn(rounds, turn)) for template, rounds in _rotated(stacks, place)
     )
-    left = True
-    while left:  # template by template: a small sample of a large grid takes few of the first round
+    while lines:  # one by one: a small sample of a large grid takes few of the first round
         served = []
         for template, line in lines:
             found = next(line, None)
             if found is not None:
                 served.append((template, line))
                 yield template, found
-        lines, left = served, bool(served)
+        lines = served
 
 
 def _in_turn(rounds: Rounds, turn: int) -> Iterator[str]:
