@@ -100,10 +100,10 @@ def _measured(model: str | Path | LoadedModel | None, config: AbilityConfig) -> 
         "patch": patch.digest if patch is not None else getattr(loaded, "patch_digest", None),
     }
     if loaded is not None:
-        from hfbiasedit.abilities.generating.generation import special_tokens
+        from hfbiasedit.abilities.generating.generation import end_tokens
 
         document["chat"] = config.chat
-        document["ends"] = special_tokens(loaded)[1]
+        document["ends"] = end_tokens(loaded)
     for name, task in tasks.items():
         document[name] = task.measure(loaded, config, patch, prepared[name])
     document["seconds"] = round(time.monotonic() - started, 3)

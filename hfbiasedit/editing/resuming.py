@@ -49,9 +49,9 @@ def claim_model(kept: Kept, loaded: LoadedModel, *, writes: bool = False) -> Non
     """
     if kept.folder is not None:  # the identity of a local model is a digest of its files
         if writes:  # generation_config.json is not one of them
-            from hfbiasedit.abilities.generating.generation import special_tokens
+            from hfbiasedit.abilities.generating.generation import end_tokens
 
-            kept.claim(ends=special_tokens(loaded)[1])
+            kept.claim(ends=end_tokens(loaded))
         kept.claim(
             weights=loaded.identity,
             dtype=loaded.dtype,

@@ -158,7 +158,8 @@ class _Writer:
         self.done: dict[int, Completion] = {}
         self._loaded, self._requests, self._sampling = loaded, requests, sampling
         self._on_batch = on_batch
-        self._pad, self._ends = special_tokens(loaded)
+        self._ends = end_tokens(loaded)
+        self._pad = _padding(loaded, self._ends)
         keys = [request.key for request in requests]
         self._noise = GumbelNoise(sampling.temperature, sampling.top_p, sampling.seed, keys)
 
@@ -205,13 +206,16 @@ class _Writer:
             self._on_batch(found)
 
 
-def special_tokens(loaded: LoadedModel) -> tuple[int, list[int]]:
-    """The padding token, and the tokens that end a text."""
+def end_tokens(loaded: LoadedModel) -> list[int]:
+    """The tokens that end a text: the tokenizer's, and those of the model's generation settings."""
     configured = getattr(loaded.model.generation_config, "eos_token_id", None)
     known = configured if isinstance(configured, list) else [configured]
-    ends = sorted({int(t) for t in (*known, loaded.tokenizer.eos_token_id) if t is not None})
-    pad = loaded.tokenizer.pad_token_id
-    return (pad if pad is not None else ends[0] if ends else 0), ends
+    return sorted({int(t) for t in (*known, loaded.tokenizer.eos_token_id) if t is not None})
+
+
+def _padding(loaded: LoadedModel, ends: Sequence[int]) -> int:
+    pad: int | None = loaded.tokenizer.pad_token_id
+    return pad if pad is not None else ends[0] if ends else 0
 
 
 def _finish(

@@ -14,7 +14,7 @@ from hfbiasedit.abilities.generating.generation import (
     Sampling,
     as_answers,
     complete,
-    special_tokens,
+    end_tokens,
 )
 from hfbiasedit.abilities.problems.reading import Problem, ProblemSet, Sample
 from hfbiasedit.errors import BiasEditError
@@ -92,7 +92,7 @@ def _about(
     loaded: LoadedModel, problems: ProblemSet, config: AbilityConfig, patch: str | None
 ) -> dict[str, Any]:
     """Everything that a completion depends on; files of another description are not resumed."""
-    ends, own = special_tokens(loaded)[1], loaded.tokenizer.eos_token_id
+    ends, own = end_tokens(loaded), loaded.tokenizer.eos_token_id
     return {
         "schema": "hfbiasedit.samples/1",
         "model": loaded.source.id,
