@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hfbiasedit.errors import BiasEditError
+from hfbiasedit.models.attention import any_shape
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -42,7 +43,8 @@ def selected_logits(model: PreTrainedModel, keep: torch.Tensor, **inputs: Any) -
     head = model.get_output_embeddings()
     hook = head.register_forward_pre_hook(gather) if head is not None else None
     try:
-        logits = model(**inputs).logits
+        with any_shape():
+            logits = model(**inputs).logits
     finally:
         if hook is not None:
             hook.remove()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hfbiasedit.models.attention import any_shape
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -64,13 +66,14 @@ def generate(
     own = generator.generation_config
     generator.generation_config = GenerationConfig()  # or what it sets would be mixed in
     try:
-        output = generator.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            generation_config=config,
-            logits_processor=LogitsProcessorList([chosen]),
-            stopping_criteria=StoppingCriteriaList([ended]),
-        )
+        with any_shape():
+            output = generator.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=config,
+                logits_processor=LogitsProcessorList([chosen]),
+                stopping_criteria=StoppingCriteriaList([ended]),
+            )
     finally:
         generator.generation_config = own
     for row, written in zip(rows, output[:, start:].tolist(), strict=True):

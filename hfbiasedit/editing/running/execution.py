@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hfbiasedit.models.architecture import decoder_blocks
+from hfbiasedit.models.attention import any_shape
 from hfbiasedit.models.exhaustion import out_of_memory
 from hfbiasedit.scoring.trees import rounded_up
 
@@ -49,7 +50,8 @@ def logits_at(
 
 
 def _forward(model: nn.Module, input_ids: Tensor, more: Mapping[str, Any]) -> Tensor:
-    return model(input_ids=input_ids, **{"use_cache": False, **more}).logits
+    with any_shape():
+        return model(input_ids=input_ids, **{"use_cache": False, **more}).logits
 
 
 class Trunk:
@@ -81,7 +83,7 @@ class Trunk:
             if self.first:
                 stack.enter_context(_removed(self.blocks[0].register_forward_hook(look)))
             stack.enter_context(contextlib.suppress(_Stop))
-            self.model(input_ids=input_ids, **{"use_cache": False, **more})
+            _forward(self.model, input_ids, more)
         return found[0].detach().clone()
 
     @contextlib.contextmanager
