@@ -208,10 +208,10 @@ def deciding_options(config: EditConfig) -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """Most memory held so far, in bytes: of the GPU where there is one, else of the process."""
+    """Most memory held so far, in bytes: of the GPU where one is used, else of the process."""
     import torch
 
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())
     try:
         import resource
