@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("tokenizer", type=Path)
     arguments = parser.parse_args()
 
+    import torch
     from transformers import AutoConfig, AutoTokenizer
 
     from hfbiasedit.editing.config import EditConfig
@@ -46,7 +47,7 @@ def main() -> None:
         ladder = selections(loaded.model, config)
         widths = cost.Widths.of(loaded.model, projections(loaded.model))
         total = sum(cost.operations(one, widths) for one in passes_of(sizes, config, ladder))
-        memory = memory_of(loaded, sizes, config, ladder, "cpu")
+        memory = memory_of(loaded, sizes, config, ladder, torch.device("cpu"))
         print(
             f"| {name} | {loaded.parameters / 1e9:.2f}B | {ladder[0].weights:,} "
             f"| {ladder[0].coordinates:,} | {total:.1e} | {memory['model'] / 1e9:.1f} "

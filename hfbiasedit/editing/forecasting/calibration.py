@@ -55,11 +55,9 @@ def calibrate(items: Sequence[Projection], dtype: torch.dtype, device: torch.dev
     )
     side = torch.randn(ROWS, ROWS, device=device)
     wide = _rate(lambda: side @ side, 2.0 * ROWS**3, device, _SECONDS[1])
-    kept = torch.zeros(ROWS, 4096, dtype=torch.bfloat16)
-    vector = torch.zeros(kept.shape[1])
-    rows = _rate(
-        lambda: kept.float() @ vector, float(kept.numel()), torch.device("cpu"), _SECONDS[2]
-    )
+    kept = torch.zeros(ROWS, 4096, dtype=torch.bfloat16)  # they come from main memory or disk
+    vector = torch.zeros(kept.shape[1], device=device)
+    rows = _rate(lambda: kept.to(device).float() @ vector, float(kept.numel()), device, _SECONDS[2])
     return Rates(products, wide, rows)
 
 

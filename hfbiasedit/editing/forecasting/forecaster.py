@@ -63,7 +63,7 @@ def forecast(
     widths = cost.Widths.of(loaded.model, items)
     rates = calibrate(items, loaded.model.dtype, device)
     processor, wall = cost.seconds(sizes, passes, ladder, widths, rates)
-    memory = memory_of(loaded, sizes, config, ladder, device.type)
+    memory = memory_of(loaded, sizes, config, ladder, device)
     short = lacking(memory, device)
     reason = short and f"{short}; {_what_would(loaded, sizes, config, device)}"
     return {
@@ -146,7 +146,7 @@ def _what_would(loaded: LoadedModel, sizes: Sizes, config: EditConfig, device: t
         ]
     for words, changed in changes:
         ladder = selections(loaded.model, changed)
-        if lacking(memory_of(loaded, sizes, changed, ladder, device.type), device) is None:
+        if lacking(memory_of(loaded, sizes, changed, ladder, device), device) is None:
             return f"it fits with {words}"
     if loaded.model.dtype == torch.float32:
         return "try --dtype bfloat16, a smaller model or a larger machine"

@@ -16,20 +16,23 @@ from hfbiasedit.editing.forecasting.passes import Sizes
 from hfbiasedit.editing.locating.energies import SLIM
 from hfbiasedit.editing.locating.solutions import PROMPTS, SKETCH
 from hfbiasedit.editing.material.forward import TOP
-from hfbiasedit.editing.material.windows import PLACES, WINDOW
-from hfbiasedit.editing.running.activations import bytes_per_token, tokens_at_once
-from hfbiasedit.editing.solving.storage import IN_MEMORY
+from hfbiasedit.editing.material.prompts import rows_at_once
+from hfbiasedit.editing.material.windows import PLACES, WINDOW, windows_at_once
+from hfbiasedit.editing.running.activations import bytes_per_token, room_on, tokens_at_once
+from hfbiasedit.editing.solving.storage import IN_MEMORY, home, size_of
 from hfbiasedit.models.architecture import projections
 from hfbiasedit.models.loading import LoadedModel
 
 _PROGRAM = 600 << 20  # bytes of the interpreter, its libraries and compiled matrix products
 _LOGITS = 4  # copies in float32
-# Of a pass over windows; prompts have fewer places.
-_TOKENS, _PLACES = 8 * WINDOW, 8 * PLACES
 
 
 def memory_of(
-    loaded: LoadedModel, sizes: Sizes, config: EditConfig, ladder: Sequence[Selected], device: str
+    loaded: LoadedModel,
+    sizes: Sizes,
+    config: EditConfig,
+    ladder: Sequence[Selected],
+    device: torch.device,
 ) -> ForecastMemory:
     """Bytes, at most."""
     model, items = loaded.model, projections(loaded.model)
@@ -38,25 +41,31 @@ def memory_of(
     element = next(model.parameters()).element_size()
     embedding = model.get_input_embeddings().get_parameter("weight")
     vocabulary, hidden = embedding.shape
-    tokens = min(tokens_at_once(model, config.checkpoint), max(sizes.train.tokens, _TOKENS))
+    windows = windows_at_once(model, device)
+    most = max(sizes.train.tokens, windows * WINDOW)
+    tokens = min(tokens_at_once(model, device, config.checkpoint), most)
     activations = round(bytes_per_token(model, config.checkpoint) * tokens)
-    activations += _LOGITS * 4 * _PLACES * vocabulary
+    activations += _LOGITS * 4 * windows * PLACES * vocabulary  # prompts have fewer places
     captured = sizes.dev + sizes.windows
     states = captured.tokens * hidden * element + sizes.windows.places * TOP * 12
     # Random projections of all sides; sums of rows and columns need about as much.
     projected = sum(item.rows + item.experts * item.columns for item in items)
     sketches = PROMPTS * len(items) * SKETCH**2 * 2 + 4 * max(SKETCH, SLIM) * projected
     values = sizes.whole.sequences
-    single = 2 * values * ladder[0].coordinates
+    single = size_of(values, ladder[0].coordinates)
     rows = 2 * single  # those of a step are made while those of the last one are there
-    disk = rows if single > IN_MEMORY else 0
+    room = room_on(model, device)
+    there = home(values, ladder[0].coordinates, device, room).type != "cpu"
+    disk = rows if single > IN_MEMORY and not there else 0
     gram = 3 * 8 * values**2  # inner products, a system and its factors
-    kept = 0 if disk else rows
-    apart = device != "cpu"
-    on_device = weights + activations + states
+    kept = 0 if disk or there else rows
+    apart = device.type != "cpu"
+    # Rows of one pass and products of a block of them are made on the device.
+    passing = rows if there else size_of(min(rows_at_once(tokens), values), ladder[0].coordinates)
+    on_device = weights + states + max(activations + max(sketches, passing), gram + passing)
     # Activations are given back before systems are solved.
     locating, solving = activations + sketches, states + kept + max(activations, gram)
-    host = _PROGRAM + (max(sketches, kept + gram) if apart else weights + max(locating, solving))
+    host = _PROGRAM + (kept + gram if apart else weights + max(locating, solving))
     return {
         "model": weights,
         "activations": activations,

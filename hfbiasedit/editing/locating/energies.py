@@ -17,7 +17,7 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.running.recording import Passed, recorded
+from hfbiasedit.editing.running.recording import Passed, home_of, recorded
 from hfbiasedit.models.architecture import Projection
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ def joint_sums(
     loaded: LoadedModel, items: Sequence[Projection], joint: Joint, seed: int, checkpoint: bool
 ) -> dict[str, Sums]:
     """Energies of rows and columns of every projection: means over the folds."""
+    homes = {item.name: home_of(loaded.model, item.name) for item in items}
     slim = {
-        item.name: (
-            random_projection(item.columns, SLIM, f"{seed}/{item.name}/rows"),
-            random_projection(item.rows // item.experts, SLIM, f"{seed}/{item.name}/columns"),
+        item.name: tuple(
+            random_projection(length, SLIM, f"{seed}/{item.name}/{side}").to(homes[item.name])
+            for side, length in (("rows", item.columns), ("columns", item.rows // item.experts))
         )
         for item in items
     }
@@ -44,8 +45,8 @@ def joint_sums(
         x, g = (side.flatten(0, 1) for side in priced(passed, joint.prices))
         across, down = (side.to(x.device) for side in slim[passed.name])
         rows, columns = totals[passed.name]
-        part_of(rows, passed.expert, g.shape[1]).add_((g.T @ (x @ across)).cpu())
-        part_of(columns, passed.expert, x.shape[1]).add_((x.T @ (g @ down)).cpu())
+        part_of(rows, passed.expert, g.shape[1]).add_((g.T @ (x @ across)).to(rows.device))
+        part_of(columns, passed.expert, x.shape[1]).add_((x.T @ (g @ down)).to(columns.device))
 
     names = [item.name for item in items]
     with (
@@ -56,13 +57,16 @@ def joint_sums(
         for group, y in zip(joint.batches, joint.duals, strict=True):
             for item in items:
                 lengths = item.rows, item.experts * item.columns
-                totals[item.name] = (torch.zeros(lengths[0], SLIM), torch.zeros(lengths[1], SLIM))
+                rows, columns = (
+                    torch.zeros(length, SLIM, device=homes[item.name]) for length in lengths
+                )
+                totals[item.name] = rows, columns
             for batch in processes.share(group):
                 _differentiate(loaded, batch, y)
                 bar.advance()
             for item in items:
-                sums = totals[item.name]
-                processes.add_up_(list(sums))
+                sums = [side.cpu() for side in totals[item.name]]
+                processes.add_up_(sums)
                 own = [side.double().square().sum(1) for side in sums]
                 known = energies.get(item.name, [torch.zeros(()), torch.zeros(())])
                 energies[item.name] = [a + b for a, b in zip(known, own, strict=True)]

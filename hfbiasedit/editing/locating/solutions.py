@@ -22,7 +22,7 @@ from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import Prompts, learning_weights
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.running.recording import Passed, recorded
+from hfbiasedit.editing.running.recording import Passed, home_of, recorded
 from hfbiasedit.models.architecture import Projection
 
 if TYPE_CHECKING:
@@ -106,16 +106,17 @@ def sketched(
     # Experts share the projection of their inputs; those of their outputs keep them apart.
     sides = {
         item.name: tuple(
-            random_projection(length, SKETCH, f"{seed}/{item.name}/{end}")
+            random_projection(length, SKETCH, f"{seed}/{item.name}/{end}").to(home)
             for end, length in enumerate((item.columns, item.rows))
         )
-        for item in items
+        for item, home in ((item, home_of(loaded.model, item.name)) for item in items)
     }
     order = {item.name: number for number, item in enumerate(items)}
     chosen = torch.cat([batch.index for group in batches for batch in group]).sort().values
     place = torch.zeros(len(prompts), dtype=torch.int64)
     place[chosen] = torch.arange(len(chosen))
-    found = torch.zeros(len(chosen), len(items), SKETCH**2, dtype=torch.bfloat16)
+    shape = (len(chosen), len(items), SKETCH**2)
+    found = torch.zeros(shape, dtype=torch.bfloat16, device=loaded.device)
     logits = torch.zeros(len(prompts))
     batch = batches[0][0]
 
@@ -124,9 +125,11 @@ def sketched(
         inputs, outputs = sides[passed.name]
         left = g @ part_of(outputs, passed.expert, g.shape[-1]).to(g.device)
         left, right = passed.split(left, x @ inputs.to(x.device))
-        products = (left.transpose(1, 2) @ right).flatten(1).cpu()
-        per_prompt = torch.zeros(len(batch), SKETCH**2).index_add_(0, owners(batch), products)
-        found[place[batch.index], order[passed.name]] += per_prompt.to(found.dtype)
+        products = (left.transpose(1, 2) @ right).flatten(1)
+        per_prompt = torch.zeros(len(batch), SKETCH**2, device=products.device)
+        per_prompt.index_add_(0, owners(batch).to(products.device), products)
+        here = place[batch.index].to(found.device)
+        found[here, order[passed.name]] += per_prompt.to(found)
 
     todo = processes.share([batch for group in batches for batch in group])
     names = [item.name for item in items]
@@ -140,5 +143,6 @@ def sketched(
             logits[batch.index] = terms.logit.detach().float().cpu()
             terms.logit.sum().backward()
             bar.advance()
+    found = found.cpu()
     processes.add_up_([found, logits])
     return found, logits

@@ -6,7 +6,8 @@ that are linear in it, the move that minimises
 
     sum_n w_n loss_n(z_n)  +  price * |v|^2 / 2
 
-is v = J^T y with one number y_n per value, and y follows from the inner products J J^T alone.
+is v = J^T y with one number y_n per value, and y follows from the inner products J J^T alone. These
+may lie on a device, where the systems are then solved; all else is on the CPU.
 """
 
 from __future__ import annotations
@@ -98,6 +99,34 @@ class Targets:
         )
 
 
+def times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix @ vector, made where the matrix is; the result is where the vector is."""
+    return (matrix @ vector.to(matrix.device)).to(vector.device)
+
+
+@dataclass(frozen=True)
+class System:
+    """(G + 1 / W) y = b in prompt space, factored: inner products G [N, N], weights W [N]."""
+
+    root: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of(cls, gram: Tensor, weights: Tensor) -> System:
+        """Factor it in double precision, made symmetric by the root of the weights."""
+        root = weights.double().sqrt()
+        beside = root.to(gram.device)
+        system = gram.double() * beside
+        system.mul_(beside[:, None]).diagonal().add_(1)
+        return cls(root, torch.linalg.cholesky(system))
+
+    def solve(self, wanted: Tensor) -> Tensor:
+        """y [N] for b = `wanted` [N]."""
+        asked = (self.root * wanted)[:, None].to(self.factor.device)
+        inside = torch.cholesky_solve(asked, self.factor)[:, 0]
+        return self.root * inside.to(self.root.device)
+
+
 def dual(
     gram: Tensor,
     targets: Targets,
@@ -112,19 +141,15 @@ def dual(
     symmetric and well conditioned by the root of the weights.
 
     Args:
-        gram: [N, N], inner products of the values' gradients, float64.
+        gram: [N, N], inner products of the values' gradients, float64, on any device.
         near: [N], values to begin the reweighting at (None: those at the start).
         rounds: of reweighting, at most.
     """
     wanted = targets.goal - targets.start
     values, y = targets.start if near is None else near, torch.zeros_like(wanted)
     for _ in range(rounds):
-        root = (curvature(targets, values) * targets.weight / price).sqrt()
-        system = gram * root
-        system.mul_(root[:, None]).diagonal().add_(1)
-        inside = torch.cholesky_solve((root * wanted)[:, None], torch.linalg.cholesky(system))
-        y = root * inside[:, 0]
-        before, values = values, targets.start + gram @ y
+        y = System.of(gram, curvature(targets, values) * targets.weight / price).solve(wanted)
+        before, values = values, targets.start + times(gram, y)
         if float((values - before).abs().max()) < _SETTLED:
             break
     return y, values
@@ -132,7 +157,7 @@ def dual(
 
 def predicted_kl(gram: Tensor, y: Tensor) -> float:
     """|v|^2 / 2 of the move v = J^T y."""
-    return float(y @ (gram @ y)) / 2
+    return float(y @ times(gram, y)) / 2
 
 
 @dataclass(frozen=True)
@@ -163,7 +188,7 @@ def solution_at(
     move is that of the nearest one.
     """
     # Below, inner products in float32 are no longer exact enough for the system to be solved.
-    scale = float((targets.weight * gram.diagonal()).sum()) + _NOTHING
+    scale = float((targets.weight * gram.diagonal().cpu()).sum()) + _NOTHING
     low, high = math.log(_CHEAPEST * scale), math.log(_DEAREST * scale)
     wanted, slope = math.log(max(divergence, _NOTHING)), -0.8
     guess = math.log(1e-2 * scale) if near is None else math.log(near.price)

@@ -12,17 +12,15 @@ import torch
 from hfbiasedit.console import tracked
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.objective import Original
-from hfbiasedit.editing.material.windows import Windows, choose
+from hfbiasedit.editing.material.windows import Windows, choose, windows_at_once
 from hfbiasedit.editing.running.execution import Trunk, logits_at
 from hfbiasedit.editing.running.paths import following
-from hfbiasedit.editing.running.room import halved
 from hfbiasedit.scoring.packing import packed
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 TOP = 128  # tokens of the original's distribution that are kept per place
-_PIECE = 8  # windows of one forward pass: logits take memory
 
 
 def run(
@@ -51,7 +49,7 @@ def remember_original(loaded: LoadedModel, windows: Windows, trunk: Trunk | None
     With a trunk the hidden states that enter its first block are kept too.
     """
     tokens, values, hidden = [], [], []
-    size = halved(_PIECE)
+    size = windows_at_once(loaded.model, loaded.device)
     for start in tracked(range(0, len(windows), size), "what the original says of code"):
         piece = choose(windows, range(start, min(start + size, len(windows))))
         ids = windows.input_ids[start : start + size].to(loaded.device)

@@ -20,10 +20,9 @@ from torch import Tensor
 from hfbiasedit import processes
 from hfbiasedit.console import tracked
 from hfbiasedit.editing.material.forward import run
-from hfbiasedit.editing.material.windows import Windows, choose
+from hfbiasedit.editing.material.windows import Windows, choose, windows_at_once
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.recording import Layout, Passed, layout_of, recorded
-from hfbiasedit.editing.running.room import halved
 from hfbiasedit.errors import BiasEditError
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 # free. Chosen on SmolLM2's edit templates, left out one by one: 0.1 and 1 do equally well.
 DAMPING = 0.1
 PRICED = 96  # windows of general code whose gradients set the prices
-_PIECE = 8  # windows of one pass
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def prices(
         total.tokens[passed.expert] += int(chosen.sum())
 
     with recorded(loaded.model, names, receive):
-        size = halved(_PIECE)
+        size = windows_at_once(loaded.model, loaded.device)
         todo = processes.share(range(0, len(windows), size))
         for start in tracked(todo, "what general code uses"):
             piece = choose(windows, range(start, min(start + size, len(windows))))
@@ -91,9 +89,9 @@ def prices(
                     "the model's logits are not finite; check the model and its dtype "
                     "(float16 overflows easily: use bfloat16 or float32)"
                 )
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
-            drawn = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)
-            likelihood = logits.gather(1, drawn.to(logits.device)).squeeze(1)
+            generator = torch.Generator(logits.device).manual_seed(seed * 1_000_003 + start)
+            drawn = torch.multinomial(logits.detach().softmax(-1), 1, generator=generator)
+            likelihood = logits.gather(1, drawn).squeeze(1)
             (likelihood - logits.logsumexp(-1)).sum().backward()
             places += len(drawn)
     sides = [[total.inputs, total.outputs, total.tokens] for total in totals.values()]

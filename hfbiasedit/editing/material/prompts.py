@@ -22,6 +22,7 @@ from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.trees import bears_trees, pack_tree
 from hfbiasedit.editing.running.activations import tokens_at_once
 from hfbiasedit.editing.running.room import halved
+from hfbiasedit.models.placement import parse_device
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.grouping import Budget, by_tokens, trees
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _PIECE = 16  # prompts of one pass
 SEEN = 0.05  # gender mass from which on a prompt counts fully
-_ROWS = 128  # prompts of a tree
+_ROWS, _SHORTEST = 128, 8  # prompts of a tree, or more: as many of so few tokens
 
 
 @dataclass
@@ -76,7 +77,8 @@ class Prompts:
         weight = 1 / max(1, len(index))
         if self.trees:
             order = by_tokens(self.encoded, index)
-            budget = Budget(tokens=halved(self.tokens), rows=halved(_ROWS))
+            rows = rows_at_once(self.tokens)
+            budget = Budget(tokens=halved(self.tokens), rows=halved(rows))
             return [
                 self._measured(pack_tree(self.encoded, self.records, chunk, [weight] * len(chunk)))
                 for chunk in trees(self.encoded, order, budget)
@@ -85,6 +87,11 @@ class Prompts:
             self.batch(chunk, [weight] * len(chunk))
             for chunk in by_length(self.encoded, index, halved(size), halved(self.tokens))
         ]
+
+
+def rows_at_once(tokens: int) -> int:
+    """The most prompts of a tree of so many tokens."""
+    return max(_ROWS, tokens // _SHORTEST)
 
 
 def learning_weights(prompts: Prompts, index: Sequence[int]) -> list[float]:
@@ -127,7 +134,8 @@ def gather_prompts(
     encoded = encode(loaded.tokenizer, found.records)
     # Activations that are computed again would be computed without the tree.
     packed = not config.checkpoint and bears_trees(loaded, encoded, found.records)
-    tokens = tokens_at_once(loaded.model, config.checkpoint)
+    device = parse_device(config.device) if loaded.device.type == "meta" else loaded.device
+    tokens = tokens_at_once(loaded.model, device, config.checkpoint)
     return Prompts(found.records, encoded, trees=packed, tokens=tokens)
 
 

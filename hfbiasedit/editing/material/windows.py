@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hfbiasedit.editing.material.objective import Original
+from hfbiasedit.editing.running.activations import device_memory, tokens_at_once
+from hfbiasedit.editing.running.room import halved
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.texts.anchor import Anchor
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 WINDOW = 64  # tokens of an anchor window
 PLACES = 16  # places of a window that are compared
 _WATCHED = 96  # windows on which the divergence is measured
+# Windows of one pass, whose logits take memory; more where a GPU has the room.
+_AT_ONCE, _AT_ONCE_GPU = 8, 32
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,14 @@ def choose(windows: Windows, index: Sequence[int]) -> Windows:
         original,
         hidden,
     )
+
+
+def windows_at_once(model: nn.Module, device: torch.device) -> int:
+    """How many windows go through a model together; fewer where memory has run out."""
+    if device_memory(device) is None:
+        return halved(_AT_ONCE)
+    fitting = tokens_at_once(model, device) // WINDOW
+    return halved(min(max(fitting, _AT_ONCE), _AT_ONCE_GPU))
 
 
 def split_windows(windows: Windows) -> tuple[Windows, Windows]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from hfbiasedit.errors import BiasEditError
@@ -20,6 +21,9 @@ ROOM = 640 << 20  # bytes that activations of one pass may take
 # Tokens of one pass. Windows of general code take the fewest in any case, and a processor is kept
 # busy by them; more than the most are of no use.
 _FEWEST, _MOST, _STEP = 512, 1024, 64
+# A GPU waits as long for hundreds of tokens as for thousands, and its memory is its own: of what
+# the model leaves activations may take this share, and rows of linear models as much.
+_MOST_GPU, _SHARE_GPU = 4096, 1 / 3
 
 
 def matrices_per_token(model: nn.Module, item: Projection) -> int:
@@ -62,10 +66,28 @@ def bytes_per_token(model: nn.Module, checkpoint: bool = False) -> float:
     return held * weight.element_size()
 
 
-def tokens_at_once(model: nn.Module, checkpoint: bool = False) -> int:
-    """How many tokens of prompts go through a model together, forwards and back."""
+def tokens_at_once(model: nn.Module, device: torch.device, checkpoint: bool = False) -> int:
+    """How many tokens of prompts go through a model on a device together, forwards and back."""
+    own = room_on(model, device)
+    room, most = (ROOM, _MOST) if own is None else (own, _MOST_GPU)
     try:
-        fitting = int(ROOM / bytes_per_token(model, checkpoint))
+        fitting = int(room / bytes_per_token(model, checkpoint))
     except BiasEditError:
         fitting = _FEWEST
-    return min(max(fitting // _STEP * _STEP, _FEWEST), _MOST)
+    return min(max(fitting // _STEP * _STEP, _FEWEST), most)
+
+
+def room_on(model: nn.Module, device: torch.device) -> float | None:
+    """Bytes of a device's own memory that one kind of an edit's tensors may take beside a model."""
+    own = device_memory(device)
+    if own is None:
+        return None
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    return _SHARE_GPU * max(0, own - size)
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of a device's own memory, used or not; None where there is none or nobody can tell."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.get_device_properties(device).total_memory)

@@ -104,6 +104,12 @@ def layout_of(model: nn.Module, name: str) -> Layout:
     return Layout(len(weight) if stacked else 1, outputs, inputs, transposed)
 
 
+def home_of(model: nn.Module, name: str) -> torch.device:
+    """Where what is made of a weight's gradients is kept: beside it, or on the CPU if it moves."""
+    device = model.get_parameter(name).device
+    return torch.device("cpu") if device.type == "meta" else device
+
+
 def obstacle(model: nn.Module, names: Iterable[str]) -> str | None:
     """Why what passes through the named weights cannot be recorded, in words; None where it can.
 

@@ -19,7 +19,7 @@ from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.recording import Key, Passed, recorded
 from hfbiasedit.editing.solving import storage
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
-from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised
+from hfbiasedit.editing.solving.linearisation import Linear, Sample, home_of_rows, linearised
 from hfbiasedit.editing.solving.task import Task, prepared
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
@@ -96,7 +96,9 @@ def widened(bench: Bench, first: Linear) -> Linear:
     numbers = range(len(task.more))
     count, held = len(numbers), len(numbers[::HELD])
     known = len(first.records)
-    rows = storage.zeros(known + count + held, bench.coordinates.total)
+    total = known + count + held
+    place = home_of_rows(task.loaded, bench.coordinates, total)
+    rows = storage.zeros(total, bench.coordinates.total, place)
     storage.copy(first.rows, rows[:known])
     sample = Sample(
         task.more.records,
@@ -114,7 +116,7 @@ def widened(bench: Bench, first: Linear) -> Linear:
         chosen = kind.nonzero()[:, 0].tolist()
         found = weights_of([records[n] for n in chosen], mass[kind].tolist())
         targets.weight[kind] = scale * torch.tensor(found, dtype=torch.float64)
-    return Linear(rows, targets, records, mass)
+    return Linear(rows, targets, records, mass, first.device)
 
 
 def _remembered(task: Task, sample: Sample, found: Linear) -> None:

@@ -16,19 +16,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hfbiasedit import processes
 from hfbiasedit.console import tracked
-from hfbiasedit.editing.material.dual import Targets, curvature
+from hfbiasedit.editing.material.dual import System, Targets, curvature
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import divergences
-from hfbiasedit.editing.material.windows import Windows, choose
+from hfbiasedit.editing.material.windows import Windows, choose, windows_at_once
 from hfbiasedit.editing.running.recording import Passed, recorded
-from hfbiasedit.editing.running.room import halved
 from hfbiasedit.editing.solving.coordinates import Coordinates
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Task
@@ -41,28 +39,6 @@ BENDS = (10.0, 40.0, 160.0, 640.0)
 MOMENTUM = 0.7
 _BLOWN = 3.0  # times the larger of the first and the allowed divergence: the steps are too long
 _CLIP = 2.0  # times the mean length of the gradients so far: a few windows may be wild
-_PIECE = 8  # windows of one pass
-
-
-@dataclass(frozen=True)
-class System:
-    """(G + 1 / W) y = b in prompt space, factored: inner products G [N, N], weights W [N]."""
-
-    root: Tensor
-    factor: Tensor
-
-    @classmethod
-    def of(cls, gram: Tensor, weights: Tensor) -> System:
-        """Factor it in double precision, made symmetric by the root of the weights."""
-        root = weights.double().sqrt()
-        system = root[:, None] * gram.double()
-        system.mul_(root).diagonal().add_(1)
-        return cls(root, torch.linalg.cholesky(system))
-
-    def solve(self, wanted: Tensor) -> Tensor:
-        """y [N] for b = `wanted` [N]."""
-        inside = torch.cholesky_solve((self.root * wanted)[:, None], self.factor)
-        return self.root * inside[:, 0]
 
 
 def descend(
@@ -140,7 +116,7 @@ def divergence_gradient(
     seen = torch.zeros(2)
     mine = processes.share(range(len(windows)))
     with recorded(task.loaded.model, coordinates.names, receive, totals):
-        size = halved(_PIECE)
+        size = windows_at_once(task.loaded.model, task.loaded.device)
         for start in range(0, len(mine), size):
             piece = choose(windows, mine[start : start + size])
             assert piece.original is not None

@@ -16,7 +16,7 @@ from torch import Tensor
 from hfbiasedit.codegenbias.records import Record
 from hfbiasedit.codegenbias.vocabulary import vocabulary_of
 from hfbiasedit.console import tracked
-from hfbiasedit.editing.material.dual import Targets, dual, folds_of
+from hfbiasedit.editing.material.dual import Targets, dual, folds_of, times
 from hfbiasedit.editing.solving.linearisation import Linear
 
 FOLDS = 4
@@ -41,7 +41,7 @@ def left_out(linear: Linear, gram: Tensor) -> LeftOut:
     """Try prices; `gram` [N, N] holds the inner products of the linear model's rows."""
     targets = linear.targets
     folds = folds_of(_kinds(linear.records), FOLDS)
-    scale = float((targets.weight * gram.diagonal())[targets.share].sum())
+    scale = float((targets.weight * gram.diagonal().cpu())[targets.share].sum())
     before = _score(targets, targets.start)
     best = LeftOut(PRICES[0] * scale, before, before)
     near: list[Tensor | None] = [None] * FOLDS
@@ -56,7 +56,7 @@ def left_out(linear: Linear, gram: Tensor) -> LeftOut:
             y, near[fold] = dual(
                 gram[rest][:, rest], targets.part(rest), price * scale, near[fold], _ROUNDS
             )
-            values[out] += gram[out][:, rest] @ y
+            values[out] += times(gram[out][:, rest], y)
         found = LeftOut(price * scale, before, _score(targets, values))
         if found.after < best.after or price == PRICES[0]:
             best, worse = found, 0

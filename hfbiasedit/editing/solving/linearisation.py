@@ -21,6 +21,7 @@ from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets
 from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.running.activations import room_on
 from hfbiasedit.editing.running.recording import Passed, recorded
 from hfbiasedit.editing.solving import storage
 from hfbiasedit.editing.solving.coordinates import Coordinates
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
 # Operations of one product between rows: Python answers an interrupt between products only.
 _OPERATIONS = 1 << 35
-_FEWEST, _MOST = 1 << 10, 1 << 14  # columns of one block
+_FEWEST, _MOST, _MOST_GPU = 1 << 10, 1 << 14, 1 << 16  # columns of one block
 _STRIPS = 8  # that inner products are made in
+_HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -62,33 +64,38 @@ class Linear:
 
     Attributes:
         rows: [N, D], bfloat16. records, mass: [N], the prompts, and their gender mass now.
+        device: where products with the rows are made; they go there a block at a time.
     """
 
     rows: Tensor
     targets: Targets
     records: tuple[Record, ...]
     mass: Tensor
+    device: torch.device = _HOST
 
     def columns(self, mask: Tensor) -> Linear:
         """The model in some of the coordinates, marked by a mask [D]."""
         if bool(mask.all()):
             return self
-        rows = storage.zeros(len(self.rows), int(mask.sum()))
+        rows = storage.zeros(len(self.rows), int(mask.sum()), self.rows.device)
         storage.copy(self.rows, rows, mask)
         return replace(self, rows=rows)
 
     def gram(self, columns: Tensor | None = None) -> Tensor:
-        """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates."""
+        """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates.
+
+        They stay on a GPU, unless it has no float64.
+        """
         count = len(self.rows)
-        total = torch.zeros(count, count)
+        total = torch.zeros(count, count, device=self.device)
         strip = -(-count // _STRIPS)
         blocks = -(-self.rows.shape[1] // self._width)
         for place, block in tracked(self._blocks(), "inner products", blocks):
-            block = block if columns is None else block[:, columns[place]]
+            block = block if columns is None else block[:, columns[place].to(self.device)]
             for start in range(0, count, strip):  # what is above the diagonal is the same again
                 end = min(start + strip, count)
                 total[start:, start:end].addmm_(block[start:], block[start:end].T)
-        found = total.double()
+        found = (total if self.device.type == "cuda" else total.cpu()).double()
         for start in range(0, count, strip):  # in place: copies of it are what takes most memory
             end = min(start + strip, count)
             corner = found[start:end, start:end]
@@ -98,13 +105,15 @@ class Linear:
 
     def pushed(self, move: Tensor) -> Tensor:
         """rows @ move [D]."""
-        return sum(
-            (block @ move[place] for place, block in self._blocks()), torch.zeros(len(self.rows))
-        )
+        total = torch.zeros(len(self.rows), device=self.device)
+        for place, block in self._blocks():
+            total += block @ move[place].to(self.device)
+        return total.cpu()
 
     def pulled(self, y: Tensor, columns: Tensor | None = None) -> Tensor:
         """y [N] @ rows, zero outside `columns`."""
-        move = torch.cat([y.float() @ block for _, block in self._blocks()])
+        wanted = y.float().to(self.device)
+        move = torch.cat([(wanted @ block).cpu() for _, block in self._blocks()])
         return move if columns is None else move * columns
 
     @property
@@ -117,12 +126,20 @@ class Linear:
     @property
     def _width(self) -> int:
         """How many columns are one block."""
+        if self.device.type != "cpu":  # products are quick there, and reading wants long pieces
+            return _MOST_GPU
         return min(max(_OPERATIONS // (2 * len(self.rows) ** 2), _FEWEST), _MOST)
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
         for start in range(0, self.rows.shape[1], self._width):
             place = slice(start, start + self._width)
-            yield place, storage.columns(self.rows, place).float()
+            yield place, storage.columns(self.rows, place).to(self.device).float()
+
+
+def home_of_rows(loaded: LoadedModel, coordinates: Coordinates, count: int) -> torch.device:
+    """Where so many rows are kept: beside the model, if there is room for two of them."""
+    room = room_on(loaded.model, loaded.device)
+    return storage.home(count, coordinates.total, loaded.device, room)
 
 
 def linearised(
@@ -138,7 +155,10 @@ def linearised(
     `rows` [N, D] is where to put the derivatives (zeros; None: a storage of their own). Under
     several processes each takes its share of the batches and all hold the same result.
     """
-    rows = storage.zeros(sample.rows, coordinates.total) if rows is None else rows
+    if rows is None:
+        rows = storage.zeros(
+            sample.rows, coordinates.total, home_of_rows(loaded, coordinates, sample.rows)
+        )
     values, factual, masses = (torch.zeros(sample.rows) for _ in range(3))
     count = sum(len(batch) for batch in sample.prompts)
     batches = [*sample.prompts, *sample.held]
@@ -147,14 +167,16 @@ def linearised(
     at = 0
     for key in coordinates.keys:
         place[key] = (at, at := at + coordinates.count(key))
+    apart = loaded.device != rows.device
     block: Tensor = torch.empty(0)
     owner: Tensor = torch.empty(0)
 
     def receive(passed: Passed) -> None:
-        found = coordinates.per_sequence(passed).cpu()
+        found = coordinates.per_sequence(passed)
         first, last = place[passed.key]
-        per_prompt = torch.zeros(len(block), last - first).index_add_(0, owner, found)
-        block[:, first:last] += per_prompt.to(block.dtype)
+        per_prompt = torch.zeros(len(block), last - first, device=found.device)
+        per_prompt.index_add_(0, owner.to(found.device), found)
+        block[:, first:last] += per_prompt.to(block)
 
     with recorded(loaded.model, coordinates.names, receive, place):
         for number in tracked(processes.share(range(len(batches))), "gradients"):
@@ -163,9 +185,13 @@ def linearised(
                 batch = with_hidden(loaded, batch, trunk)
             here = slice(start, start + len(batch))
             block, owner = rows[here], owners(batch)
+            if apart:  # one copy of all, not one of every matrix
+                block = torch.zeros_like(block, device=loaded.device)
             terms = bias_terms(batch, run(loaded, batch, trunk))
             wanted = terms.logit if start < count else terms.log_mass
             wanted.sum().backward()
+            if apart:
+                rows[here] = block.cpu()
             # Of prompts that are met for the first time the mass has not changed.
             change = torch.zeros_like(terms.logit) if sample.fresh else terms.mass_change
             shown = terms.logit if start < count else change
@@ -178,7 +204,8 @@ def linearised(
         values[:count], factual[:count], sample.weight, values[count:], sample.mass_weight
     )
     order = [number for batch in batches for number in batch.index.tolist()]
-    found = Linear(rows, targets, tuple(sample.records[number] for number in order), masses)
+    records = tuple(sample.records[number] for number in order)
+    found = Linear(rows, targets, records, masses, loaded.device)
     if now is None:
         return found
     return replace(found, targets=targets.moved(-found.pushed(now).double()))

@@ -1,4 +1,4 @@
-"""Rows of prompts that are too many for main memory: a temporary file, mapped."""
+"""Rows of prompts: on a GPU that has the room, in main memory, or in a temporary file, mapped."""
 
 from __future__ import annotations
 
@@ -20,15 +20,27 @@ _maps: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()  # by the add
 _files: dict[int, int] = {}  # descriptors of the same, where files can be read beside their maps
 
 
-def zeros(height: int, width: int) -> Tensor:
-    """Zeros [height, width] in bfloat16: in memory, or in a file that is gone when they are.
+def home(height: int, width: int, device: torch.device, room: float | None) -> torch.device:
+    """Where rows are kept of which two of a size may take `room` on a device: there, or not."""
+    there = room is not None and 2 * size_of(height, width) <= room
+    return device if there else torch.device("cpu")
+
+
+def size_of(height: int, width: int) -> int:
+    """Bytes of rows."""
+    return 2 * height * width
+
+
+def zeros(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Zeros [height, width] in bfloat16: on a device; else in memory, or in a file that is gone
+    when they are.
 
     Raises:
         BiasEditError: the disk for temporary files has too little room.
     """
-    size = 2 * height * width
-    if size <= IN_MEMORY:
-        return torch.zeros(height, width, dtype=torch.bfloat16)
+    size, device = size_of(height, width), torch.device(device)
+    if size <= IN_MEMORY or device.type != "cpu":
+        return torch.zeros(height, width, dtype=torch.bfloat16, device=device)
     # The file has no name, or (on Windows) is removed by the system with its last handle, which the
     # map holds; the tensor holds the map.
     with tempfile.TemporaryFile(prefix="hfbiasedit-") as file:
@@ -56,7 +68,10 @@ def columns(rows: Tensor, place: slice) -> Tensor:
 
     They are read past the map where that can be done: systems map the file in large pages, and of a
     page that is touched anywhere all counts as the process's memory, here nearly the whole file.
+    Rows on a device are not copied.
     """
+    if rows.device.type != "cpu":
+        return rows[:, place]
     file = _files.get(_address(rows))
     if file is None:
         found = rows[:, place].clone()
@@ -89,7 +104,7 @@ def let_go(rows: Tensor) -> None:
 def copy(source: Tensor, target: Tensor, columns: Tensor | None = None) -> None:
     """Copy rows, of some columns (a mask), one at a time."""
     for row, place in zip(source, target, strict=True):
-        place.copy_(row if columns is None else row[columns])
+        place.copy_(row if columns is None else row[columns.to(row.device)])
         let_go(source)
         let_go(target)
 

@@ -19,18 +19,14 @@ from hfbiasedit.editing.material.forward import remember_original, run, with_hid
 from hfbiasedit.editing.material.objective import bias_terms, divergences
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import SEEN, Prompts, measure_original
-from hfbiasedit.editing.material.windows import Windows, choose
+from hfbiasedit.editing.material.windows import Windows, choose, windows_at_once
 from hfbiasedit.editing.running.execution import Trunk
-from hfbiasedit.editing.running.room import halved
 from hfbiasedit.editing.weights.deltas import Deltas
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 _MORE = "further"  # the name under which is kept what the original says to `more`
-
-
-_PIECE = 8  # windows of one forward pass: logits take memory
 
 
 @dataclass
@@ -162,7 +158,7 @@ def settle(deltas: Deltas, outcome: Outcome) -> None:
 def watched_divergence(task: Task) -> Tensor:
     """KL(original || now) at every place of the watched windows, float64 on the CPU."""
     found = []
-    size = halved(_PIECE)
+    size = windows_at_once(task.loaded.model, task.loaded.device)
     for start in tracked(range(0, len(task.watch), size), "measuring the divergence"):
         piece = choose(task.watch, range(start, min(start + size, len(task.watch))))
         if piece.original is not None:

@@ -20,7 +20,8 @@ from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import selections
 from hfbiasedit.editing.forecasting.forecaster import forecast
 from hfbiasedit.editing.forecasting.words import sentences
-from hfbiasedit.editing.material import gathering
+from hfbiasedit.editing.material import gathering, windows
+from hfbiasedit.editing.running import activations
 from hfbiasedit.editing.solving import gauss_newton
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub.source import ModelSource
@@ -179,6 +180,25 @@ def test_what_does_not_fit_is_said_with_what_would(tmp_path, monkeypatch):
     assert document["fits"] is False
     assert "main memory are needed" in document["reason"]
     assert "smaller model" in document["reason"]
+
+
+def test_on_a_gpu_rows_lie_beside_the_model_where_there_is_room(monkeypatch):
+    loaded, config = meta("llama"), EditConfig(limit=16)
+    sizes, ladder = passes.sizes_of(loaded, config), selections(loaded.model, config)
+    gpu = torch.device("cuda")
+
+    def with_room(own):
+        for where in (activations, windows):
+            monkeypatch.setattr(where, "device_memory", lambda _: own)
+        return memory.memory_of(loaded, sizes, config, ladder, gpu)
+
+    monkeypatch.setattr(memory, "IN_MEMORY", 0)
+    model = with_room(0)["model"]
+    little, much = with_room(model + 1), with_room(model + 10**12)
+    assert little["disk"] == little["rows"]
+    assert much["disk"] == 0
+    assert much["device"] > much["model"] + much["rows"]
+    assert much["host"] == little["host"] < much["model"] + memory._PROGRAM + 10**9
 
 
 def test_more_weights_cost_more(tmp_path):

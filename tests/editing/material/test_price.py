@@ -61,7 +61,7 @@ def _by_hand(loaded, name, windows, piece):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_prices_are_mean_squares_over_tokens(family, monkeypatch):
-    monkeypatch.setattr(price, "_PIECE", 4)
+    monkeypatch.setattr(price, "windows_at_once", lambda *_: 4)
     loaded = worlds.loaded(family)
     windows = _windows(loaded, 6)
     found = prices(loaded, _names(loaded), windows, SEED)
@@ -97,7 +97,7 @@ class _Separate(nn.Module):
 
 
 def test_prices_of_experts_are_mean_squares_over_the_tokens_they_are_given(monkeypatch):
-    monkeypatch.setattr(price, "_PIECE", 4)
+    monkeypatch.setattr(price, "windows_at_once", lambda *_: 4)
     loaded = worlds.loaded("mixtral")
     windows = _windows(loaded, 6)
     names = [item.name for item in projections(loaded.model) if item.experts > 1]
@@ -166,7 +166,7 @@ def test_an_expert_that_is_given_nothing_has_a_price():
 @pytest.mark.parametrize("windows", [3, 6])
 def test_two_processes_have_the_prices_of_one(windows, monkeypatch):
     """With three windows the second process has none."""
-    monkeypatch.setattr(price, "_PIECE", 4)
+    monkeypatch.setattr(price, "windows_at_once", lambda *_: 4)
     loaded = worlds.loaded("llama")
     names, material = _names(loaded)[:3], _windows(loaded, windows)
     alone = prices(loaded, names, material, SEED)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from hfbiasedit.editing.material import windows as module
 from hfbiasedit.editing.material.forward import remember_original
-from hfbiasedit.editing.material.windows import prepare_windows, split_windows
+from hfbiasedit.editing.material.windows import prepare_windows, split_windows, windows_at_once
+from hfbiasedit.editing.running import activations
 from hfbiasedit.editing.solving.task import watched_divergence
 from tests.editing import worlds
 
@@ -50,3 +53,17 @@ def worlds_task(model, watch):
     task = worlds.task(model)
     task.watch = watch
     return task
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(512, 8), (1100, 17), (4096, 32)])
+def test_a_gpu_is_given_as_many_windows_as_tokens(tokens, expected, monkeypatch):
+    model, device = worlds.loaded().model, torch.device("cuda")
+    room = activations._SHARE_GPU * 10**12
+    monkeypatch.setattr(activations, "bytes_per_token", lambda *_: room / (tokens + 0.5))
+    for where in (activations, module):
+        monkeypatch.setattr(where, "device_memory", lambda _: 10**12)
+    assert windows_at_once(model, device) == expected
+
+
+def test_a_processor_is_given_eight_windows():
+    assert windows_at_once(worlds.loaded().model, torch.device("cpu")) == 8

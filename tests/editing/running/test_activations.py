@@ -1,12 +1,15 @@
 """How much memory a token takes, and how many go through a model together."""
 
 import pytest
+import torch
 
 from hfbiasedit.editing.running import activations
 from hfbiasedit.editing.running.activations import bytes_per_token, tokens_at_once
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import decoder_blocks, projections
 from tests.tiny import tiny_model
+
+CPU = torch.device("cpu")
 
 
 def test_a_token_takes_what_goes_into_and_comes_out_of_projections():
@@ -36,7 +39,7 @@ def test_of_experts_those_count_that_a_token_is_given_to():
 def test_as_many_tokens_as_fit_within_bounds(room, expected, monkeypatch):
     model = tiny_model("llama")
     monkeypatch.setattr(activations, "ROOM", room * bytes_per_token(model))
-    assert tokens_at_once(model) == expected
+    assert tokens_at_once(model, CPU) == expected
 
 
 def test_where_nobody_knows_how_many_experts_the_fewest_tokens_go(monkeypatch):
@@ -44,4 +47,17 @@ def test_where_nobody_knows_how_many_experts_the_fewest_tokens_go(monkeypatch):
         raise BiasEditError("how many?")
 
     monkeypatch.setattr(activations, "matrices_per_token", nobody)
-    assert tokens_at_once(tiny_model("qwen2_moe")) == 512
+    assert tokens_at_once(tiny_model("qwen2_moe"), CPU) == 512
+
+
+@pytest.mark.parametrize(("left", "expected"), [(0, 512), (3 * 2000.5, 1984), (1e9, 4096)])
+def test_a_gpu_is_filled_up_to_a_third_of_what_the_model_leaves(left, expected, monkeypatch):
+    model = tiny_model("llama")
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    memory = int(size + left * bytes_per_token(model))
+    monkeypatch.setattr(activations, "device_memory", lambda device: memory)
+    assert tokens_at_once(model, torch.device("cuda")) == expected
+
+
+def test_a_processor_has_no_memory_of_its_own():
+    assert activations.device_memory(CPU) is None

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hfbiasedit.editing.material.dual import Targets, curvature, solution_at
+from hfbiasedit.editing.material.dual import System, Targets, curvature, solution_at
 from hfbiasedit.editing.solving import descent
-from hfbiasedit.editing.solving.descent import System, descend, divergence_gradient
+from hfbiasedit.editing.solving.descent import descend, divergence_gradient
 from hfbiasedit.editing.solving.task import watched_divergence
 from tests.editing import worlds
 

@@ -134,3 +134,19 @@ def test_other_failures_are_not_called_a_full_disk(folder, monkeypatch):
 def test_what_fits_is_kept_in_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     assert not storage.zeros(3, 5).any()
+
+
+@pytest.mark.parametrize(
+    ("room", "there"), [(None, False), (4 * 3 * 5, True), (4 * 3 * 5 - 1, False)]
+)
+def test_rows_are_kept_where_two_of_their_size_fit(room, there):
+    gpu, processor = torch.device("cuda"), torch.device("cpu")
+    assert storage.home(3, 5, gpu, room) == (gpu if there else processor)
+
+
+def test_rows_on_a_device_are_no_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setattr(storage, "IN_MEMORY", 0)
+    rows = storage.zeros(3, 5, "meta")
+    assert rows.device.type == "meta"
+    assert storage.columns(rows, slice(1, 3)).shape == (3, 2)
