@@ -35,16 +35,11 @@ def folder(tmp_path_factory, model):
     return save(tmp_path_factory.mktemp("harness") / "model", model)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(model):
+    """One of the test's own: what an earlier test asked may be answered late."""
     with serving(model, tiny_tokenizer()) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _whole(server):
-    server.answered, server.fail_after, server.fault = 0, 0, ""
-    server.headers_seen.clear()
 
 
 @pytest.fixture
