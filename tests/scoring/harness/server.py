@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -19,16 +18,22 @@ class Completions(ThreadingHTTPServer):
     Attributes:
         answered: requests that got an answer.
         fail_after: how many of them before `fault` sets in.
-        fault: "status 503", "slow", "no logprobs", "no echo", "text", or "".
+        fault: "status 503", "slow" (no answer at all), "no logprobs", "no echo", "text", or "".
+        closed: set when the server ends, for handlers that wait.
     """
 
     daemon_threads = True
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.closed = Event()
         super().__init__(("127.0.0.1", 0), Handler)
         self.model, self.tokenizer = model, tokenizer
         self.answered, self.fail_after, self.fault = 0, 0, ""
         self.headers_seen: list[str] = []
+
+    def server_close(self) -> None:
+        self.closed.set()
+        super().server_close()
 
     @property
     def url(self) -> str:
@@ -79,9 +84,9 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(int(fault.split()[1]), b"the engine is gone\nfor good")
         elif fault == "text":
             self.reply(200, b"<html>hello</html>")
+        elif fault == "slow":
+            self.server.closed.wait(60)  # without an answer for as long as the server lives
         else:
-            if fault == "slow":
-                time.sleep(3)
             answer = json.dumps(self.server.complete(body)).encode()
             self.server.answered += 1
             self.reply(200, answer)
