@@ -13,6 +13,7 @@ import pytest
 
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.isolation.judge import Case, Limits, judge, usable_guards
+from tests.isolation.watching import inside, until
 
 ALL = ("landlock", "seccomp", "hook")
 # With everything the kernel offers, and with nothing but limits and the Python hook.
@@ -220,18 +221,6 @@ def test_a_program_cannot_reach_the_process_that_started_it_all(guards):
         victim.wait()
 
 
-def _inside(folder):
-    """Ids of the processes that work inside a folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if entry.readlink().is_relative_to(folder):
-                found.append(int(entry.parent.name))
-        except OSError:
-            pass
-    return found
-
-
 @LINUX
 @pytest.mark.parametrize("guards", GUARDS)
 def test_a_fork_bomb_starts_nothing(guards):
@@ -259,8 +248,9 @@ def test_a_daemon_that_left_its_session_is_killed_even_without_any_guard(tmp_pat
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                open({str(seen)!r}, "w").write(str(os.getpid()))
-                time.sleep(60)
+                with open({str(seen)!r} + ".new", "w") as file: file.write(str(os.getpid()))
+                os.rename(file.name, {str(seen)!r})  # what ends the wait for it is whole
+                time.sleep(600)
             os._exit(0)
         while not os.path.exists({str(seen)!r}): time.sleep(0.01)
         def f(x): return x + 1
@@ -269,12 +259,16 @@ def test_a_daemon_that_left_its_session_is_killed_even_without_any_guard(tmp_pat
         pytest.skip("the limit on processes already stops it")
     assert run(program, guards=()).verdict == "passed"
     pid = int(seen.read_text())
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text():
-            return
-        time.sleep(0.02)
-    os.kill(pid, signal.SIGKILL)
-    pytest.fail("the daemon survived")
+    if not until(lambda: _is_dead(pid)):
+        os.kill(pid, signal.SIGKILL)
+        pytest.fail("the daemon survived")
+
+
+def _is_dead(pid):
+    try:
+        return "Z" in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it may go between any two lines
+        return True
 
 
 @pytest.mark.parametrize("guards", GUARDS)
@@ -417,12 +411,11 @@ def test_nothing_keeps_running(tmp_path, monkeypatch):
     )
     with ThreadPoolExecutor(1) as pool:
         judged = pool.submit(run, endless, limits=limits)
-        while not (found := _inside(tmp_path)) and not judged.done():
+        while not (found := inside(tmp_path)) and not judged.done():
             time.sleep(0.01)
         assert found
         assert judged.result().verdict == "timeout"
-    time.sleep(0.1)
-    assert _inside(tmp_path) == []
+    assert until(lambda: not inside(tmp_path))
 
 
 def test_tests_that_never_end_are_a_timeout():

@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from hfbiasedit.isolation import folders, pool
 from hfbiasedit.isolation.judge import GUARDS, Case, Judgement, Limits, judge
+from tests.isolation.watching import inside, until
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="uses Linux's /proc")
@@ -66,9 +65,10 @@ def test_what_the_clock_ended_is_judged_again_alone(monkeypatch):
 
 @POSIX
 def test_clock_and_processor_time_are_told_apart():
-    limits = Limits(cpu_seconds=1, wall_seconds=3)
-    busy = judge(Case("def f():\n    while True: pass", "f", "f()"), Limits(cpu_seconds=1), GUARDS)
-    idle = judge(Case("import time\ndef f(): time.sleep(99)", "f", "f()"), limits, GUARDS)
+    loop = Case("def f():\n    while True: pass", "f", "f()")
+    wait = Case("import time\ndef f(): time.sleep(99)", "f", "f()")
+    busy = judge(loop, Limits(cpu_seconds=1, wall_seconds=60), GUARDS)
+    idle = judge(wait, Limits(cpu_seconds=1, wall_seconds=3), GUARDS)
     assert (busy.verdict, busy.clock) == ("timeout", False)
     assert "processor" in busy.detail
     assert (idle.verdict, idle.clock) == ("timeout", True)
@@ -88,25 +88,6 @@ judge_all(cases, Limits(cpu_seconds=1, wall_seconds=600), guards, workers=2)
 """
 
 
-def _inside(folder):
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if entry.readlink().is_relative_to(folder):
-                found.append(int(entry.parent.name))
-        except OSError:
-            pass
-    return found
-
-
-def _until(claim):
-    for _ in range(1200):
-        if claim():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 @LINUX
 @pytest.mark.parametrize("guards", ["landlock,seccomp,hook", "hook"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -114,16 +95,16 @@ def test_nothing_outlives_a_judge_that_is_stopped(tmp_path, number, guards):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), guards]
     judging = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        assert _until(lambda: list(tmp_path.glob("*/judged/started")))
-        assert _inside(tmp_path)
+        assert until(lambda: list(tmp_path.glob("*/judged/started")))
+        assert inside(tmp_path)
         judging.send_signal(number)
         judging.wait(timeout=60)
         assert judging.returncode in (-number, 128 + number, 1)
-        assert _until(lambda: not _inside(tmp_path))
+        assert until(lambda: not inside(tmp_path))
     finally:
         judging.kill()
         judging.wait()
-        for pid in _inside(tmp_path):
+        for pid in inside(tmp_path):
             os.kill(pid, signal.SIGKILL)
     if number != signal.SIGKILL:
         assert list(tmp_path.iterdir()) == []
