@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +22,27 @@ class Ended(NamedTuple):
 
 def run_two(*arguments: str, cwd: Path | None = None) -> list[Ended]:
     """Run `python ARGUMENTS` twice at the same time, as processes 0 and 1 of two."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with kept_port() as port:
+        return _run_two(arguments, cwd, port)
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that the system gives to nobody else in the block.
+
+    It is bound and nothing listens, so that a process which is told its number may listen there
+    (not on Windows: there it can only be hoped that nobody else does).
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        number = kept.getsockname()[1]
+        if os.name == "nt":
+            kept.close()
+        yield number
+
+
+def _run_two(arguments: tuple[str, ...], cwd: Path | None, port: int) -> list[Ended]:
     started = []
     for rank in range(2):
         given = {

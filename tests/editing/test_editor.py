@@ -1,11 +1,7 @@
 """Whole edits of tiny checkpoints: run directories, refusals, several processes, sweeps."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +29,7 @@ from hfbiasedit.patches.loading import with_patch
 from hfbiasedit.patches.patch import Patch
 from tests.editing import worlds
 from tests.hub_server.fixtures import hub, hub_client  # noqa: F401
+from tests.pairs import run_two
 from tests.tiny import save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_figure")
@@ -262,25 +259,9 @@ def by_two_processes(prompts, anchor, tmp_path_factory):
     """A checkpoint, and where two processes leave a run per solver (its name comes after)."""
     folder = tmp_path_factory.mktemp("processes")
     model = save_checkpoint(folder / "model", "llama", dtype="float32")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    common["PYTHONPATH"] = str(Path(__file__).parents[2])
     arguments = [str(model), str(prompts), anchor, str(folder / "two-")]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments],
-            env=common | {"RANK": number, "LOCAL_RANK": number},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in ("0", "1")
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=280)
-        assert process.returncode == 0, errors[-2000:]
+    for ended in run_two("-c", SCRIPT, *arguments):
+        assert ended.status == 0, ended.err[-2000:]
     return model, arguments[-1]
 
 
