@@ -87,10 +87,24 @@ def test_bad_input_is_one_line(run, model, arguments, status):
         assert err.count("\n") == 1
 
 
+# An audit that cannot end before it is interrupted.
+SLOW = """
+import time
+from hfbiasedit.audits.resumption import PartialFile
+from hfbiasedit.cli.app import main
+add = PartialFile.add
+def add_and_rest(*given):
+    add(*given)
+    time.sleep(0.1)
+PartialFile.add = add_and_rest
+main()
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
 def test_ctrl_c_leaves_a_partial_file_to_resume_from(model, run, tmp_path):
     options = [model, "--batch-size", "1", "--limit", "300", "--json"]
-    command = [sys.executable, "-m", "hfbiasedit", "audit", *options]
+    command = [sys.executable, "-c", SLOW, "audit", *options]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
