@@ -52,6 +52,14 @@ def _quiet_environment(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("COLUMNS", "120")
 
 
+@pytest.fixture(autouse=True)
+def _board_of_its_own():
+    """Every test begins as a program does, not in the silence since an earlier one spoke."""
+    from hfbiasedit import console
+
+    console.board.cache_clear()
+
+
 @pytest.fixture
 def one_figure(monkeypatch):
     """Runs are drawn as one figure: for tests of something else, since all take seconds."""

@@ -2,15 +2,7 @@
 
 import json
 
-import pytest
-
 from hfbiasedit import console
-
-
-@pytest.fixture(autouse=True)
-def _as_before():
-    yield
-    console.set_verbosity()
 
 
 def test_messages_and_warnings_go_to_standard_error(capsys):
