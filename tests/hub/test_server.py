@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from huggingface_hub import (
     CommitOperationAdd,
@@ -156,8 +158,10 @@ def test_a_renamed_repository_is_followed(hub_client):
 def test_calls_have_a_time_limit(hub_client, monkeypatch, capsys):
     monkeypatch.setattr(session, "READ_TIMEOUT", 0.3)
     hub_client.create_repo("acme/model", {"config.json": b"{}", "model.safetensors": b"1"})
-    hub_client.fault("/api/models/acme/model", method="GET", delay=1.5)
+    over = threading.Event()
+    hub_client.fault("/api/models/acme/model", method="GET", before=lambda: over.wait(60))
     assert pull_model("acme/model").commit
+    over.set()
     assert "the Hub does not answer" in capsys.readouterr().err
 
 

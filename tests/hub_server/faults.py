@@ -15,7 +15,7 @@ class Fault:
 
     A request matches when its method is `method` (None: any) and the regular expression
     `path` is found in its path and query. The first `skip` matches pass; the next
-    `times` are hit. Of the effects, several may be combined with `delay`.
+    `times` are hit. Several of the effects may be combined.
     """
 
     path: str
@@ -25,7 +25,6 @@ class Fault:
     status: int | None = None  # answer this instead
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | object = b""  # bytes, or an object sent as JSON
-    delay: float = 0.0  # seconds before anything is answered
     drop: bool = False  # close the connection without doing or answering anything
     lose_answer: bool = False  # do what was asked, then close without an answer
     cut: int | None = None  # close after this many bytes of the body

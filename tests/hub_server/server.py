@@ -157,7 +157,6 @@ class _Handler(BaseHTTPRequestHandler):
         if fault:
             if fault.before:
                 fault.before()
-            time.sleep(fault.delay)
             if fault.drop:
                 self._record(0, None, 0, len(body))
                 self._hang_up(fault.reset)
