@@ -3,7 +3,7 @@ import os
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfbiasedit import files, outputs
@@ -20,11 +20,13 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_canonical_json_round_trips(value):
     assert json.loads(files.canonical_json(value)) == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.integers(), min_size=2))
 def test_canonical_json_ignores_the_order_of_keys(value):
     assert files.canonical_json(value) == files.canonical_json(dict(reversed(value.items())))

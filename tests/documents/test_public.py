@@ -6,7 +6,7 @@ import json
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfbiasedit.documents.public import command_line, public, public_command, public_documents
@@ -19,6 +19,7 @@ HUB = {"id": "acme/tiny", "revision": "1" * 40, "dtype": "float32", "parameters"
 LOCAL = {**HUB, "id": "models/tiny", "revision": None}
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
 def test_a_recorded_command_reads_back_to_its_words(words):
     assert shlex.split(command_line(words)) == ["hfbiasedit", *words]

@@ -130,6 +130,7 @@ def test_damage_is_found_exactly_where_a_validator_finds_it(kind, data):
         assert str((*path, last)[0]) in fault
 
 
+@settings(deadline=None)
 @given(value=st.recursive(JUNK, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_anything_else_is_a_fault_and_no_crash(value):
     assert first_fault(schema("edit"), value)
