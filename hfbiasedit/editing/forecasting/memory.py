@@ -25,6 +25,7 @@ from hfbiasedit.models.loading import LoadedModel
 
 _PROGRAM = 600 << 20  # bytes of the interpreter, its libraries and compiled matrix products
 _LOGITS = 4  # copies in float32
+_PASSING = 3  # of the rows of one pass: what they are made from and gathered in
 
 
 def memory_of(
@@ -44,7 +45,7 @@ def memory_of(
     windows = windows_at_once(model, device)
     most = max(sizes.train.tokens, windows * WINDOW)
     tokens = min(tokens_at_once(model, device, config.checkpoint), most)
-    activations = round(bytes_per_token(model, config.checkpoint) * tokens)
+    activations = round(bytes_per_token(model, device, config.checkpoint) * tokens)
     activations += _LOGITS * 4 * windows * PLACES * vocabulary  # prompts have fewer places
     captured = sizes.dev + sizes.windows
     states = captured.tokens * hidden * element + sizes.windows.places * TOP * 12
@@ -60,9 +61,10 @@ def memory_of(
     gram = 3 * 8 * values**2  # inner products, a system and its factors
     kept = 0 if disk or there else rows
     apart = device.type != "cpu"
-    # Rows of one pass and products of a block of them are made on the device.
-    passing = rows if there else size_of(min(rows_at_once(tokens), values), ladder[0].coordinates)
-    on_device = weights + states + max(activations + max(sketches, passing), gram + passing)
+    # Rows of one pass are made on the device, in float32.
+    passing = _PASSING * size_of(min(rows_at_once(tokens), values), ladder[0].coordinates)
+    on_device = weights + states + max(activations + max(sketches, passing), gram)
+    on_device += rows if there else 0
     # Activations are given back before systems are solved.
     locating, solving = activations + sketches, states + kept + max(activations, gram)
     host = _PROGRAM + (kept + gram if apart else weights + max(locating, solving))
