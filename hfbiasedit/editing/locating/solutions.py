@@ -21,6 +21,7 @@ from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import Prompts, learning_weights
+from hfbiasedit.editing.running.activations import beside
 from hfbiasedit.editing.running.gradients import checkpointing
 from hfbiasedit.editing.running.recording import Passed, home_of, recorded
 from hfbiasedit.models.architecture import Projection
@@ -116,7 +117,7 @@ def sketched(
     place = torch.zeros(len(prompts), dtype=torch.int64)
     place[chosen] = torch.arange(len(chosen))
     shape = (len(chosen), len(items), SKETCH**2)
-    found = torch.zeros(shape, dtype=torch.bfloat16, device=loaded.device)
+    found = torch.zeros(shape, dtype=torch.bfloat16, device=beside(loaded.device))
     logits = torch.zeros(len(prompts))
     batch = batches[0][0]
 

@@ -21,6 +21,7 @@ from hfbiasedit import processes
 from hfbiasedit.console import tracked
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.windows import Windows, choose, windows_at_once
+from hfbiasedit.editing.running.activations import beside
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.recording import Layout, Passed, layout_of, recorded
 from hfbiasedit.errors import BiasEditError
@@ -89,9 +90,11 @@ def prices(
                     "the model's logits are not finite; check the model and its dtype "
                     "(float16 overflows easily: use bfloat16 or float32)"
                 )
-            generator = torch.Generator(logits.device).manual_seed(seed * 1_000_003 + start)
-            drawn = torch.multinomial(logits.detach().softmax(-1), 1, generator=generator)
-            likelihood = logits.gather(1, drawn).squeeze(1)
+            shares = logits.detach().softmax(-1)
+            shares = shares.to(beside(shares.device))
+            generator = torch.Generator(shares.device).manual_seed(seed * 1_000_003 + start)
+            drawn = torch.multinomial(shares, 1, generator=generator)
+            likelihood = logits.gather(1, drawn.to(logits.device)).squeeze(1)
             (likelihood - logits.logsumexp(-1)).sum().backward()
             places += len(drawn)
     sides = [[total.inputs, total.outputs, total.tokens] for total in totals.values()]

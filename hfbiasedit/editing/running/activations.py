@@ -88,6 +88,14 @@ def room_on(model: nn.Module, device: torch.device) -> float | None:
     return _SHARE_GPU * max(0, own - size)
 
 
+def beside(device: torch.device) -> torch.device:
+    """Where what is made of passes on a device is kept: there, if it is known to do all of that.
+
+    Others lack float64, bfloat16 or generators of their own (Apple's GPUs).
+    """
+    return device if device.type == "cuda" else torch.device("cpu")
+
+
 def device_memory(device: torch.device) -> int | None:
     """Bytes of a device's own memory, used or not; None where there is none or nobody can tell."""
     if device.type != "cuda":

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from hfbiasedit.editing.running.activations import beside
 from hfbiasedit.editing.running.execution import replaced_forward
 from hfbiasedit.editing.running.experts import by_sequence, one_by_one, spread, stacked_names
 from hfbiasedit.editing.running.paths import Paths, current
@@ -105,9 +106,8 @@ def layout_of(model: nn.Module, name: str) -> Layout:
 
 
 def home_of(model: nn.Module, name: str) -> torch.device:
-    """Where what is made of a weight's gradients is kept: beside it, or on the CPU if it moves."""
-    device = model.get_parameter(name).device
-    return torch.device("cpu") if device.type == "meta" else device
+    """Where what is made of a weight's gradients is kept; on the CPU where the weight moves."""
+    return beside(model.get_parameter(name).device)
 
 
 def obstacle(model: nn.Module, names: Iterable[str]) -> str | None:

@@ -21,7 +21,7 @@ from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets
 from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms
-from hfbiasedit.editing.running.activations import room_on
+from hfbiasedit.editing.running.activations import beside, room_on
 from hfbiasedit.editing.running.recording import Passed, recorded
 from hfbiasedit.editing.solving import storage
 from hfbiasedit.editing.solving.coordinates import Coordinates
@@ -84,7 +84,7 @@ class Linear:
     def gram(self, columns: Tensor | None = None) -> Tensor:
         """Inner products [N, N] of rows, float64; in some (a mask [D]) of the coordinates.
 
-        They stay on a GPU, unless it has no float64.
+        They stay where they are made.
         """
         count = len(self.rows)
         total = torch.zeros(count, count, device=self.device)
@@ -95,7 +95,7 @@ class Linear:
             for start in range(0, count, strip):  # what is above the diagonal is the same again
                 end = min(start + strip, count)
                 total[start:, start:end].addmm_(block[start:], block[start:end].T)
-        found = (total if self.device.type == "cuda" else total.cpu()).double()
+        found = total.double()
         for start in range(0, count, strip):  # in place: copies of it are what takes most memory
             end = min(start + strip, count)
             corner = found[start:end, start:end]
@@ -167,7 +167,8 @@ def linearised(
     at = 0
     for key in coordinates.keys:
         place[key] = (at, at := at + coordinates.count(key))
-    apart = loaded.device != rows.device
+    device = beside(loaded.device)
+    apart = device != rows.device
     block: Tensor = torch.empty(0)
     owner: Tensor = torch.empty(0)
 
@@ -186,7 +187,7 @@ def linearised(
             here = slice(start, start + len(batch))
             block, owner = rows[here], owners(batch)
             if apart:  # one copy of all, not one of every matrix
-                block = torch.zeros_like(block, device=loaded.device)
+                block = torch.zeros_like(block, device=device)
             terms = bias_terms(batch, run(loaded, batch, trunk))
             wanted = terms.logit if start < count else terms.log_mass
             wanted.sum().backward()
@@ -205,7 +206,7 @@ def linearised(
     )
     order = [number for batch in batches for number in batch.index.tolist()]
     records = tuple(sample.records[number] for number in order)
-    found = Linear(rows, targets, records, masses, loaded.device)
+    found = Linear(rows, targets, records, masses, device)
     if now is None:
         return found
     return replace(found, targets=targets.moved(-found.pushed(now).double()))

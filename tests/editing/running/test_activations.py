@@ -62,3 +62,10 @@ def test_a_gpu_is_filled_up_to_a_third_of_what_the_model_leaves(left, expected, 
 
 def test_a_processor_has_no_memory_of_its_own():
     assert activations.device_memory(CPU) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cuda:1", "cuda:1"), ("mps", "cpu"), ("cpu", "cpu"), ("meta", "cpu")]
+)
+def test_what_passes_make_is_kept_on_gpus_that_can(device, expected):
+    assert activations.beside(torch.device(device)) == torch.device(expected)
