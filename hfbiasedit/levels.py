@@ -45,7 +45,7 @@ class Level:
 
 
 AUTO = "auto"  # the budget that is chosen from a level's ladder
-_WIDE = tuple(f"{share}% of weights" for share in (0.3, 0.15, 0.07, 0.03, 0.015))
+_WIDE = tuple(f"{share}% of weights" for share in (1, 0.3, 0.1, 0.03))
 _FINE = tuple(f"{share}% of weights" for share in (0.1, 0.05, 0.02, 0.01, 0.005))
 _ROWS = (
     Level(

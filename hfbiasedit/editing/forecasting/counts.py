@@ -9,12 +9,12 @@ from torch import nn
 
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.ranking import Ranking
-from hfbiasedit.editing.selecting.allowance import budget_of, budgets_of
+from hfbiasedit.editing.selecting.allowance import allowed
 from hfbiasedit.editing.selecting.budget import Budget
-from hfbiasedit.editing.solving.bench import WIDEST
+from hfbiasedit.editing.solving.bench import widest
 from hfbiasedit.editing.solving.coordinates import RANKS
 from hfbiasedit.levels import LEVELS
-from hfbiasedit.models.architecture import Projection, projections
+from hfbiasedit.models.architecture import Projection, parameter_count, projections
 
 
 @dataclass(frozen=True)
@@ -42,31 +42,33 @@ def selections(model: nn.Module, config: EditConfig) -> list[Selected]:
     items = tuple(projections(model))
     ranking = Ranking("none", items, {})
     level = config.granularity
-    budgets = [
-        budget_of(model, ranking, level, text) for text in budgets_of(level, config.chosen_budget)
-    ]
-    found = [_selected(level, items, ranking, budget) for budget in budgets]
+    budgets = allowed(model, ranking, level, config.chosen_budget)
+    most = widest(parameter_count(model))
+    found = [_selected(level, items, ranking, budget, most) for budget in budgets]
     return sorted(found, key=lambda one: -one.weights)
 
 
 def _selected(
-    level: str, items: tuple[Projection, ...], ranking: Ranking, budget: Budget
+    level: str, items: tuple[Projection, ...], ranking: Ranking, budget: Budget, most: int
 ) -> Selected:
-    """Items are taken to be of average size, but large ones where they are few."""
+    """Items are taken to be of average size, but large ones where they are few.
+
+    `most` coordinates are kept.
+    """
     if LEVELS[level].few:
         whole = _largest(level, items, budget.items)
         weights = sum(item.weights for item in whole)
-        coordinates = _narrowed([(item.rows, item.columns) for item in whole], weights)
+        coordinates = _narrowed([(item.rows, item.columns) for item in whole], weights, most)
         return Selected(budget.items, budget.of, weights, coordinates, coordinates < weights)
     total = sum(_pool(level, items, ranking))
     size = 1.0 if level == "neuron" else total / budget.of
     number = max(1, math.floor(min(budget.items, budget.of, budget.weights / size)))
     weights = round(number * size)
-    if level == "neuron" or weights <= WIDEST:
+    if level == "neuron" or weights <= most:
         return Selected(number, budget.of, weights, weights, False)
     rows = math.ceil(weights / (sum(i.weights for i in items) / sum(i.rows for i in items)))
     length = weights // rows
-    fitting = [rank for rank in RANKS if rows * min(rank, length) <= WIDEST]
+    fitting = [rank for rank in RANKS if rows * min(rank, length) <= most]
     rank = min(length, fitting[0] if fitting else RANKS[-1])
     return Selected(number, budget.of, weights, rows * rank, rank < length)
 
@@ -96,9 +98,9 @@ def _largest(level: str, items: tuple[Projection, ...], number: int) -> list[Pro
     return [item for item in items if item.block in best]
 
 
-def _narrowed(shapes: list[tuple[int, int]], weights: int) -> int:
+def _narrowed(shapes: list[tuple[int, int]], weights: int, most: int) -> int:
     """Coordinates of whole matrices, cut on both sides alike."""
-    if weights <= WIDEST:
+    if weights <= most:
         return weights
     sums = [sum(min(a, rank) * min(b, rank) for a, b in shapes) for rank in RANKS]
-    return next((total for total in sums if total <= WIDEST), sums[-1])
+    return next((total for total in sums if total <= most), sums[-1])

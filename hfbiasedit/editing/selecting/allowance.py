@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from hfbiasedit.errors import UsageError
 from hfbiasedit.levels import AUTO, LEVELS, Level
 from hfbiasedit.models.architecture import parameter_count, projections
 
+FINEST = 1 << 21  # single weights
 _ANY = 1 << 62  # of whatever a model may have
 
 
@@ -31,6 +33,24 @@ def budget_of(model: nn.Module, ranking: Ranking, granularity: str, text: str) -
             f"granularity {level.name} edits all weights; its only budget is {level.budget}"
         )
     return limit
+
+
+def allowed(model: nn.Module, ranking: Ranking, granularity: str, text: str) -> list[Budget]:
+    """What a budget allows at a level: one, or for `auto` those that are chosen from.
+
+    Of single weights `auto` takes no more than `FINEST`: every one is a coordinate of its own.
+
+    Raises:
+        UsageError, BiasEditError: see `budget_of`.
+    """
+    texts = budgets_of(granularity, text)
+    found = [budget_of(model, ranking, granularity, one) for one in texts]
+    if granularity == "neuron" and len(found) > 1:
+        found = [
+            replace(one, items=min(one.items, FINEST), weights=min(one.weights, FINEST))
+            for one in found
+        ]
+    return list(dict.fromkeys(found))
 
 
 def check_budget(model: nn.Module, granularity: str, text: str) -> None:

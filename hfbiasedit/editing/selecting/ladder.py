@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.locator import Location
-from hfbiasedit.editing.selecting.allowance import budget_of, budgets_of
+from hfbiasedit.editing.selecting.allowance import allowed
 from hfbiasedit.editing.selecting.choosing import select
 from hfbiasedit.editing.weights.selection import Selection, block_numbers
 from hfbiasedit.levels import LEVELS
@@ -21,8 +21,7 @@ STRAY = 0.05  # of the selected weights: so many are given up to leave the block
 def ladder_of(loaded: LoadedModel, config: EditConfig, location: Location) -> list[Selection]:
     """The selections of a budget: one, or for `auto` nested ones, the widest first."""
     level, blocks = config.granularity, location.blocks
-    wanted = budgets_of(level, config.chosen_budget)
-    budgets = [budget_of(loaded.model, location.ranking, level, text) for text in wanted]
+    budgets = allowed(loaded.model, location.ranking, level, config.chosen_budget)
     widest = max(budgets, key=lambda budget: budget.items)
     choose = partial(
         select,

@@ -25,7 +25,10 @@ from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
 
 HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
-WIDEST = 1 << 21  # coordinates; wider selections move in leading directions only
+# Coordinates, beyond which selections move in leading directions only: one for so many weights of
+# the model, within bounds, so that work with them stays in proportion to the passes. (1 % of
+# SmolLM2 has 1.3 million: cut to half a million rows come nearly as far in 0.6 of the time.)
+_SHARE, _FEWEST, _MOST = 512, 1 << 19, 1 << 21
 _DIRECTIONS = 1024  # vectors per side of a matrix that leading directions are taken from
 
 
@@ -59,6 +62,11 @@ class Bench:
         return replace(self, sample=_sample(task, prompts, numbers))
 
 
+def widest(parameters: int) -> int:
+    """How many coordinates an edit of a model of so many weights has at most."""
+    return min(max(parameters // _SHARE, _FEWEST), _MOST)
+
+
 def bench_of(task: Task, deltas: Deltas) -> Bench:
     """Set up the coordinates and batches of an edit; the model is unchanged."""
     sample = _sample(task, task.prompts, task.train)
@@ -67,7 +75,7 @@ def bench_of(task: Task, deltas: Deltas) -> Bench:
         windows = choose(task.keep, range(min(PRICED, len(task.keep))))
         known = prices(task.loaded, deltas.slices, windows, task.config.seed, task.trunk)
     coordinates = Coordinates.of(task.loaded.model, deltas.slices, known)
-    rank = rank_for(coordinates, deltas.slices, WIDEST)
+    rank = rank_for(coordinates, deltas.slices, widest(task.loaded.parameters))
     if rank is not None:
         _narrow(task, coordinates, sample, deltas.slices, rank)
     dev = prepared(task, task.prompts.batches(task.dev))

@@ -74,7 +74,7 @@ def test_the_budget_of_auto_is_its_ladder():
 def test_wide_selections_are_cut_to_leading_directions(monkeypatch):
     from hfbiasedit.editing.forecasting import counts
 
-    monkeypatch.setattr(counts, "WIDEST", 1000)
+    monkeypatch.setattr(counts, "widest", lambda _: 1000)
     model = meta("llama").model
     found = selections(model, EditConfig(granularity="module", budget="2"))[0]
     largest = sorted(projections(model), key=lambda item: -item.weights)[:2]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.selecting import ladder
+from hfbiasedit.editing.selecting import allowance, ladder
 from hfbiasedit.editing.selecting.ladder import ladder_of
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.editing.weights.slices import entry_slice
@@ -76,3 +76,18 @@ def test_the_floor_leaves_at_most_the_allowed_share_below(low, expected):
     chosen = Selection("neuron", slices, fingerprint(loaded.model))
     assert chosen.weights == 100
     assert ladder._floor(chosen, loaded) == expected
+
+
+def test_auto_takes_no_more_single_weights_than_can_be_solved_for(monkeypatch):
+    loaded = worlds.loaded("llama")
+    rungs = ("50% of weights", "20% of weights", "1% of weights")
+    monkeypatch.setitem(LEVELS, "neuron", replace(LEVELS["neuron"], ladder=rungs))
+    config, location = EditConfig(granularity="neuron"), worlds.location(loaded)
+    sizes = [selection.weights for selection in ladder_of(loaded, config, location)]
+    assert len(sizes) == 3
+    monkeypatch.setattr(allowance, "FINEST", sizes[1] - 1)  # both wide ones become this one
+    found = [selection.weights for selection in ladder_of(loaded, config, location)]
+    assert found == [sizes[1] - 1, sizes[2]]
+    asked = replace(config, budget=str(sizes[0]))  # what is asked for is given
+    (only,) = ladder_of(loaded, asked, location)
+    assert only.weights == sizes[0]

@@ -312,7 +312,7 @@ def test_wide_selections_move_within_few_directions(most, monkeypatch):
     """So cut down that nothing else fits, the edit still helps, and moves are of that rank."""
     loaded = worlds.loaded("llama")
     items = projections(loaded.model)[-3:]
-    monkeypatch.setattr(bench, "WIDEST", most)
+    monkeypatch.setattr(bench, "widest", lambda _: most)
     rank = 16 if most > 10 else 8
     with Deltas(loaded.model, worlds.whole_selection(loaded.model, items, "module")) as deltas:
         outcome = solve(worlds.task(loaded, granularity="module", max_kl=0.05), deltas)
@@ -328,7 +328,7 @@ def test_rows_of_experts_move_within_few_directions(monkeypatch):
     loaded = worlds.loaded("mixtral")
     item = projections(loaded.model)[-1]
     chosen = Selection("row", {item.name: rows_in(item, torch.arange(0, item.rows, 2))}, "")
-    monkeypatch.setattr(bench, "WIDEST", item.rows // 2 * 8)
+    monkeypatch.setattr(bench, "widest", lambda _: item.rows // 2 * 8)
     with Deltas(loaded.model, chosen) as deltas:
         outcome = solve(worlds.task(loaded, max_kl=0.05), deltas)
         moved = deltas.values[item.name].detach().view(item.experts, -1, item.columns)
@@ -370,3 +370,11 @@ def test_dev_is_scored_by_distance_where_the_original_writes_genders():
         weight = min(1.0, mass / 0.05)
         total, heavy = total + weight * abs(share - record.share_female), heavy + weight
     assert scored(task, _dev(task)).fb == pytest.approx(100 * total / heavy, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [(10**6, 1 << 19), (512 * 700_000, 700_000), (7 * 10**9, 1 << 21)],
+)
+def test_coordinates_grow_with_the_model_within_bounds(parameters, expected):
+    assert bench.widest(parameters) == expected
