@@ -24,7 +24,7 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("prompts to locate with", solutions.PROMPTS, _EDIT),
         _chosen("prompts to learn from", gathering.EDIT_PROMPTS + gathering.MORE_PROMPTS, _EDIT),
         _chosen("gender mass from which a prompt counts fully", prompts.SEEN, _EDIT),
-        _chosen("slack of a budget", curve.SLACK, _DEV),
+        _chosen("share of the reduction that a budget may lose", curve.SLACK, _DEV),
         _chosen("change of the gender mass that is near enough", held.NEAR, _DEV),
         _chosen("dearer price that is tried, in times", candidates.DEARER, _QWEN),
         _chosen("gain on dev that further steps need", gauss_newton.WORTH, _DEV),
