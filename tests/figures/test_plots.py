@@ -83,6 +83,7 @@ def test_names_of_real_professions_cover_no_point_and_no_other_name(path):
     figure = plots.shares(read_audit(path))
     with style.settings():
         style.freeze_layout(figure)
+        figure.draw_without_rendering()  # axes take their shape when they are drawn
     (axes,) = figure.axes
     names = [Text.get_window_extent(text) for text in axes.texts if text.get_text()]
     assert len(names) == 6
