@@ -33,6 +33,14 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def shape_of(name: str) -> dict[str, Any]:
+    """The configuration of a published model, from `shapes/*.json`."""
+    found: dict[str, Any] = {}
+    for path in SHAPES.glob("*.json"):
+        found |= json.loads(path.read_text())
+    return dict(found[name])
+
+
 def made(name: str, chosen: argparse.Namespace) -> Any:
     """A model of a shape with random weights, cut to a few blocks, and the tokenizer."""
     import torch
@@ -41,11 +49,8 @@ def made(name: str, chosen: argparse.Namespace) -> Any:
     from hfbiasedit.hub.source import ModelSource
     from hfbiasedit.models.loading import LoadedModel
 
-    found: dict[str, Any] = {}
-    for path in SHAPES.glob("*.json"):
-        found |= json.loads(path.read_text())
     tokenizer = AutoTokenizer.from_pretrained(chosen.tokenizer)
-    shape = found[name] | {"num_hidden_layers": chosen.blocks, "vocab_size": len(tokenizer)}
+    shape = shape_of(name) | {"num_hidden_layers": chosen.blocks, "vocab_size": len(tokenizer)}
     if chosen.hidden:
         shape["hidden_size"] = chosen.hidden
     torch.manual_seed(0)
@@ -121,8 +126,9 @@ def forecast(loaded: Any, config: Any) -> None:
     )
     passes = [one for one in passes_of(sizes, config, ladder) if one.stage != "audits"]
     widths = cost.Widths.of(loaded.model, items)
-    rates = calibrate(items, loaded.model.dtype, parse_device("cpu"))
-    memory = memory_of(loaded, sizes, config, ladder, "cpu")
+    device = parse_device("cpu")
+    rates = calibrate(items, loaded.model.dtype, device)
+    memory = memory_of(loaded, sizes, config, ladder, device)
     processor, _ = cost.seconds(sizes, passes, ladder, widths, rates)
     kinds = ("activations", "hidden_states", "sketches", "rows", "gram")
     print(

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SHAPES = Path(__file__).with_name("shapes")
+from edit_scale import shape_of
 
 
 def make(name: str, chosen: argparse.Namespace, folder: Path) -> tuple[int, int]:
@@ -28,11 +28,8 @@ def make(name: str, chosen: argparse.Namespace, folder: Path) -> tuple[int, int]
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    found: dict[str, Any] = {}
-    for path in SHAPES.glob("*.json"):
-        found |= json.loads(path.read_text())
     cut = {} if chosen.blocks is None else {"num_hidden_layers": chosen.blocks}
-    config = AutoConfig.for_model(**(found[name] | cut))
+    config = AutoConfig.for_model(**(shape_of(name) | cut))
     torch.manual_seed(0)
     with torch.device(chosen.device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
