@@ -154,14 +154,13 @@ def main() -> None:
     chosen = parser.parse_args()
 
     from hfbiasedit.editing.config import EditConfig
-    from hfbiasedit.editing.forecasting import cost, passes
+    from hfbiasedit.editing.forecasting import passes
     from hfbiasedit.editing.locating import joint
     from hfbiasedit.editing.material import gathering
     from hfbiasedit.editing.solving import gauss_newton
     from hfbiasedit.models.loading import load_model
 
-    gauss_newton.STEPS = 1
-    cost.FURTHER = passes.FURTHER = 0
+    gauss_newton.ROUNDS = 1
     gathering.ANCHOR_WINDOWS = joint.PRICED = passes.PRICED = chosen.windows
     program = peak()
     local = Path(chosen.model).is_dir()

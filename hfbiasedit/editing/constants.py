@@ -8,12 +8,13 @@ from __future__ import annotations
 from hfbiasedit.documents.structures.edit_document import Chosen
 from hfbiasedit.editing.locating import solutions
 from hfbiasedit.editing.material import gathering, price, prompts
-from hfbiasedit.editing.solving import candidates, curve, descent, gauss_newton, held
+from hfbiasedit.editing.solving import candidates, curve, gauss_newton, held
 from hfbiasedit.levels import LEVELS, Granularity
 
 _EDIT = "SmolLM2-135M-Instruct: edit split, templates left out in turn"
 _DEV = "SmolLM2-135M-Instruct and the demo model: dev split"
 _QWEN = "Qwen2.5-Coder-0.5B-Instruct, seed 1: dev split, with held-out prompts in view"
+_HELD_OUT = "SmolLM2-135M-Instruct and the demo model: dev splits, with held-out prompts in view"
 _DEMO = "the demo model: with its held-out prompts of version 1 in view"
 
 
@@ -27,8 +28,8 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("share of the reduction that a budget may lose", curve.SLACK, _DEV),
         _chosen("change of the gender mass that is near enough", held.NEAR, _DEV),
         _chosen("dearer price that is tried, in times", candidates.DEARER, _QWEN),
-        _chosen("gain on dev that further steps need", gauss_newton.WORTH, _DEV),
-        _chosen("steps of a run", descent.RUN, _DEV),
+        _chosen("rounds", gauss_newton.ROUNDS, _HELD_OUT),
+        _chosen("gain on dev that another round needs", gauss_newton.GAIN, _DEV),
         _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),
     ]
 

@@ -139,7 +139,7 @@ def test_what_is_kept_is_not_worked_out_again(world, whole, tmp_path, monkeypatc
         )
         with pytest.raises(Killed):
             edit(model, config, out=tmp_path / "run")
-    for name in ("bench_of", "scored", "candidates"):
+    for name in ("bench_of", "bench_at", "candidates"):
         monkeypatch.setattr(gauss_newton, name, None)
     for name in ("joint.joint_sums", "solutions.sketched", "joint.prices"):
         monkeypatch.setattr(f"hfbiasedit.editing.locating.{name}", None)

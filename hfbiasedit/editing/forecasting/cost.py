@@ -9,11 +9,12 @@ from torch import nn
 
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import Selected
-from hfbiasedit.editing.forecasting.passes import FURTHER, Pass, Sizes
+from hfbiasedit.editing.forecasting.passes import Pass, Sizes
 from hfbiasedit.editing.locating.energies import SLIM
 from hfbiasedit.editing.locating.solutions import SKETCH
 from hfbiasedit.editing.running.activations import matrices_per_token, sides_per_token
-from hfbiasedit.editing.solving import candidates, curve, descent
+from hfbiasedit.editing.solving import candidates, curve, gauss_newton
+from hfbiasedit.editing.solving.held import LOOKS
 from hfbiasedit.models.architecture import Projection
 
 # What a pass takes beside its matrix products (attention, norms, activations, bookkeeping), in
@@ -68,15 +69,15 @@ def beside(one: Pass, widths: Widths, coordinates: int) -> float:
 
 def algebra(sizes: Sizes, ladder: Sequence[Selected]) -> tuple[float, float]:
     """Operations of inner products between prompts, elements of rows that are gone through."""
-    values, whole = sizes.train.sequences + sizes.held.sequences, sizes.whole.sequences
-    widest, runs = ladder[0].coordinates, FURTHER
+    values, rounds = sizes.train.sequences + sizes.held.sequences, gauss_newton.ROUNDS
+    widest = ladder[0].coordinates
     tried = [one.coordinates for one in ladder] if len(ladder) > 1 else []
-    # A try pulls a move out of the rows and a recorded state pushes it back; a step of a run does
-    # both; a linear model is filled and checked.
+    # A try pulls a move out of the rows, as often as the gender mass is looked at, and pushes it
+    # back once; a linear model is filled and checked.
     narrow = curve.TRIES * len(tried) + 2
-    wide = 2 + 2 * candidates.TRIES + runs * (2 * descent.RUN + 5)
-    inner = 2.0 * (values**2 * sum(tried) + whole**2 * (1 + runs) * widest)
-    return inner, float((narrow * values + wide * whole) * widest)
+    wide = rounds * (2 + candidates.TRIES * (LOOKS + 2))
+    inner = 2.0 * values**2 * (sum(tried) + rounds * widest)
+    return inner, float((narrow + wide) * values * widest)
 
 
 def seconds(

@@ -52,9 +52,9 @@ def memory_of(
     # Random projections of all sides; sums of rows and columns need about as much.
     projected = sum(item.rows + item.experts * item.columns for item in items)
     sketches = PROMPTS * len(items) * SKETCH**2 * 2 + 4 * max(SKETCH, SLIM) * projected
-    values = sizes.whole.sequences
+    values = sizes.train.sequences + sizes.held.sequences
     single = size_of(values, ladder[0].coordinates)
-    rows = 2 * single  # those of a step are made while those of the last one are there
+    rows = 2 * single  # the widest budget's, and the chosen one's part of them
     room = room_on(model, device)
     there = home(values, ladder[0].coordinates, device, room).type != "cpu"
     disk = rows if single > IN_MEMORY and not there else 0

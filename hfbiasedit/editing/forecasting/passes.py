@@ -1,9 +1,8 @@
 """The passes of an edit over prompts and windows, counted from the constants that make them.
 
 Prompts and windows are encoded and cut into batches as in the edit itself; only the model does not
-run. Where an edit may stop early (tries of a price) the most is counted, of the steps that may
-follow the first one `FURTHER` is, and the lowest block is taken to be the first that may be edited.
-Runs that blow up and start again are not counted.
+run. Where an edit may stop early (rounds, tries of a price) the most is counted, and the lowest
+block is taken to be the first that may be edited. States that are drawn back are not counted.
 """
 
 from __future__ import annotations
@@ -23,19 +22,12 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.dual import folds_of
 from hfbiasedit.editing.material.price import PRICED
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts
-from hfbiasedit.editing.material.windows import (
-    Windows,
-    choose,
-    prepare_windows,
-    split_windows,
-)
-from hfbiasedit.editing.solving import bench, candidates, curve, descent, held
+from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
+from hfbiasedit.editing.solving import bench, candidates, curve, gauss_newton, held
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import tokens_of
 from hfbiasedit.texts.anchor import load_anchor
-
-FURTHER = 1  # steps after the first one: published models stop after none or one
 
 
 @dataclass(frozen=True)
@@ -81,16 +73,13 @@ class Sizes:
     prompts: Size
     train: Size
     held: Size
-    more: Size
-    more_held: Size
-    whole: Size  # train and more, and what is held of both
+    further: Size  # of all rounds but the first, and what is held of each
+    further_held: Size  # of those what the original has to have been asked
     dev: Size
     folds: Size
     windows: Size
     priced: Size
     watched: Size
-    kept: Size
-    descended: Size
 
 
 def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
@@ -109,30 +98,27 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
     )
     dev = gather_prompts(loaded, config, "dev", gathering.DEV_PROMPTS, version)
     everything = train.joined(dev)
-    windows = prepare_windows(
-        loaded, load_anchor(config.anchor), gathering.ANCHOR_WINDOWS, config.seed
-    )
-    keep, watch = split_windows(windows)
-    some = choose(keep, range(min(descent.WINDOWS, len(keep))))
-    numbers, others = range(len(train)), range(len(more))
-    both = train.joined(more)
-    all_numbers = range(len(both))
+    anchor = load_anchor(config.anchor)
+    windows = prepare_windows(loaded, anchor, gathering.ANCHOR_WINDOWS, config.seed)
+    _, watch = split_windows(windows)
+    numbers = range(len(train))
+    fresh = gathering.pieces(more, config.seed)[: gauss_newton.ROUNDS - 1]
+    lessons = [_lesson(part) for part in (train, *fresh)]
+    further = [lessons[n % len(lessons)] for n in range(1, gauss_newton.ROUNDS)]
+    known = [_prompts(part.batches(bench.held_of(range(len(part))))) for part in fresh]
     return Sizes(
         audited=_audited(loaded, config),
         rounded=_scored(loaded, outcome.questions(config).audit.records),
         prompts=_prompts(everything.batches(range(len(everything)))),
         train=_prompts(train.batches(numbers)),
-        held=_prompts(train.batches(numbers[:: bench.HELD])),
-        more=_prompts(more.batches(others)),
-        more_held=_prompts(more.batches(others[:: bench.HELD])),
-        whole=_prompts(both.batches(all_numbers) + both.batches(all_numbers[:: bench.HELD])),
+        held=_prompts(train.batches(bench.held_of(numbers))),
+        further=sum(further, Size(0, 0, 0)),
+        further_held=sum(known, Size(0, 0, 0)),
         dev=_prompts(dev.batches(range(len(dev)))),
         folds=_folds(train, config.seed),
         windows=_windows(windows),
-        priced=_windows(choose(windows, range(min(PRICED, len(windows))))),
+        priced=_windows(prepare_windows(loaded, anchor, PRICED, config.seed)),
         watched=_windows(watch),
-        kept=_windows(keep),
-        descended=_windows(some),
     )
 
 
@@ -158,22 +144,17 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
     if len(ladder) > 1:
         tried = len(ladder) * curve.TRIES
         found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
-        found += _narrowing(sizes, ladder[0])
+        if ladder[0].cut:  # leading directions of the budget that was chosen are others
+            found += _narrowing(sizes, ladder[0])
+            found.append(Pass("rounds", "prompts", linear, backward=True, beside="rows"))
+    tried = gauss_newton.ROUNDS * candidates.TRIES
+    found += (gauss_newton.ROUNDS - 1) * _narrowing(sizes, ladder[0])
     found += [
-        Pass("steps", "prompts", sizes.more + sizes.more_held, backward=True, beside="rows"),
-        Pass("steps", "dev prompts and windows", judged, times=candidates.TRIES + FURTHER),
-        Pass("steps", "prompts", sizes.held, times=candidates.TRIES * held.LOOKS),
-        Pass("original", "windows", sizes.kept, min(1, FURTHER)),
-        Pass("steps", "prompts", sizes.whole, FURTHER, backward=True, beside="rows"),
-        Pass(
-            "steps",
-            "windows",
-            sizes.descended,
-            FURTHER * descent.RUN,
-            backward=True,
-            beside="move",
-        ),
-        Pass("steps", "windows", sizes.watched),
+        Pass("original", "prompts", sizes.further_held),
+        Pass("rounds", "prompts", sizes.further, backward=True, beside="rows"),
+        Pass("rounds", "dev prompts and windows", judged, times=tried),
+        Pass("rounds", "prompts", sizes.held, times=tried * held.LOOKS),
+        Pass("rounds", "windows", sizes.watched),
     ]
     if config.check_quantized:
         times = 2 * len(config.check_quantized)
@@ -185,6 +166,12 @@ def _narrowing(sizes: Sizes, widest: Selected) -> list[Pass]:
     if not widest.cut:
         return []
     return [Pass("leading directions", "prompts", sizes.held, backward=True)]
+
+
+def _lesson(prompts: Prompts) -> Size:
+    """What a round differentiates: all prompts, and what is held of them once more."""
+    numbers = range(len(prompts))
+    return _prompts(prompts.batches(numbers) + prompts.batches(bench.held_of(numbers)))
 
 
 def _prompts(batches: Sequence[PromptBatch]) -> Size:

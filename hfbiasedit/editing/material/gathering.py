@@ -20,8 +20,8 @@ from hfbiasedit.texts.anchor import Anchor, load_anchor
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
-EDIT_PROMPTS = 1024  # to locate and choose with
-MORE_PROMPTS = 2048  # that the last step learns from besides
+EDIT_PROMPTS = 1024  # of one round; the first ones are located and chosen with too
+MORE_PROMPTS = 3072  # of further rounds
 DEV_PROMPTS = 160
 ANCHOR_WINDOWS = 384
 
@@ -82,6 +82,15 @@ def dealt(prompts: Prompts, count: int, seed: int) -> tuple[Prompts, Prompts]:
         return replace(prompts, records=records, encoded=encoded)
 
     return part(sorted(first)), part([number for number in numbers if number not in first])
+
+
+def pieces(prompts: Prompts, seed: int) -> list[Prompts]:
+    """Unmeasured prompts dealt out to rounds."""
+    found = []
+    while prompts:
+        some, prompts = dealt(prompts, EDIT_PROMPTS, seed)
+        found.append(some)
+    return found
 
 
 def _original(loaded: LoadedModel, prompts: Prompts) -> list[list[float]]:

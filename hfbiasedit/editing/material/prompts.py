@@ -140,10 +140,12 @@ def gather_prompts(
 
 
 @torch.no_grad()
-def measure_original(loaded: LoadedModel, prompts: Prompts) -> None:
-    """Fill in the original model's shares and gender masses."""
-    shares, masses = torch.zeros(len(prompts)), torch.zeros(len(prompts))
-    batches = list(prompts.batches(range(len(prompts))))
+def measure_original(
+    loaded: LoadedModel, prompts: Prompts, numbers: Sequence[int] | None = None
+) -> None:
+    """Fill in the original model's shares and gender masses (of some: others are not a number)."""
+    shares, masses = torch.full((2, len(prompts)), math.nan)
+    batches = list(prompts.batches(range(len(prompts)) if numbers is None else numbers))
     for batch in tracked(batches, "what the original says"):
         terms = bias_terms(batch, run(loaded, batch))
         shares[batch.index] = terms.share.float().cpu()

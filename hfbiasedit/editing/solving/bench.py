@@ -1,11 +1,10 @@
-"""What every step of the default solver needs: coordinates, batches, the way back to weights."""
+"""What a round of the default solver needs: coordinates, batches, the way back to weights."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,12 +13,11 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import PRICED, prices
-from hfbiasedit.editing.material.prompts import Prompts, learning_weights, weights_of
+from hfbiasedit.editing.material.prompts import Prompts, weights_of
 from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.recording import Key, Passed, recorded
-from hfbiasedit.editing.solving import storage
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
-from hfbiasedit.editing.solving.linearisation import Linear, Sample, home_of_rows, linearised
+from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised
 from hfbiasedit.editing.solving.task import Task, prepared
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
@@ -34,32 +32,32 @@ _DIRECTIONS = 1024  # vectors per side of a matrix that leading directions are t
 
 @dataclass(frozen=True)
 class Bench:
-    """What every step of an edit needs."""
+    """What a round of an edit needs.
+
+    Attributes:
+        sample: the prompts that the round learns from.
+        start: the deltas where the round begins, to which its moves are added.
+        spent: their divergence on the watched windows.
+    """
 
     task: Task
     deltas: Deltas
     coordinates: Coordinates
     sample: Sample
     dev: list[PromptBatch]
+    start: Mapping[str, Tensor]
+    spent: float = 0.0
 
-    def write(self, move: Tensor, scale: float = 1.0) -> None:
-        """Set the deltas to a move [D], and with them the model's weights."""
-        values = self.coordinates.to_weights(scale * move)
-        self.deltas.set_({n: v.to(self.deltas.values[n]) for n, v in values.items()})
+    def write(self, move: Tensor) -> None:
+        """Set the deltas to a move [D] from the start, and with them the model's weights."""
+        change = self.coordinates.to_weights(move)
+        self.deltas.set_({name: base + change[name].to(base) for name, base in self.start.items()})
 
-    def linear(self, now: Tensor | None) -> Linear:
-        """Differentiate the prompts where the model is."""
-        return linearised(self.task.loaded, self.coordinates, self.sample, self.task.trunk, now)
-
-    @cached_property
-    def whole(self) -> Bench:
-        """The same with the task's further prompts, which have been measured."""
+    def linear(self) -> Linear:
+        """Differentiate the prompts at the start, where the model must be."""
         task = self.task
-        if not task.more:
-            return self
-        prompts = task.prompts.joined(task.more)
-        numbers = [*task.train, *range(len(task.prompts), len(prompts))]
-        return replace(self, sample=_sample(task, prompts, numbers))
+        found = linearised(task.loaded, self.coordinates, self.sample, task.trunk)
+        return _weighed(found, task.config.mass)
 
 
 def widest(parameters: int) -> int:
@@ -68,8 +66,46 @@ def widest(parameters: int) -> int:
 
 
 def bench_of(task: Task, deltas: Deltas) -> Bench:
-    """Set up the coordinates and batches of an edit; the model is unchanged."""
-    sample = _sample(task, task.prompts, task.train)
+    """Set up the first round: the deltas are zero, the prompts are those that were measured."""
+    sample = _sample(task.prompts, task.train)
+    coordinates = _coordinates(task, deltas, sample)
+    dev = prepared(task, task.prompts.batches(task.dev))
+    return Bench(task, deltas, coordinates, sample, dev, deltas.state())
+
+
+def bench_at(first: Bench, prompts: Prompts, numbers: Sequence[int], spent: float) -> Bench:
+    """Set up a further round where the deltas are, which has cost the divergence `spent`.
+
+    Of its prompts, some `numbers` of `prompts`, those whose mass is held must have been measured.
+    """
+    task, start = first.task, first.deltas.state()
+    sample = _sample(prompts, numbers)
+    coordinates = _coordinates(task, first.deltas, sample)
+    return replace(first, coordinates=coordinates, sample=sample, start=start, spent=spent)
+
+
+def held_of(numbers: Sequence[int]) -> Sequence[int]:
+    """The prompts of a round whose gender mass is held."""
+    return numbers[::HELD]
+
+
+def _sample(prompts: Prompts, numbers: Sequence[int]) -> Sample:
+    return Sample(prompts.records, prompts.batches(numbers), prompts.batches(held_of(numbers)))
+
+
+def _weighed(linear: Linear, mass: float) -> Linear:
+    """What each prompt counts, by its gender mass now."""
+    targets = linear.targets
+    weight = targets.weight.clone()
+    for kind, scale in ((targets.share, 1.0), (~targets.share, 2 * mass)):
+        chosen = kind.nonzero()[:, 0].tolist()
+        found = weights_of([linear.records[n] for n in chosen], linear.mass[kind].tolist())
+        weight[kind] = scale * torch.tensor(found, dtype=torch.float64)
+    return replace(linear, targets=replace(targets, weight=weight))
+
+
+def _coordinates(task: Task, deltas: Deltas, sample: Sample) -> Coordinates:
+    """Those of the selection; where they are too many, cut to what the sample speaks for."""
     known = task.prices or {}
     if any(name not in known for name in deltas.slices):
         windows = choose(task.keep, range(min(PRICED, len(task.keep))))
@@ -78,62 +114,7 @@ def bench_of(task: Task, deltas: Deltas) -> Bench:
     rank = rank_for(coordinates, deltas.slices, widest(task.loaded.parameters))
     if rank is not None:
         _narrow(task, coordinates, sample, deltas.slices, rank)
-    dev = prepared(task, task.prompts.batches(task.dev))
-    return Bench(task, deltas, coordinates, sample, dev)
-
-
-def _sample(task: Task, prompts: Prompts, numbers: Sequence[int]) -> Sample:
-    """Some prompts, which have been measured; every eighth one's mass is held."""
-    order, held = prompts.batches(numbers), prompts.batches(numbers[::HELD])
-
-    def weights(batches: Sequence[PromptBatch]) -> Tensor:
-        index = torch.cat([batch.index for batch in batches]).tolist()
-        return torch.tensor(learning_weights(prompts, index))
-
-    return Sample(prompts.records, order, held, weights(order), task.config.mass * weights(held))
-
-
-def widened(bench: Bench, first: Linear) -> Linear:
-    """A linear model of the original with the task's further prompts besides.
-
-    Weights follow once the original's gender mass is known at all of them.
-    """
-    task = bench.task
-    if not task.more:
-        return first
-    numbers = range(len(task.more))
-    count, held = len(numbers), len(numbers[::HELD])
-    known = len(first.records)
-    total = known + count + held
-    place = home_of_rows(task.loaded, bench.coordinates, total)
-    rows = storage.zeros(total, bench.coordinates.total, place)
-    storage.copy(first.rows, rows[:known])
-    sample = Sample(
-        task.more.records,
-        task.more.batches(numbers),
-        task.more.batches(numbers[::HELD]),
-        torch.ones(count),
-        torch.ones(held),
-        fresh=True,
-    )
-    other = linearised(task.loaded, bench.coordinates, sample, task.trunk, rows=rows[known:])
-    _remembered(task, sample, other)
-    records, mass = first.records + other.records, torch.cat([first.mass, other.mass])
-    targets = first.targets.joined(other.targets)
-    for kind, scale in ((targets.share, 1.0), (~targets.share, 2 * task.config.mass)):
-        chosen = kind.nonzero()[:, 0].tolist()
-        found = weights_of([records[n] for n in chosen], mass[kind].tolist())
-        targets.weight[kind] = scale * torch.tensor(found, dtype=torch.float64)
-    return Linear(rows, targets, records, mass, first.device)
-
-
-def _remembered(task: Task, sample: Sample, found: Linear) -> None:
-    """What the original says to prompts that it was differentiated at needs no pass of its own."""
-    index = torch.cat([batch.index for batch in sample.prompts])
-    order = index.argsort()
-    logits, masses = found.targets.start[: len(index)], found.mass[: len(index)].double()
-    least = torch.finfo(torch.float32).tiny
-    task.learn(logits[order], masses.clamp_min(least).log()[order])
+    return coordinates
 
 
 def _narrow(

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from hfbiasedit.editing.material.dual import Solution, solution_at, solution_for
 from hfbiasedit.editing.solving.bench import Bench
-from hfbiasedit.editing.solving.descent import BENDS
 from hfbiasedit.editing.solving.held import held
 from hfbiasedit.editing.solving.leftout import LeftOut, left_out
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Score, scored
 
-TRIES = 4  # prices of a step, each measured by one pass over dev and the watched windows
+TRIES = 4  # prices of a round, each measured by passes over dev and the watched windows
 TARGET = 0.95  # of the allowed divergence
+_LEAST = 0.1  # of the allowed divergence: aimed at even where nothing of it is left
 _CLOSE = 0.8  # of the allowed divergence: near enough not to try again
 _LITTLE = 1.1  # growth of the predicted divergence that is not worth a try
 DEARER = 3.0  # times the price, tried where the first price is allowed
@@ -25,16 +25,12 @@ _LARGEST = 10.0  # change of the predicted divergence from try to try
 
 @dataclass(frozen=True)
 class State:
-    """A move [D], the divergence that was predicted for it, its price and its score.
-
-    `bend` is what made the last run of steps steady (see `descent`).
-    """
+    """A move [D], the divergence that was predicted for it, its price and its score."""
 
     move: Tensor
     predicted: float
     price: float
     score: Score
-    bend: float = BENDS[0]
 
 
 def candidates(
@@ -48,8 +44,9 @@ def candidates(
 
     The first is the one that prompts left out speak for (which is handed on too). Others approach
     the allowed divergence, whose prediction is off by a factor that hardly changes. With `hold`
-    each is solved for again after a look at what it does to the gender mass (`held`), and dearer
-    prices are tried before cheaper ones.
+    each is solved for again after a look at what it does to the gender mass (`held`), and where the
+    first is allowed dearer prices are tried: what cheaper ones would gain at once the next round
+    gains for less.
     """
     gram = linear.gram(columns)
     choice = left_out(linear, gram)
@@ -87,10 +84,10 @@ def _tried(
             if dearer.score.fb >= best.score.fb:
                 break
             best = dearer
-        if best is not state:
-            return
+        return
     while left and not _CLOSE * limit <= state.score.mean_kl <= limit:
-        ratio = TARGET * limit / max(state.score.mean_kl, 1e-3 * limit, 1e-30)
+        room = max(TARGET * limit - bench.spent, _LEAST * limit)
+        ratio = room / max(state.score.mean_kl - bench.spent, 1e-3 * limit, 1e-30)
         wanted = found.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)
         before, found = found, solution_at(gram, linear.targets, wanted, found)
         if ratio > 1 and found.predicted < _LITTLE * before.predicted:  # nothing is left to gain

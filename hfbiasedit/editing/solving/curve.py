@@ -4,9 +4,9 @@ One pass over the prompts differentiates the widest selection; the best move wit
 follows from the inner products of that part's coordinates. What every budget does to prompts left
 out is foretold, and dev is measured, within the allowed divergence; the smallest budget is enough
 that brings each of the two down as far as the best does, all but `SLACK`. Where the allowed
-divergence is what holds the widest one back, further steps follow, which gain more the more weights
-share the work (on the demo model half as many single weights do as well in one step, and leave a
-third more on dev after four): there the best is taken.
+divergence is what holds the widest one back, further rounds gain more the more weights share the
+work: there the widest is taken. (On the demo model rows of 0.3 % do as well as 1 % in one round,
+and come down by 53 instead of 61 % in four.)
 """
 
 from __future__ import annotations
@@ -55,19 +55,18 @@ def budget_curve(
         progress("trying budgets", len(ladder)) as bar,
     ):
         bench = bench_of(task, deltas)
-        linear = bench.linear(None)
+        linear = bench.linear()
         if not linear.finite:  # the solver says so
             return ladder[0], [], linear
         masks = [coordinates_of(bench, selection) for selection in ladder]
         if known is not None:
             chosen = known[1]["number"]
             return ladder[chosen], known[1]["points"], linear.columns(masks[chosen])
-        slack, dev = SLACK, task.before(bench.dev).fb
+        bound, dev = False, task.before(bench.dev).fb
         for selection, columns in zip(ladder, masks, strict=True):
             choice, trials = candidates(bench, linear, columns, TRIES)
             found = list(trials)
-            if selection is ladder[0] and found[0].score.mean_kl > limit:
-                slack = 0.0
+            bound |= selection is ladder[0] and found[0].score.mean_kl > limit
             score = _drawn_back(bench, best_of(found, limit))
             points.append(
                 BudgetPoint(
@@ -81,15 +80,15 @@ def budget_curve(
             )
             bar.advance()
     bench.write(torch.zeros(bench.coordinates.total))
-    number = _enough(points, limit, (dev, choice.before), slack)
+    number = 0
+    if not bound or points[0]["kl"] > limit:
+        number = _enough(points, limit, (dev, choice.before))
     points[number]["chosen"] = True
     task.kept.save(_NAME, {}, {"number": number, "points": points})
     return ladder[number], points, linear.columns(masks[number])
 
 
-def _enough(
-    points: Sequence[BudgetPoint], limit: float, before: tuple[float, float], slack: float = SLACK
-) -> int:
+def _enough(points: Sequence[BudgetPoint], limit: float, before: tuple[float, float]) -> int:
     """The last point (they become smaller) that is allowed and close to the best by both scores.
 
     `before` are the scores of the original, on dev and on prompts left out.
@@ -98,7 +97,7 @@ def _enough(
 
     def close(score: Callable[[BudgetPoint], float], start: float) -> set[int]:
         best = min((score(points[n]) for n in allowed), default=0.0)
-        most = best + slack * max(0.0, start - best)
+        most = best + SLACK * max(0.0, start - best)
         return {n for n in allowed if score(points[n]) <= most}
 
     dev, left_out = before

@@ -1,44 +1,42 @@
-"""Gauss-Newton steps in the space of prompts: the default solver, at every size and level.
+"""Gauss-Newton rounds in the space of prompts: the default solver, at every size and level.
 
-A step differentiates every prompt once where the model is (`linearisation`) and solves for the best
-move under a price for the predicted divergence of general code (`dual`). The price is the one under
-which prompts left out come out best (`leftout`), a dearer one, or one that uses the allowed
-divergence, which is measured (the prediction is the diagonal of a Fisher matrix): the lower
-FB-Score on `dev` decides. Where more divergence is hardly better, that is all; where it is, further
-steps follow. What is judged is always the model with its weights rounded to the
-checkpoint's dtype.
+A round differentiates fresh prompts once where the model is (`linearisation`) and solves for the
+best further move under a price for the predicted divergence of general code (`dual`). The price is
+the one under which prompts left out come out best (`leftout`), or one beside it: what is measured
+on `dev` decides. The next round begins at the best state so far, with prompts that nothing has
+learnt from: what a move does to those is what it does to the prompts of a user, and the model's
+derivatives are no longer those of the original. (More prompts in one round, or the same ones again,
+do far less.) A state that costs more than is allowed is drawn back towards the original, and what
+is lost by that is what the next round has to do. What is judged is always the model with its
+weights rounded to the checkpoint's dtype.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import torch
+import math
+from collections.abc import Sequence
+from functools import partial
 
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import Step
+from hfbiasedit.editing.material.gathering import pieces
+from hfbiasedit.editing.material.prompts import Prompts, measure_original
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.solving.bench import Bench, bench_of, widened
-from hfbiasedit.editing.solving.candidates import TARGET, State, best_of, candidates
-from hfbiasedit.editing.solving.descent import BENDS, descend
+from hfbiasedit.editing.solving.bench import Bench, bench_at, bench_of, held_of
+from hfbiasedit.editing.solving.candidates import State, candidates
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.states import Reached
-from hfbiasedit.editing.solving.task import Outcome, Task, scored, settle, within
+from hfbiasedit.editing.solving.task import Outcome, Task, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 
-STEPS = 4
-PATIENCE = 1  # steps before a poor gain ends the search
-GAIN = 0.01  # relative gain on dev below which a step was not worth it
-# The same for more divergence in the first step, below which no others follow. On the demo model,
-# where others help, it is 0.1; on SmolLM2, where none did, 0.016 and less.
-WORTH = 0.03
-_STEEPEST, _SHALLOWEST = 4.0, 0.25  # changes of the price from step to step
+ROUNDS = 4
+GAIN = 0.01  # of the distance on dev, below which a round was not worth it
 
 
 def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
-    """Move the deltas by Gauss-Newton steps; they end at the best state (or at zero).
+    """Move the deltas in a few rounds; they end at the best state (or at zero).
 
-    `first` is the linear model at the original without `task.more`, where it has been made already.
+    `first` is the linear model of the first round, where it has been made already.
     """
     reached = Reached.load(task.kept)
     if reached is not None and reached.done:
@@ -46,126 +44,83 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
         return reached.outcome
     with (
         checkpointing(task.loaded.model, task.config.checkpoint),
-        progress("editing", STEPS) as bar,
+        progress("editing", ROUNDS) as bar,
     ):
+        lessons = _lessons(task)
         bench = bench_of(task, deltas)
+        before = task.before(bench.dev)
         if reached is None:
-            reached = _first_step(bench, first)
+            outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all rounds done")
+            if first is None or first.rows.shape[1] != bench.coordinates.total:
+                first = bench.linear()
+            reached = _round(bench, first, outcome, 1)
             reached.save(task.kept)
-        else:
-            task.remember()
-            bench.write(reached.state.move)
-        bar.advance(reached.step)
+        del first  # rows of two rounds are not needed at once
+        bar.advance(reached.round)
         while not reached.done:
-            score = reached.state.score
-            bar.describe(f"editing: distance on dev {score.fb:.1f}, KL {score.mean_kl:.4f}")
-            reached = _further_step(bench, reached)
+            outcome, number = reached.outcome, reached.round + 1
+            kl = float(outcome.kl.mean())
+            bar.describe(f"editing: distance on dev {outcome.dev_after:.1f}, KL {kl:.4f}")
+            settle(deltas, outcome)
+            # Where there are too few prompts for all rounds they come round again.
+            here = bench_at(bench, *lessons[(number - 1) % len(lessons)], kl)
+            reached = _round(here, here.linear(), outcome, number)
             reached.save(task.kept)
             bar.advance()
         settle(deltas, reached.outcome)
     return reached.outcome
 
 
-def _first_step(bench: Bench, first: Linear | None) -> Reached:
-    """From the original, at several prices."""
-    task, before = bench.task, bench.task.before(bench.dev)
-    outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
-    nowhere = torch.zeros(bench.coordinates.total)
-    if first is None or first.rows.shape[1] != bench.coordinates.total:
-        first = bench.linear(None)
-    linear = widened(bench, first)
+def _lessons(task: Task) -> list[tuple[Prompts, Sequence[int]]]:
+    """What each round learns from, as some numbers of some prompts; the model is the original.
+
+    What that says where the gender mass is to be held is measured, or known from before.
+    """
+    found: list[tuple[Prompts, Sequence[int]]] = [(task.prompts, task.train)]
+    for some in pieces(task.more, task.config.seed)[: ROUNDS - 1]:
+        numbers = range(len(some))
+        held = held_of(numbers)
+        place = f"lesson-{len(found)}"
+        shares, masses = task.kept.facts(place, partial(_said, task, some, held))
+        some.share, some.log_mass = ([math.nan] * len(some) for _ in range(2))
+        for number, share, mass in zip(held, shares, masses, strict=True):
+            some.share[number], some.log_mass[number] = share, mass
+        found.append((some, numbers))
+    return found
+
+
+def _said(task: Task, prompts: Prompts, numbers: Sequence[int]) -> list[list[float]]:
+    measure_original(task.loaded, prompts, numbers)
+    return [[values[n] for n in numbers] for values in (prompts.share, prompts.log_mass)]
+
+
+def _round(bench: Bench, linear: Linear, outcome: Outcome, number: int) -> Reached:
+    """Measure the moves that a linear model speaks for; the best state so far is the outcome's."""
     if not linear.finite:
         outcome.stopped = "the gradients were not finite"
-        return Reached(1, State(nowhere, 0.0, 1.0, before), outcome, done=True)
-    found = list(candidates(bench, linear, hold=True)[1])
-    for trial in found:
-        outcome.note(_entry(1, linear, trial))
-        _record(bench, trial, outcome, 1)
-    limit = task.config.allowed_kl
-    best = best_of(found, limit)
-    against = _against_more(found, best, limit)
-    if against and outcome.state is not None:
-        outcome.stopped = f"{against} against more"
-        return Reached(1, best, outcome, done=True)
-    if STEPS == 1:
-        return Reached(1, best, outcome, done=True)
-    bench.write(nowhere)
-    task.remember()
-    bench.write(best.move)
-    # Further steps pay what is measured, not what was predicted: the same price in its units.
-    ratio = best.predicted / max(best.score.mean_kl, best.predicted, 1e-30)
-    best = replace(best, price=ratio * best.price)
-    return Reached(1, _next(None, best, limit), outcome, done=False)
-
-
-def _against_more(found: list[State], best: State, limit: float) -> str:
-    """What speaks against steps beyond the first one, in words; nothing where nothing does."""
-    first = found[0]
-    if first.score.mean_kl > limit:
-        return ""
-    if best.price > first.price:
-        return "dev speaks"
-    return "prompts left out speak" if best.score.fb > (1 - WORTH) * first.score.fb else ""
-
-
-def _further_step(bench: Bench, reached: Reached) -> Reached:
-    """From where the last one led, at one price, by the measured divergence."""
-    step, state, outcome = reached.step + 1, reached.state, reached.outcome
-    linear = bench.whole.linear(state.move)
-    if not linear.finite:
-        outcome.stopped = "the gradients were not finite"
-        return Reached(step, state, outcome, done=True)
+        return Reached(number, outcome, done=True)
     last = outcome.dev_after
-    found = _descended(bench, linear, state, step)
-    outcome.note(_entry(step, linear, found))
-    _record(bench, found, outcome, step)
-    stuck = step > PATIENCE and outcome.dev_after > (1 - GAIN) * last
-    if stuck:
+    for trial in candidates(bench, linear, hold=True)[1]:
+        outcome.note(_entry(number, linear, trial))
+        _record(bench, trial, outcome, number)
+    poor = outcome.state is None or outcome.dev_after > (1 - GAIN) * last
+    if poor:
         outcome.stopped = "dev got no better"
-    state = _next(state, found, bench.task.config.allowed_kl)
-    bench.write(state.move)
-    return Reached(step, state, outcome, done=stuck or step == STEPS)
+    return Reached(number, outcome, done=poor or number == ROUNDS)
 
 
-def _next(state: State | None, found: State, limit: float) -> State:
-    """Where to go on from, and at which price: a step that made things worse is taken back."""
-    if state is not None and found.score.fb > state.score.fb and state.score.mean_kl <= limit:
-        return replace(state, price=_STEEPEST * max(state.price, found.price), bend=found.bend)
-    # An unchanged model may measure a little below zero, in float arithmetic.
-    change = (max(0.0, found.score.mean_kl) / max(TARGET * limit, 1e-12)) ** 2
-    return replace(found, price=found.price * min(max(change, _SHALLOWEST), _STEEPEST))
-
-
-def _descended(bench: Bench, linear: Linear, state: State, step: int) -> State:
-    """A run of steps from the last state, at its price."""
-    seed = bench.task.config.seed * 1_000_003 + step
-    move, bend = descend(
-        bench.task,
-        bench.coordinates,
-        bench.write,
-        linear,
-        state.move,
-        state.price,
-        seed,
-        [bend for bend in BENDS if bend >= state.bend],
-    )
-    bench.write(move)
-    predicted = float(move.square().sum()) / 2
-    return State(move, predicted, state.price, scored(bench.task, bench.dev), bend)
-
-
-def _record(bench: Bench, state: State, outcome: Outcome, step: int) -> None:
+def _record(bench: Bench, state: State, outcome: Outcome, number: int) -> None:
     """Take a state if it is the best so far within the allowed divergence."""
     bench.write(state.move)
     scale, score = within(bench.task, bench.deltas, bench.dev, state.score)
     if score is not None and score.fb < outcome.dev_after:
-        outcome.state, outcome.steps = bench.deltas.state(scale), step
+        outcome.state, outcome.steps = bench.deltas.state(scale), number
         outcome.dev_after, outcome.kl = score.fb, score.kl
 
 
-def _entry(step: int, linear: Linear, state: State) -> Step:
+def _entry(number: int, linear: Linear, state: State) -> Step:
     return {
-        "step": step,
+        "step": number,
         "loss_bias": linear.targets.loss(linear.targets.start + linear.pushed(state.move)),
         "loss_keep": state.predicted,
         "dev_fb": state.score.fb,

@@ -40,17 +40,13 @@ _HOST = torch.device("cpu")
 class Sample:
     """Prompts of one linear model: all of them, and those whose gender mass is held.
 
-    `weight` [P] and `mass_weight` [H] are what they count, in the order of the batches; `records`
-    is what the batches were made from. `fresh`: nothing was measured on them, as they are first
-    used while the model is the original one.
+    What the original says to the latter has been measured; `records` is what the batches were made
+    from.
     """
 
     records: Sequence[Record]
     prompts: Sequence[PromptBatch]
     held: Sequence[PromptBatch]
-    weight: Tensor
-    mass_weight: Tensor
-    fresh: bool = False
 
     @property
     def rows(self) -> int:
@@ -136,37 +132,27 @@ class Linear:
             yield place, storage.columns(self.rows, place).to(self.device).float()
 
 
-def home_of_rows(loaded: LoadedModel, coordinates: Coordinates, count: int) -> torch.device:
-    """Where so many rows are kept: beside the model, if there is room for two of them."""
-    room = room_on(loaded.model, loaded.device)
-    return storage.home(count, coordinates.total, loaded.device, room)
-
-
 def linearised(
     loaded: LoadedModel,
     coordinates: Coordinates,
     sample: Sample,
     trunk: Any,
-    now: Tensor | None = None,
-    rows: Tensor | None = None,
 ) -> Linear:
-    """Differentiate a sample where the model is, which is at the move `now` (None: 0).
+    """Differentiate a sample where the model is; all prompts count alike.
 
-    `rows` [N, D] is where to put the derivatives (zeros; None: a storage of their own). Under
-    several processes each takes its share of the batches and all hold the same result.
+    Under several processes each takes its share of the batches and all hold the same result.
     """
-    if rows is None:
-        rows = storage.zeros(
-            sample.rows, coordinates.total, home_of_rows(loaded, coordinates, sample.rows)
-        )
+    room = room_on(loaded.model, loaded.device)
+    place = storage.home(sample.rows, coordinates.total, loaded.device, room)
+    rows = storage.zeros(sample.rows, coordinates.total, place)
     values, factual, masses = (torch.zeros(sample.rows) for _ in range(3))
     count = sum(len(batch) for batch in sample.prompts)
     batches = [*sample.prompts, *sample.held]
     starts = [sum(len(batch) for batch in batches[:n]) for n in range(len(batches))]
-    place = dict.fromkeys(coordinates.keys, (0, 0))
+    columns = dict.fromkeys(coordinates.keys, (0, 0))
     at = 0
     for key in coordinates.keys:
-        place[key] = (at, at := at + coordinates.count(key))
+        columns[key] = (at, at := at + coordinates.count(key))
     device = beside(loaded.device)
     apart = device != rows.device
     block: Tensor = torch.empty(0)
@@ -174,12 +160,12 @@ def linearised(
 
     def receive(passed: Passed) -> None:
         found = coordinates.per_sequence(passed)
-        first, last = place[passed.key]
+        first, last = columns[passed.key]
         per_prompt = torch.zeros(len(block), last - first, device=found.device)
         per_prompt.index_add_(0, owner.to(found.device), found)
         block[:, first:last] += per_prompt.to(block)
 
-    with recorded(loaded.model, coordinates.names, receive, place):
+    with recorded(loaded.model, coordinates.names, receive, columns):
         for number in tracked(processes.share(range(len(batches))), "gradients"):
             batch, start = batches[number], starts[number]
             if batch.hidden is None:
@@ -193,20 +179,16 @@ def linearised(
             wanted.sum().backward()
             if apart:
                 rows[here] = block.cpu()
-            # Of prompts that are met for the first time the mass has not changed.
-            change = torch.zeros_like(terms.logit) if sample.fresh else terms.mass_change
-            shown = terms.logit if start < count else change
+            shown = terms.logit if start < count else terms.mass_change
             values[here] = shown.detach().float().cpu()
             masses[here] = terms.log_mass.detach().float().exp().cpu()
             factual[here] = batch.target
             storage.let_go(rows)
     processes.add_up_([rows, values, factual, masses])
+    alike = torch.ones(sample.rows)
     targets = Targets.of(
-        values[:count], factual[:count], sample.weight, values[count:], sample.mass_weight
+        values[:count], factual[:count], alike[:count], values[count:], alike[count:]
     )
     order = [number for batch in batches for number in batch.index.tolist()]
     records = tuple(sample.records[number] for number in order)
-    found = Linear(rows, targets, records, masses, device)
-    if now is None:
-        return found
-    return replace(found, targets=targets.moved(-found.pushed(now).double()))
+    return Linear(rows, targets, records, masses, device)

@@ -1,4 +1,4 @@
-"""The default solver under its name: Gauss-Newton steps, and how much of a selection is enough."""
+"""The default solver under its name: Gauss-Newton rounds, and how much of a selection is enough."""
 
 from __future__ import annotations
 
@@ -40,5 +40,10 @@ class GaussNewton:
         return selection, points
 
     def solve(self, task: Task, deltas: Deltas) -> Outcome:
-        """A few steps, each from one pass over the prompts."""
-        return solve(task, deltas, self._first)
+        """A few rounds, each from one pass over some prompts."""
+        return solve(task, deltas, self._taken())
+
+    def _taken(self) -> Linear | None:
+        """The linear model that has been made, which is not held any longer: it is large."""
+        first, self._first = self._first, None
+        return first

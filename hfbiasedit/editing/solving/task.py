@@ -18,15 +18,13 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import remember_original, run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms, divergences
 from hfbiasedit.editing.material.price import Price
-from hfbiasedit.editing.material.prompts import SEEN, Prompts, measure_original
+from hfbiasedit.editing.material.prompts import SEEN, Prompts
 from hfbiasedit.editing.material.windows import Windows, choose, windows_at_once
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.weights.deltas import Deltas
 
 if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
-
-_MORE = "further"  # the name under which is kept what the original says to `more`
 
 
 @dataclass
@@ -42,27 +40,14 @@ class Task:
     watch: Windows
     config: EditConfig
     prices: Mapping[str, Price] | None = None  # of projections, where they are known already
-    more: Prompts | None = None  # to learn from besides, not measured yet
+    more: Prompts = field(default_factory=lambda: Prompts((), []))  # of further rounds, unmeasured
     kept: Kept = field(default_factory=Kept)
     _before: Score | None = None
 
     def remember(self) -> None:
-        """Measure the original on `keep` and `more`, unless done; the model must be it now."""
+        """Measure the original on `keep`, unless done; the model must be it now."""
         if self.keep.original is None:
             self.keep = remember_original(self.loaded, self.keep, self.trunk)
-        if self.more and not self.more.log_mass:
-            self.more.share, self.more.log_mass = self.kept.facts(_MORE, self._measured)
-
-    def _measured(self) -> list[list[float]]:
-        assert self.more is not None
-        measure_original(self.loaded, self.more)
-        return [self.more.share, self.more.log_mass]
-
-    def learn(self, logits: Tensor, log_masses: Tensor) -> None:
-        """Take what the original says to `more`, [P] each, from a pass that was made for more."""
-        assert self.more is not None
-        said = [logits.sigmoid().tolist(), log_masses.tolist()]
-        self.more.share, self.more.log_mass = self.kept.facts(_MORE, lambda: said)
 
     def before(self, dev: Sequence[PromptBatch]) -> Score:
         """The score of the original, which the model must be when this is first asked."""

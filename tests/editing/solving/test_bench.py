@@ -1,15 +1,21 @@
-"""What a step works on: a linear model of the original with further prompts besides."""
+"""What a round works on: fresh prompts where the model is, moves from there."""
 
+import contextlib
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from hfbiasedit.editing.material.gathering import dealt
-from hfbiasedit.editing.material.prompts import Prompts, learning_weights, measure_original
+from hfbiasedit.editing.material import gathering
+from hfbiasedit.editing.material.gathering import dealt, pieces
+from hfbiasedit.editing.material.prompts import Prompts, measure_original, weights_of
+from hfbiasedit.editing.solving import bench as module
 from hfbiasedit.editing.solving import task as tasks
-from hfbiasedit.editing.solving.bench import bench_of, widened
+from hfbiasedit.editing.solving.bench import bench_at, bench_of
 from hfbiasedit.scoring.continuations import encode
+from hfbiasedit.scoring.engine import score
 from tests.editing import worlds
 
 
@@ -21,81 +27,82 @@ def _apart(model):
     return first, Prompts(rows[12:], encode(model.tokenizer, rows[12:]))
 
 
-def test_further_prompts_are_as_if_they_had_been_there_from_the_start():
-    loaded = worlds.loaded("llama")
-    chosen = worlds.selection(loaded.model, "rows")
-    with worlds.bench(loaded, chosen, mass=0.7) as bench:
-        whole = bench.linear(None)
-        measured = bench.task.prompts
-    first, more = _apart(loaded)
-    with worlds.bench(loaded, chosen, mass=0.7) as bench:
-        task = replace(
-            bench.task, prompts=first, train=list(range(12)), dev=list(range(12)), more=more
-        )
-        bench = bench_of(task, bench.deltas)
-        found = widened(bench, bench.linear(None))
-    share = found.targets.share
-    assert int(share.sum()) == 24
-    place = {r.id: n for n, r in enumerate(whole.records[:24])}
-    own = [n for n in range(len(share)) if share[n]]
-    order = [place[found.records[n].id] for n in own]
-    rows = whole.rows[order].float()
-    assert (found.rows[own].float() - rows).norm() < 0.02 * rows.norm()
-    close = dict(rtol=2e-2, atol=2e-3)
-    torch.testing.assert_close(found.targets.start[own], whole.targets.start[order], **close)
-    torch.testing.assert_close(found.mass[own], whole.mass[order], **close)
-    weights = learning_weights(measured, list(range(24)))
-    by_id = dict(zip((r.id for r in measured.records), weights, strict=True))
-    wanted = torch.tensor([by_id[found.records[n].id] for n in own]).double()
-    torch.testing.assert_close(found.targets.weight[own], wanted, rtol=1e-2, atol=1e-4)
-    # Masses of prompts met for the first time start where they should stay.
-    assert found.targets.start[~share].abs().max() < 1e-3
-    assert float(found.targets.weight[~share].sum()) == pytest.approx(2 * 0.7)
+def _move(bench, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.3 * torch.randn(bench.coordinates.total, generator=generator)
 
 
-def test_later_steps_see_all_prompts_where_the_model_is():
-    """As a bench that had them from the start, at a move away from the original."""
+@contextlib.contextmanager
+def _further():
+    """A first round, moved, and a further one from there, whose prompts are the other half."""
     loaded = worlds.loaded("llama")
-    chosen = worlds.selection(loaded.model, "rows")
-    with worlds.bench(loaded, chosen, mass=0.7) as bench:
-        move = 0.3 * torch.randn(
-            bench.coordinates.total, generator=torch.Generator().manual_seed(1)
-        )
-        bench.write(move)
-        wanted = bench.linear(move)
     first, more = _apart(loaded)
-    with worlds.bench(loaded, chosen, mass=0.7) as bench:
-        task = replace(
-            bench.task, prompts=first, train=list(range(12)), dev=list(range(12)), more=more
-        )
+    measure_original(loaded, more, module.held_of(range(len(more))))
+    with worlds.bench(loaded, worlds.selection(loaded.model, "rows"), mass=0.7) as bench:
+        numbers = list(range(12))
+        task = replace(bench.task, prompts=first, train=numbers, dev=numbers, more=more)
         bench = bench_of(task, bench.deltas)
-        task.remember()
-        bench.write(move)
-        found = bench.whole.linear(move)
-    assert len(found.records) == len(wanted.records) > 24
-    values = found.targets.start + found.pushed(move).double()
-    expected = wanted.targets.start + wanted.pushed(move).double()
-    share = wanted.targets.share
-    assert torch.equal(found.targets.share, share)
-    ids = [[r.id for r in linear.records[:24]] for linear in (found, wanted)]
-    order = [ids[1].index(name) for name in ids[0]]
-    close = dict(rtol=2e-2, atol=2e-3)
-    torch.testing.assert_close(values[share], expected[share][order], **close)
-    torch.testing.assert_close(
-        found.targets.weight[share], wanted.targets.weight[share][order], rtol=1e-6, atol=0
+        bench.write(_move(bench))
+        yield bench, bench_at(bench, more, range(len(more)), 0.25)
+
+
+def _values(bench, prompts):
+    """Logits of shares and log masses of prompts, one by one, by the audit's way of scoring."""
+    found = score(bench.task.loaded, prompts.encoded, share_prefixes=False, batch_size=1)
+    return (
+        torch.from_numpy(found.log_female - found.log_male),
+        torch.from_numpy(np.logaddexp(found.log_male, found.log_female)),
     )
-    # The change of the mass counts from the original's, which was measured later for `more`.
-    places = {r.id: v for r, v in zip(wanted.records[24:], expected[~share], strict=True)}
-    for record, value in zip(found.records[24:], values[~share], strict=True):
-        if record.id in places:
-            assert float(value) == pytest.approx(float(places[record.id]), abs=2e-3)
 
 
-def test_without_further_prompts_it_stays_as_it_is():
-    loaded = worlds.loaded("llama")
-    with worlds.bench(loaded, worlds.selection(loaded.model, "rows")) as bench:
-        first = bench.linear(None)
-        assert widened(bench, first) is first
+def test_moves_of_a_further_round_are_added_to_what_was_reached():
+    with _further() as (first, further):
+        reached = {name: value.clone() for name, value in first.deltas.state().items()}
+        move = _move(further, seed=2)
+        further.write(move)
+        change = further.coordinates.to_weights(move)
+        for name, value in further.deltas.state().items():
+            assert torch.equal(value, reached[name] + change[name])
+        assert any(change[name].any() for name in change)
+        further.write(torch.zeros_like(move))
+        assert all(torch.equal(v, reached[n]) for n, v in further.deltas.state().items())
+        first.write(torch.zeros(first.coordinates.total))
+        assert not any(value.any() for value in first.deltas.state().values())
+        assert (first.spent, further.spent) == (0.0, 0.25)
+
+
+def test_a_further_round_differentiates_fresh_prompts_where_the_model_is():
+    """Values and weights are those of the moved model; its mass is to be the original's."""
+    with _further() as (bench, further):
+        linear = further.linear()
+        more = bench.task.more
+        logits, masses = _values(bench, more)
+        share = linear.targets.share
+        ids = [record.id for record in more.records]
+        order = [ids.index(linear.records[n].id) for n in share.nonzero()[:, 0].tolist()]
+        held = [ids.index(linear.records[n].id) for n in (~share).nonzero()[:, 0].tolist()]
+        close = dict(rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(linear.targets.start[share], logits[order].double(), **close)
+        change = masses[held] - torch.tensor(more.log_mass)[held]
+        assert change.abs().max() > 1e-3
+        torch.testing.assert_close(
+            linear.targets.start[~share], change.double(), rtol=1e-2, atol=1e-3
+        )
+        wanted = weights_of([more.records[n] for n in order], masses[order].exp().tolist())
+        found = linear.targets.weight
+        torch.testing.assert_close(found[share], torch.tensor(wanted).double(), **close)
+        assert float(found[~share].sum()) == pytest.approx(2 * 0.7)
+        assert held == list(module.held_of(range(len(ids))))
+        assert math.isnan(more.log_mass[1])  # of others the original is never asked
+        # The derivatives are those of that model: differences of a small move say the same.
+        step = 1e-2 * _move(further, seed=3)
+        foretold = linear.pushed(step)[share]
+        further.write(step)
+        there = _values(bench, more)[0]
+        further.write(-step)
+        back = _values(bench, more)[0]
+        slope = (there - back)[order] / 2
+        assert (foretold - slope).norm() < 0.03 * slope.norm()
 
 
 def test_prompts_are_dealt_by_seed_without_one_twice():
@@ -112,21 +119,14 @@ def test_prompts_are_dealt_by_seed_without_one_twice():
     assert len(nothing) == 0
 
 
-def test_what_the_original_says_to_further_prompts_is_known_from_their_derivatives(monkeypatch):
+def test_rounds_are_dealt_all_prompts_once(monkeypatch):
     loaded = worlds.loaded("llama")
-    first, more = _apart(loaded)
-    _, wanted = _apart(loaded)
-    measure_original(loaded, wanted)
-    with worlds.bench(loaded, worlds.selection(loaded.model, "rows"), mass=0.7) as bench:
-        task = replace(
-            bench.task, prompts=first, train=list(range(12)), dev=list(range(12)), more=more
-        )
-        bench = bench_of(task, bench.deltas)
-        widened(bench, bench.linear(None))
-        monkeypatch.setattr(tasks, "measure_original", lambda *_: pytest.fail("a pass of its own"))
-        task.remember()
-    assert more.log_mass == pytest.approx(wanted.log_mass, abs=1e-4)
-    assert more.share == pytest.approx(wanted.share, abs=1e-5)
+    rows = worlds.records()
+    monkeypatch.setattr(gathering, "EDIT_PROMPTS", 10)
+    found = pieces(Prompts(rows, encode(loaded.tokenizer, rows)), 0)
+    assert [len(part) for part in found] == [10, 10, 4]
+    assert sorted(r.id for part in found for r in part.records) == sorted(r.id for r in rows)
+    assert pieces(Prompts((), []), 0) == []
 
 
 def test_the_original_is_judged_once(monkeypatch):

@@ -78,7 +78,7 @@ def test_every_budget_is_measured_and_the_deltas_end_at_zero():
     assert chosen is ladder[marked[0]]
     # The linear model that comes with it is that of the chosen part alone.
     with worlds.bench(loaded, chosen, max_kl=0.05) as bench:
-        own = bench.linear(None)
+        own = bench.linear()
     assert linear.rows.shape == own.rows.shape
     difference = (linear.rows.float() - own.rows.float()).norm()
     assert difference < 0.01 * own.rows.float().norm()
@@ -144,12 +144,16 @@ def test_both_scores_have_to_be_close(dev, left_out, expected):
     assert curve._enough(points, 0.02, before) != expected
 
 
-@pytest.mark.parametrize(("first", "expected"), [(0.04, 2), (0.06, 0)])
-def test_where_the_divergence_holds_the_widest_back_it_is_taken(first, expected, monkeypatch):
-    """The first try is what prompts left out speak for; only what is allowed is compared."""
+@pytest.mark.parametrize(
+    ("first", "second", "expected"), [(0.04, 20.2, 2), (0.04, 15.0, 1), (0.06, 15.0, 0)]
+)
+def test_where_the_divergence_holds_the_widest_back_it_is_taken(
+    first, second, expected, monkeypatch
+):
+    """Whatever is foretold; the first try is what prompts left out speak for."""
     loaded = worlds.loaded("llama")
     ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
-    found = iter([(first, 20.0), (0.06, 20.2), (0.04, 20.2)])
+    found = iter([(first, 20.0), (0.06, second), (0.04, 20.2)])
     task._before = Score(30.0, torch.zeros(1, dtype=torch.float64), 1.0)
 
     def candidates(bench, linear, columns, tries):

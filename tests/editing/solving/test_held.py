@@ -48,7 +48,7 @@ def solved():
     found = {}
     for hold in (False, True):
         with worlds.bench(loaded, chosen, max_kl=0.01, mass=4.0) as bench:
-            linear = bench.linear(None)
+            linear = bench.linear()
             found[hold] = []
             before = _log_masses(bench)
             for state in candidates(bench, linear, tries=3, hold=hold)[1]:
@@ -77,7 +77,7 @@ def test_where_more_mass_cannot_be_had_the_move_stays(monkeypatch):
     changes = iter([-0.2, -0.3, 0.25])
     monkeypatch.setattr(module, "mass_change", lambda bench: next(changes))
     with worlds.bench(loaded, worlds.selection(loaded.model, "rows")) as bench:
-        linear = bench.linear(None)
+        linear = bench.linear()
         gram = linear.gram()
         found = solution_for(gram, linear.targets, 0.1)
         assert held(bench, linear, gram, found) is found
