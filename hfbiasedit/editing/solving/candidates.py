@@ -45,8 +45,8 @@ def candidates(
     The first is the one that prompts left out speak for (which is handed on too). Others approach
     the allowed divergence, whose prediction is off by a factor that hardly changes. With `hold`
     each is solved for again after a look at what it does to the gender mass (`held`), and where the
-    first is allowed dearer prices are tried: what cheaper ones would gain at once the next round
-    gains for less.
+    first is allowed dearer prices are tried. What cheaper ones would gain at once the next round
+    gains for less, so that they only follow where nothing is better than the original.
     """
     gram = linear.gram(columns)
     choice = left_out(linear, gram)
@@ -76,15 +76,16 @@ def _tried(
     left = tries - 1
     if hold and state.score.mean_kl <= limit:
         # A linear model may promise too much: then less of the move is worth more.
-        best = state
+        best, times = state, DEARER
         while left:
-            dearer = measured(solution_for(gram, linear.targets, DEARER * best.price, found.values))
-            left -= 1
+            dearer = measured(solution_for(gram, linear.targets, times * best.price, found.values))
+            left, times = left - 1, times * DEARER  # ever faster: the first may be far too cheap
             yield dearer
             if dearer.score.fb >= best.score.fb:
                 break
             best = dearer
-        return
+        if best.score.fb < bench.task.before(bench.dev).fb:
+            return
     while left and not _CLOSE * limit <= state.score.mean_kl <= limit:
         room = max(TARGET * limit - bench.spent, _LEAST * limit)
         ratio = room / max(state.score.mean_kl - bench.spent, 1e-3 * limit, 1e-30)

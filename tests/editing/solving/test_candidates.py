@@ -33,7 +33,7 @@ def _tried(monkeypatch, scores, hold=True, tries=4, spent=0.0):
 
 def test_dearer_prices_are_tried_while_dev_falls(monkeypatch):
     states, prices = _tried(monkeypatch, [(10.0, 0.01), (9.0, 0.008), (8.0, 0.006), (8.0, 0.004)])
-    assert prices == pytest.approx([1, 3, 9, 27])
+    assert prices == pytest.approx([1, 3, 27, 729])
     assert best_of(states, LIMIT) is states[2]
     lengths = [float(state.move.norm()) for state in states]
     assert lengths == sorted(lengths, reverse=True)
@@ -45,6 +45,13 @@ def test_where_the_dearer_price_is_no_better_the_search_is_over(monkeypatch):
     states, prices = _tried(monkeypatch, [(10.0, 0.01), (10.0, 0.008)])
     assert prices == pytest.approx([1, 3])
     assert best_of(states, LIMIT) is states[0]
+
+
+def test_where_nothing_is_better_than_the_original_cheaper_prices_follow(monkeypatch):
+    scores = [(90.0, 0.01), (91.0, 0.008), (90.0, 0.03), (85.0, 0.045)]
+    _, prices = _tried(monkeypatch, scores)
+    assert prices[:2] == pytest.approx([1, 3])
+    assert 1 > prices[2] > prices[3]
 
 
 @pytest.mark.parametrize(
