@@ -145,7 +145,7 @@ def _task(
         keep,
         in_room(partial(remember_original, loaded, watch, trunk)),
         config,
-        None if location is None else location.prices,
+        {} if location is None else location.prices or {},
         material.more,
         kept,
     )

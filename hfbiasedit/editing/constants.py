@@ -8,7 +8,7 @@ from __future__ import annotations
 from hfbiasedit.documents.structures.edit_document import Chosen
 from hfbiasedit.editing.locating import solutions
 from hfbiasedit.editing.material import gathering, price, prompts
-from hfbiasedit.editing.solving import candidates, curve, gauss_newton, held
+from hfbiasedit.editing.solving import candidates, curve, gauss_newton, held, leftout
 from hfbiasedit.levels import LEVELS, Granularity
 
 _EDIT = "SmolLM2-135M-Instruct: edit split, templates left out in turn"
@@ -28,6 +28,7 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("share of the reduction that a budget may lose", curve.SLACK, _DEV),
         _chosen("change of the gender mass that is near enough", held.NEAR, _DEV),
         _chosen("dearer price that is tried, in times", candidates.DEARER, _QWEN),
+        _chosen("what a price may lose on prompts left out", leftout.CLOSE, _HELD_OUT),
         _chosen("rounds", gauss_newton.ROUNDS, _HELD_OUT),
         _chosen("gain on dev that another round needs", gauss_newton.GAIN, _DEV),
         _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),

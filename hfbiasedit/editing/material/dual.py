@@ -78,11 +78,6 @@ class Targets:
             self.start[mask], self.goal[mask], (self.weight * scale)[mask], self.share[mask]
         )
 
-    def joined(self, other: Targets) -> Targets:
-        """These values and others; the weights are left as they are."""
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Targets(*(torch.cat(pair) for pair in pairs))
-
     def moved(self, change: Tensor) -> Targets:
         """The targets with `change` [N] added to the start."""
         return replace(self, start=self.start + change)

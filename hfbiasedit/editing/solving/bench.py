@@ -13,7 +13,7 @@ from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import run
 from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import PRICED, prices
-from hfbiasedit.editing.material.prompts import Prompts, weights_of
+from hfbiasedit.editing.material.prompts import Prompts
 from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.recording import Key, Passed, recorded
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
@@ -55,9 +55,7 @@ class Bench:
 
     def linear(self) -> Linear:
         """Differentiate the prompts at the start, where the model must be."""
-        task = self.task
-        found = linearised(task.loaded, self.coordinates, self.sample, task.trunk)
-        return _weighed(found, task.config.mass)
+        return linearised(self.task.loaded, self.coordinates, self.sample, self.task.trunk)
 
 
 def widest(parameters: int) -> int:
@@ -67,7 +65,7 @@ def widest(parameters: int) -> int:
 
 def bench_of(task: Task, deltas: Deltas) -> Bench:
     """Set up the first round: the deltas are zero, the prompts are those that were measured."""
-    sample = _sample(task.prompts, task.train)
+    sample = _sample(task, task.prompts, task.train)
     coordinates = _coordinates(task, deltas, sample)
     dev = prepared(task, task.prompts.batches(task.dev))
     return Bench(task, deltas, coordinates, sample, dev, deltas.state())
@@ -79,7 +77,7 @@ def bench_at(first: Bench, prompts: Prompts, numbers: Sequence[int], spent: floa
     Of its prompts, some `numbers` of `prompts`, those whose mass is held must have been measured.
     """
     task, start = first.task, first.deltas.state()
-    sample = _sample(prompts, numbers)
+    sample = _sample(task, prompts, numbers)
     coordinates = _coordinates(task, first.deltas, sample)
     return replace(first, coordinates=coordinates, sample=sample, start=start, spent=spent)
 
@@ -89,28 +87,17 @@ def held_of(numbers: Sequence[int]) -> Sequence[int]:
     return numbers[::HELD]
 
 
-def _sample(prompts: Prompts, numbers: Sequence[int]) -> Sample:
-    return Sample(prompts.records, prompts.batches(numbers), prompts.batches(held_of(numbers)))
-
-
-def _weighed(linear: Linear, mass: float) -> Linear:
-    """What each prompt counts, by its gender mass now."""
-    targets = linear.targets
-    weight = targets.weight.clone()
-    for kind, scale in ((targets.share, 1.0), (~targets.share, 2 * mass)):
-        chosen = kind.nonzero()[:, 0].tolist()
-        found = weights_of([linear.records[n] for n in chosen], linear.mass[kind].tolist())
-        weight[kind] = scale * torch.tensor(found, dtype=torch.float64)
-    return replace(linear, targets=replace(targets, weight=weight))
+def _sample(task: Task, prompts: Prompts, numbers: Sequence[int]) -> Sample:
+    order, held = prompts.batches(numbers), prompts.batches(held_of(numbers))
+    return Sample(prompts.records, order, held, task.config.mass)
 
 
 def _coordinates(task: Task, deltas: Deltas, sample: Sample) -> Coordinates:
     """Those of the selection; where they are too many, cut to what the sample speaks for."""
-    known = task.prices or {}
-    if any(name not in known for name in deltas.slices):
+    if any(name not in task.prices for name in deltas.slices):  # once, while it is the original
         windows = choose(task.keep, range(min(PRICED, len(task.keep))))
-        known = prices(task.loaded, deltas.slices, windows, task.config.seed, task.trunk)
-    coordinates = Coordinates.of(task.loaded.model, deltas.slices, known)
+        task.prices = prices(task.loaded, deltas.slices, windows, task.config.seed, task.trunk)
+    coordinates = Coordinates.of(task.loaded.model, deltas.slices, task.prices)
     rank = rank_for(coordinates, deltas.slices, widest(task.loaded.parameters))
     if rank is not None:
         _narrow(task, coordinates, sample, deltas.slices, rank)

@@ -13,9 +13,11 @@ weights rounded to the checkpoint's dtype.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
+
+import torch
+from torch import Tensor
 
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import Step
@@ -79,19 +81,15 @@ def _lessons(task: Task) -> list[tuple[Prompts, Sequence[int]]]:
     found: list[tuple[Prompts, Sequence[int]]] = [(task.prompts, task.train)]
     for some in pieces(task.more, task.config.seed)[: ROUNDS - 1]:
         numbers = range(len(some))
-        held = held_of(numbers)
-        place = f"lesson-{len(found)}"
-        shares, masses = task.kept.facts(place, partial(_said, task, some, held))
-        some.share, some.log_mass = ([math.nan] * len(some) for _ in range(2))
-        for number, share, mass in zip(held, shares, masses, strict=True):
-            some.share[number], some.log_mass[number] = share, mass
+        said = task.kept.tensors(f"lesson-{len(found)}", partial(_said, task, some, numbers))
+        some.share, some.log_mass = said["share"].tolist(), said["log_mass"].tolist()
         found.append((some, numbers))
     return found
 
 
-def _said(task: Task, prompts: Prompts, numbers: Sequence[int]) -> list[list[float]]:
-    measure_original(task.loaded, prompts, numbers)
-    return [[values[n] for n in numbers] for values in (prompts.share, prompts.log_mass)]
+def _said(task: Task, prompts: Prompts, numbers: Sequence[int]) -> dict[str, Tensor]:
+    measure_original(task.loaded, prompts, held_of(numbers))
+    return {"share": torch.tensor(prompts.share), "log_mass": torch.tensor(prompts.log_mass)}
 
 
 def _round(bench: Bench, linear: Linear, outcome: Outcome, number: int) -> Reached:

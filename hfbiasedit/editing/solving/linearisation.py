@@ -21,6 +21,7 @@ from hfbiasedit.editing.material.batches import PromptBatch, owners
 from hfbiasedit.editing.material.dual import Targets
 from hfbiasedit.editing.material.forward import run, with_hidden
 from hfbiasedit.editing.material.objective import bias_terms
+from hfbiasedit.editing.material.prompts import weights_of
 from hfbiasedit.editing.running.activations import beside, room_on
 from hfbiasedit.editing.running.recording import Passed, recorded
 from hfbiasedit.editing.solving import storage
@@ -41,12 +42,13 @@ class Sample:
     """Prompts of one linear model: all of them, and those whose gender mass is held.
 
     What the original says to the latter has been measured; `records` is what the batches were made
-    from.
+    from, `mass` the weight of keeping the gender mass.
     """
 
     records: Sequence[Record]
     prompts: Sequence[PromptBatch]
     held: Sequence[PromptBatch]
+    mass: float
 
     @property
     def rows(self) -> int:
@@ -138,7 +140,7 @@ def linearised(
     sample: Sample,
     trunk: Any,
 ) -> Linear:
-    """Differentiate a sample where the model is; all prompts count alike.
+    """Differentiate a sample where the model is; prompts count by their gender mass there.
 
     Under several processes each takes its share of the batches and all hold the same result.
     """
@@ -185,10 +187,15 @@ def linearised(
             factual[here] = batch.target
             storage.let_go(rows)
     processes.add_up_([rows, values, factual, masses])
-    alike = torch.ones(sample.rows)
-    targets = Targets.of(
-        values[:count], factual[:count], alike[:count], values[count:], alike[count:]
-    )
     order = [number for batch in batches for number in batch.index.tolist()]
     records = tuple(sample.records[number] for number in order)
+
+    def weights(part: slice) -> Tensor:
+        found = weights_of(records[part], masses[part].tolist())
+        return torch.tensor(found, dtype=torch.float64)
+
+    shares, held = slice(count), slice(count, None)
+    targets = Targets.of(
+        values[shares], factual[shares], weights(shares), values[held], sample.mass * weights(held)
+    )
     return Linear(rows, targets, records, masses, device)

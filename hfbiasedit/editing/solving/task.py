@@ -39,7 +39,7 @@ class Task:
     keep: Windows
     watch: Windows
     config: EditConfig
-    prices: Mapping[str, Price] | None = None  # of projections, where they are known already
+    prices: Mapping[str, Price] = field(default_factory=dict)  # of projections, as far as known
     more: Prompts = field(default_factory=lambda: Prompts((), []))  # of further rounds, unmeasured
     kept: Kept = field(default_factory=Kept)
     _before: Score | None = None

@@ -105,6 +105,19 @@ def test_a_further_round_differentiates_fresh_prompts_where_the_model_is():
         assert (foretold - slope).norm() < 0.03 * slope.norm()
 
 
+def test_prices_are_those_of_the_original_and_asked_once(monkeypatch):
+    calls, real = [], module.prices
+    monkeypatch.setattr(module, "prices", lambda *given: calls.append(given) or real(*given))
+    with _further() as (first, further):
+        before = len(calls)
+        assert before >= 1
+        for key, sides in first.coordinates.sides.items():
+            for one, other in zip(sides, further.coordinates.sides[key], strict=True):
+                assert torch.equal(one.values, other.values)
+        bench_at(first, first.task.more, range(len(first.task.more)), 0.3)
+        assert len(calls) == before
+
+
 def test_prompts_are_dealt_by_seed_without_one_twice():
     loaded = worlds.loaded("llama")
     rows = worlds.records()
