@@ -26,8 +26,9 @@ from hfbiasedit.editing.material.windows import split_windows
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.room import in_room, remembered
 from hfbiasedit.editing.selecting.ladder import ladder_of
+from hfbiasedit.editing.solving.noise import arithmetic_noise
 from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solver_of
-from hfbiasedit.editing.solving.task import Outcome, Task, watched_divergence
+from hfbiasedit.editing.solving.task import Outcome, Task, mean_divergence, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
@@ -64,12 +65,14 @@ class Attempt:
         }
 
     def kl_summary(self, budget: float) -> Divergence:
-        """Mean and 99th percentile over the watched places, and the allowed mean.
+        """Mean and 99th percentile over the watched places, noise, and the allowed mean.
 
-        Where hardly anything changed, float arithmetic may end a little below zero.
+        The mean is what lies beyond the noise of arithmetic, the percentile is as measured.
         """
+        noise = self.outcome.noise
         return {
-            "mean": max(0.0, float(self.kl.mean())),
+            "mean": mean_divergence(self.kl, noise),
+            "noise": noise,
             "p99": max(0.0, float(torch.quantile(self.kl, 0.99))),
             "budget": budget,
         }
@@ -136,7 +139,7 @@ def _task(
 ) -> Task:
     trunk = in_room(partial(trunk_for, loaded, selection, material))
     keep, watch = split_windows(material.windows)
-    return Task(
+    task = Task(
         loaded,
         trunk,
         material.prompts,
@@ -149,6 +152,8 @@ def _task(
         material.more,
         kept,
     )
+    task.noise = in_room(partial(arithmetic_noise, task, selection.slices))
+    return task
 
 
 def _selected(

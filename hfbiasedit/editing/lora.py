@@ -19,6 +19,7 @@ from hfbiasedit.editing.material.forward import remember_original
 from hfbiasedit.editing.material.gathering import Material
 from hfbiasedit.editing.material.windows import split_windows
 from hfbiasedit.editing.solving.adam import optimise
+from hfbiasedit.editing.solving.noise import arithmetic_noise
 from hfbiasedit.editing.solving.task import Task, watched_divergence
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.editing.weights.slices import WHOLE, Slice
@@ -127,6 +128,10 @@ def attempt_lora(loaded: LoadedModel, config: EditConfig, material: Material) ->
     config = replace(config, learning_rate=config.learning_rate or LEARNING_RATE)
     keep, watch = split_windows(remember_original(loaded, material.windows, None))
     task = Task(loaded, None, material.prompts, material.train, material.dev, keep, watch, config)
+    matrices = projections(loaded.model)
+    task.noise = arithmetic_noise(
+        task, {p.name: Slice(p.name, WHOLE, tuple(p.shape)) for p in matrices}
+    )
     with LoraDeltas(loaded, config.seed) as deltas:
         outcome = optimise(task, deltas)  # type: ignore[arg-type]
         kl = watched_divergence(task)

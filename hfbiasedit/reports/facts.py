@@ -16,7 +16,7 @@ from hfbiasedit.documents.counts import edited_weights
 from hfbiasedit.documents.names import file_name, granularity_name, reference_name
 from hfbiasedit.documents.reading import Documents
 from hfbiasedit.documents.structures.audit_document import Audit, Backend
-from hfbiasedit.documents.structures.edit_document import Budget, Edit
+from hfbiasedit.documents.structures.edit_document import Budget, Divergence, Edit
 
 Fact = tuple[str, str]
 # Those that a model can be loaded in; that of a server is not known, nor can it be asked for.
@@ -82,7 +82,7 @@ def edit_facts(edit: Edit) -> list[Fact]:
         ("patch file", text.file_size(patch["bytes"])),
         (
             "KL to the original on held-back general code, mean",
-            text.significant(kl["mean"]),
+            _beyond_noise(kl),
         ),
         ("the same, 99th percentile", text.significant(kl["p99"])),
         ("largest mean KL allowed", text.significant(kl["budget"])),
@@ -91,6 +91,13 @@ def edit_facts(edit: Edit) -> list[Fact]:
         ("time in all", text.duration(edit["seconds"]["total"])),
         ("seed", _seed(edit)),
     ]
+
+
+def _beyond_noise(kl: Divergence) -> str:
+    """The mean divergence, and the noise that it does not contain, where that was measured."""
+    noise = kl.get("noise")
+    said = "" if noise is None else f" (and {text.significant(noise)} of arithmetic noise)"
+    return f"{text.significant(kl['mean'])}{said}"
 
 
 def _seed(edit: Edit) -> str:

@@ -18,6 +18,14 @@ def test_threads_are_named_beside_the_seed(threads, said):
     assert dict(edit_facts(edit))["seed"] == said
 
 
+def test_noise_that_was_taken_off_stands_beside_the_divergence():
+    edit = documents()["edit"]
+    name = "KL to the original on held-back general code, mean"
+    assert dict(edit_facts(edit))[name] == "0.00213"
+    edit["kl"]["noise"] = 0.0018
+    assert dict(edit_facts(edit))[name] == "0.00213 (and 0.00180 of arithmetic noise)"
+
+
 @pytest.mark.parametrize(
     ("change", "ends"),
     [

@@ -118,9 +118,15 @@ class BudgetPoint(TypedDict):
 
 
 class Divergence(TypedDict):
-    """KL(original || edited) in nats per token, on windows of the anchor kept for watching."""
+    """KL(original || edited) in nats per token, on windows of the anchor kept for watching.
+
+    The mean is what lies beyond the noise; where `noise` is missing it is part of the mean.
+    """
 
     mean: Positive
+    noise: NotRequired[
+        Annotated[Positive, Mark("Mean where a few selected weights move by a last digit.")]
+    ]
     p99: Positive
     budget: Annotated[Positive, Mark("Largest mean that was allowed.")]
 

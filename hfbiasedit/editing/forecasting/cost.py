@@ -9,12 +9,11 @@ from torch import nn
 
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import Selected
-from hfbiasedit.editing.forecasting.passes import Pass, Sizes
+from hfbiasedit.editing.forecasting.passes import LOOKS, Pass, Sizes, tries
 from hfbiasedit.editing.locating.energies import SLIM
 from hfbiasedit.editing.locating.solutions import SKETCH
 from hfbiasedit.editing.running.activations import matrices_per_token, sides_per_token
-from hfbiasedit.editing.solving import candidates, curve, gauss_newton
-from hfbiasedit.editing.solving.held import LOOKS
+from hfbiasedit.editing.solving import curve, gauss_newton
 from hfbiasedit.models.architecture import Projection
 
 # What a pass takes beside its matrix products (attention, norms, activations, bookkeeping), in
@@ -75,7 +74,7 @@ def algebra(sizes: Sizes, ladder: Sequence[Selected]) -> tuple[float, float]:
     # A try pulls a move out of the rows, as often as the gender mass is looked at, and pushes it
     # back once; a linear model is filled and checked.
     narrow = curve.TRIES * len(tried) + 2
-    wide = rounds * (2 + candidates.TRIES * (LOOKS + 2))
+    wide = 2 * rounds + tries() * (LOOKS + 1)
     inner = 2.0 * values**2 * (sum(tried) + rounds * widest)
     return inner, float((narrow + wide) * values * widest)
 

@@ -1,8 +1,9 @@
 """The passes of an edit over prompts and windows, counted from the constants that make them.
 
 Prompts and windows are encoded and cut into batches as in the edit itself; only the model does not
-run. Where an edit may stop early (rounds, tries of a price) the most is counted, and the lowest
-block is taken to be the first that may be edited. States that are drawn back are not counted.
+run. Where an edit may stop early (rounds, budgets) the most is counted, prices and looks at the
+gender mass as often as is usual, and the lowest block is taken to be the first that may be edited.
+States that are drawn back are not counted.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ from hfbiasedit.editing.material.dual import folds_of
 from hfbiasedit.editing.material.price import PRICED
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
-from hfbiasedit.editing.solving import bench, candidates, curve, gauss_newton, held
+from hfbiasedit.editing.solving import bench, curve, gauss_newton
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import tokens_of
 from hfbiasedit.texts.anchor import load_anchor
+
+# As most edits of published models did: prices of the first round and of each further one, looks at
+# the mass of a move.
+FIRST, FURTHER, LOOKS = 3, 2, 2
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
         # Nested budgets look in the same rows, but each looks for itself.
         times = len(ladder)
         found.append(Pass("locating", "prompts", sizes.folds, times, backward=True, beside="move"))
-    found.append(Pass("original", "windows", sizes.watched))
+    found.append(Pass("original", "windows", sizes.watched, times=2))  # once more for its noise
     linear = sizes.train + sizes.held
     found += _narrowing(sizes, ladder[0])
     found.append(Pass("linear model", "prompts", linear, backward=True, beside="rows"))
@@ -144,22 +149,23 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
     if len(ladder) > 1:
         tried = len(ladder) * curve.TRIES
         found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
-        if ladder[0].cut:  # leading directions of the budget that was chosen are others
-            found += _narrowing(sizes, ladder[0])
-            found.append(Pass("rounds", "prompts", linear, backward=True, beside="rows"))
-    tried = gauss_newton.ROUNDS * candidates.TRIES
-    found += (gauss_newton.ROUNDS - 1) * _narrowing(sizes, ladder[0])
+    tried = tries()
     found += [
         Pass("original", "prompts", sizes.further_held),
         Pass("rounds", "prompts", sizes.further, backward=True, beside="rows"),
         Pass("rounds", "dev prompts and windows", judged, times=tried),
-        Pass("rounds", "prompts", sizes.held, times=tried * held.LOOKS),
+        Pass("rounds", "prompts", sizes.held, times=tried * LOOKS),
         Pass("rounds", "windows", sizes.watched),
     ]
     if config.check_quantized:
         times = 2 * len(config.check_quantized)
         found.append(Pass("audits of quantised models", "prompts", sizes.rounded, times))
     return found
+
+
+def tries() -> int:
+    """Prices that all rounds try together, as is usual."""
+    return FIRST + (gauss_newton.ROUNDS - 1) * FURTHER
 
 
 def _narrowing(sizes: Sizes, widest: Selected) -> list[Pass]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hfbiasedit.models.loading import LoadedModel
 
 EDIT_PROMPTS = 1024  # of one round; the first ones are located and chosen with too
-MORE_PROMPTS = 3072  # of further rounds
+MORE_PROMPTS = 5120  # of further rounds
 DEV_PROMPTS = 160
 ANCHOR_WINDOWS = 384
 

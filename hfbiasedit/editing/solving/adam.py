@@ -50,7 +50,7 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
     optimiser = _optimiser(deltas, config)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(config.steps))
     before = scored(task, dev)
-    outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done")
+    outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all steps done", noise=task.noise)
     interval = max(1, config.steps // _EVALUATIONS)
     task.remember()
     keep, waited = config.keep, 0
@@ -73,7 +73,7 @@ def optimise(task: Task, deltas: Deltas) -> Outcome:
                 outcome.stopped = "the model's predictions were not finite"
                 break
             keep = _adapted(keep, score.mean_kl, config)
-            scale, fit = within(task, deltas, dev, score)
+            scale, fit = within(task, deltas, dev, score, task.config.allowed_kl)
             if fit is not None and fit.fb < outcome.dev_after:
                 waited = 0
                 outcome.state, outcome.steps = deltas.state(scale), step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +19,11 @@ from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.recording import Key, Passed, recorded
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
 from hfbiasedit.editing.solving.linearisation import Linear, Sample, linearised
-from hfbiasedit.editing.solving.task import Task, prepared
+from hfbiasedit.editing.solving.task import Outcome, Task, prepared
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
 
+ROUNDS = 6
 HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
 # Coordinates, beyond which selections move in leading directions only: one for so many weights of
 # the model, within bounds, so that work with them stays in proportion to the passes. (1 % of
@@ -38,6 +40,8 @@ class Bench:
         sample: the prompts that the round learns from.
         start: the deltas where the round begins, to which its moves are added.
         spent: their divergence on the watched windows.
+        reached: the distance on dev there; None in the first round.
+        rate: divergence that a move of the first round cost, by what was predicted; None there.
     """
 
     task: Task
@@ -47,6 +51,14 @@ class Bench:
     dev: list[PromptBatch]
     start: Mapping[str, Tensor]
     spent: float = 0.0
+    reached: float | None = None
+    rate: float | None = None
+    round: int = 1
+
+    @property
+    def limit(self) -> float:
+        """Divergence that is allowed at the end of this round: what is left is for later ones."""
+        return self.task.config.allowed_kl * math.sqrt(self.round / ROUNDS)
 
     def write(self, move: Tensor) -> None:
         """Set the deltas to a move [D] from the start, and with them the model's weights."""
@@ -58,28 +70,56 @@ class Bench:
         return linearised(self.task.loaded, self.coordinates, self.sample, self.task.trunk)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What was made of a selection while its budget was searched for: it need not be made again.
+
+    Attributes:
+        linear: of the first round; None where that is behind.
+    """
+
+    coordinates: Coordinates
+    linear: Linear | None
+
+
 def widest(parameters: int) -> int:
     """How many coordinates an edit of a model of so many weights has at most."""
     return min(max(parameters // _SHARE, _FEWEST), _MOST)
 
 
-def bench_of(task: Task, deltas: Deltas) -> Bench:
-    """Set up the first round: the deltas are zero, the prompts are those that were measured."""
+def bench_of(task: Task, deltas: Deltas, coordinates: Coordinates | None = None) -> Bench:
+    """Set up the first round: the deltas are zero, the prompts are those that were measured.
+
+    `coordinates` are those of the selection, where they are known.
+    """
     sample = _sample(task, task.prompts, task.train)
-    coordinates = _coordinates(task, deltas, sample)
+    coordinates = coordinates or _coordinates(task, deltas, sample)
     dev = prepared(task, task.prompts.batches(task.dev))
     return Bench(task, deltas, coordinates, sample, dev, deltas.state())
 
 
-def bench_at(first: Bench, prompts: Prompts, numbers: Sequence[int], spent: float) -> Bench:
-    """Set up a further round where the deltas are, which has cost the divergence `spent`.
+def bench_at(
+    first: Bench, prompts: Prompts, numbers: Sequence[int], outcome: Outcome, number: int
+) -> Bench:
+    """Set up a further round at the best state so far, where the deltas must be.
 
     Of its prompts, some `numbers` of `prompts`, those whose mass is held must have been measured.
     """
-    task, start = first.task, first.deltas.state()
-    sample = _sample(task, prompts, numbers)
-    coordinates = _coordinates(task, first.deltas, sample)
-    return replace(first, coordinates=coordinates, sample=sample, start=start, spent=spent)
+    return replace(
+        first,
+        sample=_sample(first.task, prompts, numbers),
+        start=first.deltas.state(),
+        spent=outcome.mean_kl,
+        reached=outcome.dev_after,
+        rate=_rate(outcome),
+        round=number,
+    )
+
+
+def _rate(outcome: Outcome) -> float | None:
+    """By the last move of the first round, which is the one nearest to what is allowed."""
+    first = [step for step in outcome.history if step["step"] == 1 and step["loss_keep"] > 0]
+    return first[-1]["kl"] / first[-1]["loss_keep"] if first else None
 
 
 def held_of(numbers: Sequence[int]) -> Sequence[int]:

@@ -18,8 +18,10 @@ TRIES = 4  # prices of a round, each measured by passes over dev and the watched
 TARGET = 0.95  # of the allowed divergence
 _LEAST = 0.1  # of the allowed divergence: aimed at even where nothing of it is left
 _CLOSE = 0.8  # of the allowed divergence: near enough not to try again
+_FAR = 1.25  # of what is left of it: near enough where that is nearly nothing
 _LITTLE = 1.1  # growth of the predicted divergence that is not worth a try
 DEARER = 3.0  # times the price, tried where the first price is allowed
+WELL = 0.95  # of the distance on dev: a further round that comes below tries no dearer price
 _LARGEST = 10.0  # change of the predicted divergence from try to try
 
 
@@ -42,11 +44,13 @@ def candidates(
 ) -> tuple[LeftOut, Iterator[State]]:
     """The best moves of a linear model at a few prices, measured; of some coordinates only.
 
-    The first is the one that prompts left out speak for (which is handed on too). Others approach
-    the allowed divergence, whose prediction is off by a factor that hardly changes. With `hold`
-    each is solved for again after a look at what it does to the gender mass (`held`), and where the
-    first is allowed dearer prices are tried. What cheaper ones would gain at once the next round
-    gains for less, so that they only follow where nothing is better than the original.
+    The first is the one that prompts left out speak for (which is handed on too), in a further
+    round no longer than the allowed divergence leaves room for. Where it costs more all the same,
+    others approach what is allowed: the prediction is off by a factor that hardly changes. With
+    `hold` each is solved for again after a look at what it does to the gender mass (`held`), and
+    where the first is allowed and does not do well dearer prices are tried. What cheaper ones would
+    gain at once the next round gains for less, so that they only follow where nothing is better
+    than the original.
     """
     gram = linear.gram(columns)
     choice = left_out(linear, gram)
@@ -62,19 +66,27 @@ def _tried(
     tries: int,
     hold: bool,
 ) -> Iterator[State]:
-    limit = bench.task.config.allowed_kl
+    limit = bench.limit if hold else bench.task.config.allowed_kl
+    room = max(TARGET * limit - bench.spent, _LEAST * limit)
 
     def measured(found: Solution) -> State:
-        own = held(bench, linear, gram, found, columns) if hold else found
-        move = linear.pulled(own.y, columns)
+        if hold:
+            own, move = held(bench, linear, gram, found, columns)
+        else:
+            own, move = found, linear.pulled(found.y, columns)
         bench.write(move)
         return State(move, own.predicted, own.price, scored(bench.task, bench.dev))
 
     found = solution_for(gram, linear.targets, price)
+    cut = bench.rate is not None and found.predicted * bench.rate > room
+    if bench.rate is not None and cut:
+        found = solution_at(gram, linear.targets, room / bench.rate, found)
     state = measured(found)
     yield state
     left = tries - 1
-    if hold and state.score.mean_kl <= limit:
+    if state.score.mean_kl <= limit and not cut:
+        if not hold or (bench.reached is not None and state.score.fb < WELL * bench.reached):
+            return
         # A linear model may promise too much: then less of the move is worth more.
         best, times = state, DEARER
         while left:
@@ -87,8 +99,10 @@ def _tried(
         if best.score.fb < bench.task.before(bench.dev).fb:
             return
     while left and not _CLOSE * limit <= state.score.mean_kl <= limit:
-        room = max(TARGET * limit - bench.spent, _LEAST * limit)
-        ratio = room / max(state.score.mean_kl - bench.spent, 1e-3 * limit, 1e-30)
+        cost = state.score.mean_kl - bench.spent
+        if state.score.mean_kl > limit and cost <= _FAR * room:  # it is for drawing back
+            return
+        ratio = room / max(cost, 1e-3 * limit, 1e-30)
         wanted = found.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)
         before, found = found, solution_at(gram, linear.targets, wanted, found)
         if ratio > 1 and found.predicted < _LITTLE * before.predicted:  # nothing is left to gain

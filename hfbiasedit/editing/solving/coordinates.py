@@ -122,15 +122,6 @@ class Coordinates:
         left, right = passed.split(first.reduce(left), second.reduce(right))
         return (left.transpose(-1, -2) @ right).flatten(1)
 
-    def summed(self, passed: Passed) -> Tensor:
-        """The gradient [count] of all sequences together."""
-        if passed.key in self.scales:
-            x, g = passed.x.float().flatten(0, -2), passed.g.float().flatten(0, -2)
-            return self.plans[passed.key].gradient(x, g) * self.scales[passed.key].to(x.device)
-        first, second = self.sides[passed.key]
-        left, right = (side.flatten(0, -2) for side in self.factors(passed))
-        return (first.reduce(left).T @ second.reduce(right)).flatten()
-
     def to_weights(self, move: Tensor) -> dict[str, Tensor]:
         """The change of every selected weight (as `Slice.take` has them) of a move [total]."""
         found: dict[str, list[Tensor]] = {}
@@ -147,6 +138,17 @@ class Coordinates:
             name: pieces[0] if len(pieces) == 1 else torch.cat(pieces)
             for name, pieces in found.items()
         }
+
+    def part(
+        self, model: nn.Module, slices: Mapping[str, Slice], prices: Mapping[str, Price]
+    ) -> Coordinates:
+        """Those of a part of the selection, which moves in the same directions."""
+        found = Coordinates.of(model, slices, prices)
+        for key, (first, _) in found.sides.items():
+            wide = self.sides[key]
+            whole = slices[key[0]].kind != ROWS
+            found.sides[key] = (wide[0] if whole else first, wide[1])
+        return found
 
     def narrowed(self, directions: Mapping[Key, tuple[Tensor | None, Tensor | None]]) -> None:
         """Keep only some directions [n, r] of the sides of some matrices (None: all of them)."""

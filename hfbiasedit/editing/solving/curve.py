@@ -11,7 +11,8 @@ and come down by 53 instead of 61 % in four.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from hfbiasedit.console import progress
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.solving.bench import Bench, bench_of
+from hfbiasedit.editing.solving.bench import Bench, Prepared, bench_of
 from hfbiasedit.editing.solving.candidates import State, best_of, candidates
 from hfbiasedit.editing.solving.coordinates import own_slices
 from hfbiasedit.editing.solving.linearisation import Linear
@@ -37,31 +38,28 @@ _NAME = "budgets"
 
 def budget_curve(
     task: Task, deltas: Deltas, ladder: Sequence[Selection]
-) -> tuple[Selection, list[BudgetPoint], Linear | None]:
-    """The smallest of nested selections that is enough, what each reaches, its linear model.
-
-    There is no linear model where a resumed solver has no use for it.
+) -> tuple[Selection, list[BudgetPoint], Prepared]:
+    """The smallest of nested selections that is enough, what each reaches, what was made of it.
 
     Args:
         deltas: of the widest selection, which is the first of `ladder`.
     """
     model, limit = task.loaded.model, task.config.allowed_kl
     known = task.kept.load(_NAME)
-    if known is not None and Reached.load(task.kept) is not None:
-        return ladder[known[1]["number"]], known[1]["points"], None
     points: list[BudgetPoint] = []
     with (
         checkpointing(model, task.config.checkpoint),
         progress("trying budgets", len(ladder)) as bar,
     ):
         bench = bench_of(task, deltas)
+        if known is not None and Reached.load(task.kept) is not None:
+            return _chosen(bench, ladder, known[1], None)
         linear = bench.linear()
         if not linear.finite:  # the solver says so
-            return ladder[0], [], linear
-        masks = [coordinates_of(bench, selection) for selection in ladder]
+            return ladder[0], [], Prepared(bench.coordinates, linear)
         if known is not None:
-            chosen = known[1]["number"]
-            return ladder[chosen], known[1]["points"], linear.columns(masks[chosen])
+            return _chosen(bench, ladder, known[1], linear)
+        masks = [coordinates_of(bench, selection) for selection in ladder]
         bound, dev = False, task.before(bench.dev).fb
         for selection, columns in zip(ladder, masks, strict=True):
             choice, trials = candidates(bench, linear, columns, TRIES)
@@ -84,8 +82,19 @@ def budget_curve(
     if not bound or points[0]["kl"] > limit:
         number = _enough(points, limit, (dev, choice.before))
     points[number]["chosen"] = True
-    task.kept.save(_NAME, {}, {"number": number, "points": points})
-    return ladder[number], points, linear.columns(masks[number])
+    facts = {"number": number, "points": points}
+    task.kept.save(_NAME, {}, facts)
+    return _chosen(bench, ladder, facts, linear)
+
+
+def _chosen(
+    bench: Bench, ladder: Sequence[Selection], facts: Mapping[str, Any], linear: Linear | None
+) -> tuple[Selection, list[BudgetPoint], Prepared]:
+    """What was found, with the part of the widest selection's coordinates that belongs to it."""
+    task, selection = bench.task, ladder[facts["number"]]
+    own = bench.coordinates.part(task.loaded.model, selection.slices, task.prices)
+    part = None if linear is None else linear.columns(coordinates_of(bench, selection))
+    return selection, facts["points"], Prepared(own, part)
 
 
 def _enough(points: Sequence[BudgetPoint], limit: float, before: tuple[float, float]) -> int:
@@ -111,10 +120,11 @@ def _drawn_back(bench: Bench, best: State) -> Score:
 
     An edit is drawn back likewise: a budget that misses the limit by a percent must not be lost.
     """
-    if best.score.mean_kl <= bench.task.config.allowed_kl:
+    limit = bench.task.config.allowed_kl
+    if best.score.mean_kl <= limit:
         return best.score
     bench.write(best.move)
-    return within(bench.task, bench.deltas, bench.dev, best.score)[1] or best.score
+    return within(bench.task, bench.deltas, bench.dev, best.score, limit)[1] or best.score
 
 
 def coordinates_of(bench: Bench, selection: Selection) -> Tensor:

@@ -6,8 +6,10 @@ the one under which prompts left out come out best (`leftout`), or one beside it
 on `dev` decides. The next round begins at the best state so far, with prompts that nothing has
 learnt from: what a move does to those is what it does to the prompts of a user, and the model's
 derivatives are no longer those of the original. (More prompts in one round, or the same ones again,
-do far less.) A state that costs more than is allowed is drawn back towards the original, and what
-is lost by that is what the next round has to do. What is judged is always the model with its
+do far less.) Of the allowed divergence the first rounds may use a part: the first move is the
+longest one and the least certain, and what it wastes is not there for the others. A state that
+costs more is drawn back towards the original, and what is lost by that is what the next round has
+to do. What is judged is always the model with its
 weights rounded to the checkpoint's dtype.
 """
 
@@ -24,21 +26,21 @@ from hfbiasedit.documents.structures.edit_document import Step
 from hfbiasedit.editing.material.gathering import pieces
 from hfbiasedit.editing.material.prompts import Prompts, measure_original
 from hfbiasedit.editing.running.gradients import checkpointing
-from hfbiasedit.editing.solving.bench import Bench, bench_at, bench_of, held_of
+from hfbiasedit.editing.solving.bench import ROUNDS, Bench, Prepared, bench_at, bench_of, held_of
 from hfbiasedit.editing.solving.candidates import State, candidates
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.states import Reached
 from hfbiasedit.editing.solving.task import Outcome, Task, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 
-ROUNDS = 4
+NEAR = 0.8  # of a round's limit: what it could gain was held back by it
 GAIN = 0.01  # of the distance on dev, below which a round was not worth it
 
 
-def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
+def solve(task: Task, deltas: Deltas, prepared: Prepared | None = None) -> Outcome:
     """Move the deltas in a few rounds; they end at the best state (or at zero).
 
-    `first` is the linear model of the first round, where it has been made already.
+    `prepared` is what has been made of the selection already.
     """
     reached = Reached.load(task.kept)
     if reached is not None and reached.done:
@@ -49,23 +51,27 @@ def solve(task: Task, deltas: Deltas, first: Linear | None = None) -> Outcome:
         progress("editing", ROUNDS) as bar,
     ):
         lessons = _lessons(task)
-        bench = bench_of(task, deltas)
+        bench = bench_of(task, deltas, None if prepared is None else prepared.coordinates)
         before = task.before(bench.dev)
         if reached is None:
-            outcome = Outcome(None, before.fb, before.fb, before.kl, 0, "all rounds done")
-            if first is None or first.rows.shape[1] != bench.coordinates.total:
-                first = bench.linear()
-            reached = _round(bench, first, outcome, 1)
+            outcome = Outcome(
+                None, before.fb, before.fb, before.kl, 0, "all rounds done", noise=task.noise
+            )
+            linear = None if prepared is None else prepared.linear
+            reached = _round(bench, linear or bench.linear(), outcome, 1)
             reached.save(task.kept)
-        del first  # rows of two rounds are not needed at once
+            del linear
+        del prepared  # rows of two rounds are not needed at once
         bar.advance(reached.round)
         while not reached.done:
             outcome, number = reached.outcome, reached.round + 1
-            kl = float(outcome.kl.mean())
-            bar.describe(f"editing: distance on dev {outcome.dev_after:.1f}, KL {kl:.4f}")
+            bar.describe(
+                f"editing: distance on dev {outcome.dev_after:.1f}, KL {outcome.mean_kl:.4f}"
+            )
             settle(deltas, outcome)
             # Where there are too few prompts for all rounds they come round again.
-            here = bench_at(bench, *lessons[(number - 1) % len(lessons)], kl)
+            lesson = lessons[(number - 1) % len(lessons)]
+            here = bench_at(bench, *lesson, outcome, number)
             reached = _round(here, here.linear(), outcome, number)
             reached.save(task.kept)
             bar.advance()
@@ -102,15 +108,20 @@ def _round(bench: Bench, linear: Linear, outcome: Outcome, number: int) -> Reach
         outcome.note(_entry(number, linear, trial))
         _record(bench, trial, outcome, number)
     poor = outcome.state is None or outcome.dev_after > (1 - GAIN) * last
-    if poor:
+    done = poor and (number == ROUNDS or outcome.mean_kl < NEAR * bench.limit)
+    if done:
         outcome.stopped = "dev got no better"
-    return Reached(number, outcome, done=poor or number == ROUNDS)
+    return Reached(number, outcome, done or number == ROUNDS)
 
 
 def _record(bench: Bench, state: State, outcome: Outcome, number: int) -> None:
     """Take a state if it is the best so far within the allowed divergence."""
+    if state.score.fb >= outcome.dev_after:  # drawn back it would be no better
+        return
     bench.write(state.move)
-    scale, score = within(bench.task, bench.deltas, bench.dev, state.score)
+    scale, score = within(bench.task, bench.deltas, bench.dev, state.score, bench.limit)
+    if score is None and state.score.mean_kl <= bench.task.config.allowed_kl:
+        scale, score = 1.0, state.score  # more than its part, but better than nothing
     if score is not None and score.fb < outcome.dev_after:
         outcome.state, outcome.steps = bench.deltas.state(scale), number
         outcome.dev_after, outcome.kl = score.fb, score.kl

@@ -29,20 +29,24 @@ def held(
     gram: Tensor,
     found: Solution,
     columns: Tensor | None = None,
-) -> Solution:
+) -> tuple[Solution, Tensor]:
     """A solution at the same price that changes the gender mass least: never more than `found`.
+
+    With it comes its move [D].
 
     Args:
         linear, gram: of the unchanged model, and its inner products [N, N].
         found: what the linear model's targets lead to.
         columns: the coordinates that move, a mask [D] (None: all).
     """
-    best, least, targets = found, math.inf, linear.targets
+    targets, least = linear.targets, math.inf
+    best = found, torch.empty(0)
     for look in range(LOOKS):
-        bench.write(linear.pulled(found.y, columns))
+        move = linear.pulled(found.y, columns)
+        bench.write(move)
         change = mass_change(bench)
-        if abs(change) < least:
-            best, least = found, abs(change)
+        if look == 0 or abs(change) < least:
+            best, least = (found, move), abs(change)
         if least < NEAR or not math.isfinite(change) or look == LOOKS - 1:
             break
         targets = targets.moved(change * (~targets.share).double())

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.recording import obstacle
+from hfbiasedit.editing.solving.bench import Prepared
 from hfbiasedit.editing.solving.curve import budget_curve
 from hfbiasedit.editing.solving.gauss_newton import solve
-from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Outcome, Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
@@ -19,7 +19,7 @@ class GaussNewton:
     """The solver of this module: it edits what can be recorded, whole stacks of experts apart."""
 
     def __init__(self) -> None:
-        self._first: Linear | None = None  # of the selection that was found to be enough
+        self._prepared: Prepared | None = None  # of the selection that was found to be enough
 
     def fits(self, task: Task, slices: Mapping[str, Slice]) -> str | None:
         """The first weight that it cannot edit."""
@@ -33,17 +33,14 @@ class GaussNewton:
         self, task: Task, deltas: Deltas, ladder: Sequence[Selection]
     ) -> tuple[Selection, list[BudgetPoint]]:
         """See `curve`."""
-        selection, points, first = budget_curve(task, deltas, ladder)
-        # Leading directions are those of the widest selection; the chosen one has others.
-        fits = first is not None and first.rows.shape[1] == selection.weights
-        self._first = first if fits else None
+        selection, points, self._prepared = budget_curve(task, deltas, ladder)
         return selection, points
 
     def solve(self, task: Task, deltas: Deltas) -> Outcome:
         """A few rounds, each from one pass over some prompts."""
         return solve(task, deltas, self._taken())
 
-    def _taken(self) -> Linear | None:
-        """The linear model that has been made, which is not held any longer: it is large."""
-        first, self._first = self._first, None
-        return first
+    def _taken(self) -> Prepared | None:
+        """What has been made, which is not held any longer: it is large."""
+        prepared, self._prepared = self._prepared, None
+        return prepared

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Task:
-    """Everything the loop looks at; hidden states are those that enter the trunk's first block."""
+    """Everything the loop looks at; hidden states are those that enter the trunk's first block.
+
+    `noise` is the divergence that arithmetic makes up (`noise`); limits are for what is beyond it.
+    """
 
     loaded: LoadedModel
     trunk: Trunk | None
@@ -42,6 +45,7 @@ class Task:
     prices: Mapping[str, Price] = field(default_factory=dict)  # of projections, as far as known
     more: Prompts = field(default_factory=lambda: Prompts((), []))  # of further rounds, unmeasured
     kept: Kept = field(default_factory=Kept)
+    noise: float = 0.0
     _before: Score | None = None
 
     def remember(self) -> None:
@@ -63,11 +67,12 @@ class Score:
     fb: float
     kl: Tensor
     mass: float
+    noise: float = 0.0
 
     @property
     def mean_kl(self) -> float:
-        """Mean divergence, which the budget limits."""
-        return float(self.kl.mean())
+        """Mean divergence beyond the noise of arithmetic, which the budget limits."""
+        return mean_divergence(self.kl, self.noise)
 
 
 @dataclass
@@ -81,11 +86,22 @@ class Outcome:
     steps: int
     stopped: str
     history: list[Step] = field(default_factory=list)
+    noise: float = 0.0
+
+    @property
+    def mean_kl(self) -> float:
+        """Mean divergence of the best state, beyond the noise of arithmetic."""
+        return mean_divergence(self.kl, self.noise)
 
     def note(self, step: Step) -> None:
         """Add a step to the history, unless a number is not finite: no document holds such."""
         if all(math.isfinite(value) for value in cast(Mapping[str, float], step).values()):
             self.history.append(step)
+
+
+def mean_divergence(kl: Tensor, noise: float) -> float:
+    """Mean of a divergence [N] beyond the noise; arithmetic may end a little below zero."""
+    return max(0.0, float(kl.mean()) - noise)
 
 
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
@@ -110,17 +126,18 @@ def scored(task: Task, dev: Sequence[PromptBatch]) -> Score:
         total += float((weights * distance).sum())
         heavy += float(weights.sum())
     change = math.exp(sum(mass) / len(mass)) if mass else 1.0
-    return Score(100 * total / max(heavy, 1e-12), watched_divergence(task), change)
+    fb = 100 * total / max(heavy, 1e-12)
+    return Score(fb, watched_divergence(task), change, task.noise)
 
 
 def within(
-    task: Task, deltas: Deltas, dev: Sequence[PromptBatch], score: Score
+    task: Task, deltas: Deltas, dev: Sequence[PromptBatch], score: Score, limit: float
 ) -> tuple[float, Score | None]:
     """The state as it is, or drawn back towards the original until its divergence is allowed.
 
     The divergence grows with the square of the deltas, so that one guess is nearly always enough.
     """
-    scale, limit = 1.0, task.config.allowed_kl
+    scale = 1.0
     for _ in range(2):
         if score.mean_kl <= limit:
             return scale, score

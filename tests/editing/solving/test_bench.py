@@ -14,6 +14,7 @@ from hfbiasedit.editing.material.prompts import Prompts, measure_original, weigh
 from hfbiasedit.editing.solving import bench as module
 from hfbiasedit.editing.solving import task as tasks
 from hfbiasedit.editing.solving.bench import bench_at, bench_of
+from hfbiasedit.editing.solving.task import Outcome
 from hfbiasedit.scoring.continuations import encode
 from hfbiasedit.scoring.engine import score
 from tests.editing import worlds
@@ -43,7 +44,11 @@ def _further():
         task = replace(bench.task, prompts=first, train=numbers, dev=numbers, more=more)
         bench = bench_of(task, bench.deltas)
         bench.write(_move(bench))
-        yield bench, bench_at(bench, more, range(len(more)), 0.25)
+        yield bench, bench_at(bench, more, range(len(more)), _outcome(9.5, 0.25), 2)
+
+
+def _outcome(dev, kl):
+    return Outcome(None, 12.0, dev, torch.tensor([kl / 2, 1.5 * kl]).double(), 1, "")
 
 
 def _values(bench, prompts):
@@ -69,6 +74,28 @@ def test_moves_of_a_further_round_are_added_to_what_was_reached():
         first.write(torch.zeros(first.coordinates.total))
         assert not any(value.any() for value in first.deltas.state().values())
         assert (first.spent, further.spent) == (0.0, 0.25)
+        assert (first.reached, further.reached) == (None, 9.5)
+
+
+def test_the_allowed_divergence_is_not_for_the_first_round_alone(monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 4)
+    with _further() as (first, further):
+        allowed = first.task.config.allowed_kl
+        assert first.limit == pytest.approx(allowed / 2)
+        assert further.limit == pytest.approx(allowed * math.sqrt(0.5))
+        assert replace(further, round=4).limit == allowed
+
+
+def test_what_moves_cost_by_what_is_foretold_is_known_from_the_first_round():
+    with _further() as (first, further):
+        assert (first.rate, further.rate) == (None, None)
+        outcome, prompts = _outcome(9.0, 0.3), first.task.more
+        names = "step", "loss_keep", "kl"
+        steps = [(1, 0.0, 0.0), (1, 0.01, 0.2), (1, 0.02, 0.12), (1, 0.0, 0.1), (2, 0.01, 0.3)]
+        outcome.history += [dict(zip(names, step, strict=True)) for step in steps]
+        found = bench_at(first, prompts, range(len(prompts)), outcome, 3)
+        assert found.rate == pytest.approx(6)
+        assert found.round == 3
 
 
 def test_a_further_round_differentiates_fresh_prompts_where_the_model_is():
@@ -105,16 +132,18 @@ def test_a_further_round_differentiates_fresh_prompts_where_the_model_is():
         assert (foretold - slope).norm() < 0.03 * slope.norm()
 
 
-def test_prices_are_those_of_the_original_and_asked_once(monkeypatch):
-    calls, real = [], module.prices
-    monkeypatch.setattr(module, "prices", lambda *given: calls.append(given) or real(*given))
+def test_directions_are_those_of_the_original_and_made_once(monkeypatch):
+    monkeypatch.setattr(module, "widest", lambda _: 300)
+    calls, real = [], module.leading
+    monkeypatch.setattr(module, "leading", lambda *given: calls.append(given) or real(*given))
     with _further() as (first, further):
+        assert first.coordinates.total <= 300
+        assert further.coordinates is first.coordinates
         before = len(calls)
         assert before >= 1
-        for key, sides in first.coordinates.sides.items():
-            for one, other in zip(sides, further.coordinates.sides[key], strict=True):
-                assert torch.equal(one.values, other.values)
-        bench_at(first, first.task.more, range(len(first.task.more)), 0.3)
+        bench_at(first, first.task.more, range(len(first.task.more)), _outcome(9.0, 0.3), 3)
+        again = bench_of(first.task, first.deltas, first.coordinates)
+        assert again.coordinates is first.coordinates
         assert len(calls) == before
 
 

@@ -1,11 +1,13 @@
 """Which prices are tried: dearer ones while dev falls, or those that approach the limit."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from hfbiasedit.editing.solving import candidates as module
+from hfbiasedit.editing.solving.bench import ROUNDS
 from hfbiasedit.editing.solving.candidates import best_of, candidates
 from hfbiasedit.editing.solving.task import Score
 from tests.editing import worlds
@@ -13,7 +15,7 @@ from tests.editing import worlds
 LIMIT = 0.05
 
 
-def _tried(monkeypatch, scores, hold=True, tries=4, spent=0.0):
+def _tried(monkeypatch, scores, hold=True, tries=4, free=False, **more):
     """The states of one search whose measurements are `scores`: pairs of dev and divergence."""
     loaded = worlds.loaded("llama")
     left = iter(scores)
@@ -24,10 +26,10 @@ def _tried(monkeypatch, scores, hold=True, tries=4, spent=0.0):
 
     monkeypatch.setattr(module, "scored", scored)
     with worlds.bench(loaded, worlds.selection(loaded.model, "rows"), max_kl=LIMIT) as bench:
-        bench = replace(bench, spent=spent)
+        bench = replace(bench, **({"round": ROUNDS} | more))
         choice, found = candidates(bench, bench.linear(), tries=tries, hold=hold)
         states = list(found)
-    assert states[0].price == choice.price
+    assert states[0].price == choice.price or free
     return states, [state.price / choice.price for state in states]
 
 
@@ -45,6 +47,14 @@ def test_where_the_dearer_price_is_no_better_the_search_is_over(monkeypatch):
     states, prices = _tried(monkeypatch, [(10.0, 0.01), (10.0, 0.008)])
     assert prices == pytest.approx([1, 3])
     assert best_of(states, LIMIT) is states[0]
+
+
+@pytest.mark.parametrize(("first", "tries"), [(9.4, 1), (9.6, 2)])
+def test_a_further_round_that_does_well_tries_no_dearer_price(monkeypatch, first, tries):
+    """By a twentieth of what was left to it."""
+    scores = [(first, 0.01), (9.9, 0.008)]
+    states, _ = _tried(monkeypatch, scores, spent=0.01, reached=10.0)
+    assert len(states) == tries
 
 
 def test_where_nothing_is_better_than_the_original_cheaper_prices_follow(monkeypatch):
@@ -65,13 +75,49 @@ def test_a_further_round_aims_at_what_is_left_of_the_limit(monkeypatch, spent, c
     assert ratio == pytest.approx(aim * LIMIT / cost, rel=0.1)
 
 
-@pytest.mark.parametrize(("first", "hold"), [(0.2, True), (0.01, False)])
-def test_a_curve_and_a_move_that_is_not_allowed_only_approach_the_limit(monkeypatch, first, hold):
-    scores = [(10.0, first), (9.0, 0.045)]
-    states, prices = _tried(monkeypatch, scores, hold=hold, tries=2)
-    assert len(states) == 2
-    assert (prices[1] > 1) == (first > LIMIT)
+def test_an_early_round_aims_at_its_own_limit(monkeypatch):
+    """But a curve at what the edit is allowed in all."""
+    scores = [(10.0, 0.08), (9.0, 0.02)]
+    for hold, limit in ((True, LIMIT / math.sqrt(ROUNDS)), (False, LIMIT)):
+        states, _ = _tried(monkeypatch, scores, hold=hold, tries=2, round=1)
+        ratio = states[1].predicted / states[0].predicted
+        assert ratio == pytest.approx(0.95 * limit / 0.08, rel=0.1)
+
+
+def test_where_it_is_known_what_moves_cost_the_first_one_is_allowed(monkeypatch):
+    """By what is left; one that comes out far from that is followed by others."""
+    plain, _ = _tried(monkeypatch, [(10.0, 0.04)], tries=1)
+    rate = 2 * LIMIT / plain[0].predicted
+    more = {"spent": 0.01, "reached": 11.0, "rate": rate}
+    states, prices = _tried(monkeypatch, [(10.0, 0.045)], free=True, **more)
+    assert prices[0] > 1
+    assert states[0].predicted * rate == pytest.approx(0.95 * LIMIT - 0.01, rel=0.1)
+    states, _ = _tried(monkeypatch, [(10.0, 0.02), (9.0, 0.045)], free=True, **more)
+    assert len(states) == 2  # no dearer one: it was made dearer already
+    assert states[1].predicted / states[0].predicted == pytest.approx(3.75, rel=0.1)
+    cheap = more | {"rate": 0.5 * rate / 4}
+    states, prices = _tried(monkeypatch, [(10.0, 0.045)], **cheap)
+    assert prices == [1]
+
+
+def test_where_nothing_is_left_the_search_ends_at_what_it_aimed_at(monkeypatch):
+    """It is drawn back then; one that costs far more than that is followed by another."""
+    left = {"spent": 0.049, "reached": 11.0}
+    assert len(_tried(monkeypatch, [(10.0, 0.0551), (9.0, 0.05)], **left)[0]) == 1
+    assert len(_tried(monkeypatch, [(10.0, 0.06), (9.0, 0.05)], **left)[0]) == 2
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_where_the_first_is_not_allowed_others_approach_the_limit(monkeypatch, hold):
+    scores = [(10.0, 0.2), (9.0, 0.045)]
+    _, prices = _tried(monkeypatch, scores, hold=hold, tries=2)
+    assert len(prices) == 2
+    assert prices[1] > 1
     assert prices[1] != pytest.approx(3)
+
+
+def test_a_curve_measures_nothing_beside_a_price_that_is_allowed(monkeypatch):
+    assert len(_tried(monkeypatch, [(10.0, 0.01), (9.0, 0.045)], hold=False)[0]) == 1
 
 
 def test_no_more_than_so_many_are_tried(monkeypatch):

@@ -6,7 +6,6 @@ import torch
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.running.recording import Passed
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, own_slices, rank_for
-from hfbiasedit.editing.weights import partial
 from hfbiasedit.editing.weights.selection import Selection, fingerprint
 from hfbiasedit.editing.weights.slices import row_slice
 from hfbiasedit.models.architecture import projections
@@ -77,12 +76,8 @@ def _pieces(coordinates, move):
     return dict(zip(coordinates.keys, move.split(counts), strict=True))
 
 
-@pytest.mark.parametrize("cost", [0, 1 << 40], ids=["sampled", "dense"])
 @pytest.mark.parametrize(("family", "mode"), CASES)
-def test_gradients_and_moves_are_adjoint_and_every_unit_costs_the_same(
-    family, mode, cost, monkeypatch
-):
-    monkeypatch.setattr(partial, "_SAMPLED_COST", cost)
+def test_gradients_and_moves_are_adjoint_and_every_unit_costs_the_same(family, mode):
     items, selection, known, coordinates, sides = _made(family, mode)
     assert coordinates.names == list(selection.slices)
     assert coordinates.total == selection.weights
@@ -98,7 +93,6 @@ def test_gradients_and_moves_are_adjoint_and_every_unit_costs_the_same(
             assert gradient.shape == weights[name].shape
             direct = float((gradient * weights[name]).sum())
             assert float(found[number] @ piece) == pytest.approx(direct, rel=1e-3, abs=1e-3)
-        torch.testing.assert_close(coordinates.summed(passed), found.sum(0), rtol=1e-4, atol=1e-3)
     cost = sum(
         (weights[name].square() * part.take(_fisher(items[name], known[name]))).sum()
         for name, part in selection.slices.items()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from hfbiasedit.editing.solving import bench as bench_module
 from hfbiasedit.editing.solving import curve
 from hfbiasedit.editing.solving.candidates import State
 from hfbiasedit.editing.solving.curve import budget_curve, coordinates_of
@@ -68,7 +69,7 @@ def test_every_budget_is_measured_and_the_deltas_end_at_zero():
     ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
     before = {name: p.clone() for name, p in loaded.model.named_parameters()}
     with Deltas(loaded.model, ladder[0]) as deltas:
-        chosen, points, linear = budget_curve(task, deltas, ladder)
+        chosen, points, prepared = budget_curve(task, deltas, ladder)
         assert not any(value.any() for value in deltas.values.values())
         assert all(torch.equal(p, before[name]) for name, p in loaded.model.named_parameters())
     assert [point["weights"] for point in points] == [part.weights for part in ladder]
@@ -79,9 +80,42 @@ def test_every_budget_is_measured_and_the_deltas_end_at_zero():
     # The linear model that comes with it is that of the chosen part alone.
     with worlds.bench(loaded, chosen, max_kl=0.05) as bench:
         own = bench.linear()
-    assert linear.rows.shape == own.rows.shape
-    difference = (linear.rows.float() - own.rows.float()).norm()
-    assert difference < 0.01 * own.rows.float().norm()
+    assert prepared.coordinates.total == bench.coordinates.total
+    assert _alike(prepared.linear, own)
+
+
+def _alike(linear, other):
+    assert linear.rows.shape == other.rows.shape
+    difference = (linear.rows.float() - other.rows.float()).norm()
+    return bool(difference < 0.01 * other.rows.float().norm())
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+def test_a_part_moves_in_the_leading_directions_of_the_whole(family, mode, monkeypatch):
+    """What was made of it is what differentiating it in its own coordinates gives."""
+    loaded = worlds.loaded(family)
+    widest = worlds.selection(loaded.model, mode, 12)
+    ladder, task = [widest, _cut(widest, 6)], worlds.task(loaded, max_kl=0.05)
+    monkeypatch.setattr(bench_module, "widest", lambda _: widest.weights // 2)
+    monkeypatch.setattr(curve, "_enough", lambda *given: 1)
+    monkeypatch.setattr(curve, "candidates", _nothing)
+    with Deltas(loaded.model, widest) as deltas:
+        chosen, _, prepared = budget_curve(task, deltas, ladder)
+    assert chosen is ladder[1]
+    assert prepared.coordinates.total == prepared.linear.rows.shape[1] < chosen.weights
+    with Deltas(loaded.model, chosen) as deltas:
+        bench = bench_module.bench_of(task, deltas, prepared.coordinates)
+        assert _alike(prepared.linear, bench.linear())
+        bench.write(torch.ones(bench.coordinates.total))
+        assert all(value.any() for value in deltas.values.values())
+
+
+def _nothing(bench, linear, columns, tries):
+    """One candidate, which moves nothing and is allowed."""
+    score = Score(10.0, torch.tensor([0.01], dtype=torch.float64), 1.0)
+    move = torch.zeros(bench.coordinates.total)
+    return LeftOut(1.0, 40.0, 20.0), iter([State(move, 0.01, 1.0, score)])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +146,7 @@ def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expecte
     task._before = Score(30.0, torch.zeros(1, dtype=torch.float64), 1.0)
     monkeypatch.setattr(curve, "candidates", candidates)
     # Nothing helps those that cost too much.
-    monkeypatch.setattr(curve, "within", lambda task, deltas, dev, score: (0.5, None))
+    monkeypatch.setattr(curve, "within", lambda *given: (0.5, None))
     with Deltas(loaded.model, ladder[0]) as deltas:
         chosen, points, _ = budget_curve(task, deltas, ladder)
     assert chosen is ladder[expected]

@@ -116,18 +116,20 @@ def test_a_linear_model_made_before_is_used(planted, monkeypatch):
     with Deltas(loaded.model, chosen) as deltas:
         plain = solve(task, deltas)
     with Deltas(loaded.model, chosen) as deltas:
-        first = bench.bench_of(task, deltas).linear()
+        own = bench.bench_of(task, deltas)
+        prepared = bench.Prepared(own.coordinates, own.linear())
         calls, real = [], bench.linearised
         monkeypatch.setattr(bench, "linearised", lambda *a: calls.append(a) or real(*a))
-        again = solve(task, deltas, first)
+        again = solve(task, deltas, prepared)
         rounds = max(entry["step"] for entry in again.history)
         assert len(calls) == rounds - 1
+        assert all(given[1] is own.coordinates for given in calls)
         assert again.history == plain.history
-    # One of another selection is not.
+    # Where the first round is behind there is none: then all are made.
     calls.clear()
-    other = replace(first, rows=first.rows[:, :-1])
     with Deltas(loaded.model, chosen) as deltas:
-        assert solve(task, deltas, other).history == plain.history
+        known = bench.Prepared(own.coordinates, None)
+        assert solve(task, deltas, known).history == plain.history
         assert len(calls) == rounds
 
 
@@ -231,9 +233,10 @@ def test_a_round_begins_at_the_best_state_so_far(lessons, monkeypatch):
     starts = []
     real = gauss_newton.bench_at
 
-    def further(first, prompts, numbers, spent):
-        starts.append((first.deltas.state(), spent))
-        return real(first, prompts, numbers, spent)
+    def further(first, prompts, numbers, outcome, number):
+        found = real(first, prompts, numbers, outcome, number)
+        starts.append((first.deltas.state(), found.spent))
+        return found
 
     monkeypatch.setattr(gauss_newton, "bench_at", further)
     with Deltas(task.loaded.model, chosen) as deltas:
@@ -253,17 +256,61 @@ def test_a_round_begins_at_the_best_state_so_far(lessons, monkeypatch):
     assert outcome.stopped == "dev got no better"
 
 
-@pytest.mark.parametrize(("second", "rounds"), [(8.95, 2), (8.88, 4)])
+@pytest.mark.parametrize(("second", "rounds"), [(8.95, 2), (8.88, gauss_newton.ROUNDS)])
 def test_a_round_that_hardly_gains_is_the_last(lessons, monkeypatch, second, rounds):
     """By a hundredth of what was left."""
     task, chosen, seen = lessons
-    script = [[(9.0, 0.001)], [(second, 0.001)], [(8.0, 0.001)], [(7.0, 0.001)]]
+    script = [[(9.0, 0.001)], [(second, 0.001)]]
+    script += [[(8.0 - n, 0.001)] for n in range(gauss_newton.ROUNDS - 2)]
     left = _scripted(monkeypatch, script)
     with Deltas(task.loaded.model, chosen) as deltas:
         outcome = solve(task, deltas)
     assert len(seen) == rounds
-    assert len(list(left)) == 4 - rounds
+    assert len(list(left)) == gauss_newton.ROUNDS - rounds
     assert outcome.dev_after == min(fb for script in script[:rounds] for fb, _ in script)
+
+
+@pytest.mark.parametrize(("kl", "rounds"), [(0.5, 2), (0.99, 3)])
+def test_a_round_that_its_limit_held_back_is_not_the_last(lessons, monkeypatch, kl, rounds):
+    """By how much of the second round's limit was used."""
+    task, chosen, seen = lessons
+    limit = 0.01 * math.sqrt(2 / gauss_newton.ROUNDS)
+    _scripted(monkeypatch, [[(9.0, 0.001)], [(8.95, kl * limit)], [(8.94, 0.001)]])
+    with Deltas(task.loaded.model, chosen) as deltas:
+        outcome = solve(task, deltas)
+    assert len(seen) == rounds
+    assert outcome.stopped == "dev got no better"
+
+
+def test_a_state_over_the_limit_of_its_round_is_drawn_back(lessons, monkeypatch):
+    """Unless it is no better anyway."""
+    task, chosen, _ = lessons
+    limit, asked = 0.01 / math.sqrt(gauss_newton.ROUNDS), []
+    _scripted(monkeypatch, [[(9.0, 0.9 * limit), (9.1, 0.009), (8.0, 0.009)], [(8.59, 0.0)]])
+
+    def within(task, deltas, dev, score, given):
+        asked.append((score.fb, given))
+        return (1.0, score) if score.mean_kl <= given else (0.5, Score(8.6, 0.3 * score.kl, 1.0))
+
+    monkeypatch.setattr(gauss_newton, "within", within)
+    with Deltas(task.loaded.model, chosen) as deltas:
+        outcome = solve(task, deltas)
+    assert [fb for fb, _ in asked] == [9.0, 8.0, 8.59]
+    assert asked[1][1] == pytest.approx(limit)
+    assert (outcome.steps, outcome.dev_after) == (2, 8.59)
+
+
+@pytest.mark.parametrize(("kl", "dev"), [(0.009, 8.0), (0.011, 10.0)])
+def test_what_cannot_be_drawn_back_counts_if_the_edit_may_cost_that_much(
+    lessons, monkeypatch, kl, dev
+):
+    task, chosen, _ = lessons
+    monkeypatch.setattr(gauss_newton, "ROUNDS", 1)
+    _scripted(monkeypatch, [[(8.0, kl)]])
+    monkeypatch.setattr(gauss_newton, "within", lambda *given: (0.1, None))
+    with Deltas(task.loaded.model, chosen) as deltas:
+        outcome = solve(task, deltas)
+        assert (outcome.dev_after, _zero(deltas)) == (dev, dev == 10.0)
 
 
 def test_where_the_first_round_helps_nothing_none_follows(lessons, monkeypatch):
@@ -316,7 +363,7 @@ def test_wide_selections_move_within_few_directions(most, monkeypatch):
     loaded = worlds.loaded("llama")
     items = projections(loaded.model)[-3:]
     monkeypatch.setattr(bench, "widest", lambda _: most)
-    monkeypatch.setattr(gauss_newton, "ROUNDS", 1)  # each has directions of its own
+    monkeypatch.setattr(gauss_newton, "ROUNDS", 1)
     rank = 16 if most > 10 else 8
     with Deltas(loaded.model, worlds.whole_selection(loaded.model, items, "module")) as deltas:
         outcome = solve(worlds.task(loaded, granularity="module", max_kl=0.05), deltas)

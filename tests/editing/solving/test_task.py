@@ -15,7 +15,7 @@ def _score(divergence):
 
 def test_a_state_over_the_limit_is_drawn_back_to_it():
     loaded = worlds.loaded("llama")
-    task = worlds.task(loaded, max_kl=1e-3)
+    task = worlds.task(loaded)
     dev = task.prompts.batches(task.dev)
     with Deltas(loaded.model, worlds.selection(loaded.model, "rows")) as deltas:
         generator = torch.Generator().manual_seed(0)
@@ -24,7 +24,7 @@ def test_a_state_over_the_limit_is_drawn_back_to_it():
         )
         before = scored(task, dev)
         assert before.mean_kl > 2e-3
-        scale, score = within(task, deltas, dev, before)
+        scale, score = within(task, deltas, dev, before, 1e-3)
         assert 0 < scale < 1
         assert score is not None
         assert 0.5e-3 < score.mean_kl <= 1e-3
@@ -32,7 +32,7 @@ def test_a_state_over_the_limit_is_drawn_back_to_it():
         deltas.write(scale)
         assert scored(task, dev).mean_kl == score.mean_kl
         deltas.write()
-        assert within(task, deltas, dev, score) == (1.0, score)
+        assert within(task, deltas, dev, score, 1e-3) == (1.0, score)
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def test_a_state_over_the_limit_is_drawn_back_to_it():
 )
 def test_what_cannot_be_drawn_back_is_no_state(tries, expected, monkeypatch):
     loaded = worlds.loaded("llama")
-    task = worlds.task(loaded, max_kl=0.01)
+    task = worlds.task(loaded)
     found = [_score(value) for value in tries]
     monkeypatch.setattr(tasks, "scored", lambda *_: found.pop(0))
     with Deltas(loaded.model, worlds.selection(loaded.model, "rows")) as deltas:
-        scale, score = within(task, deltas, [], _score(0.02))
+        scale, score = within(task, deltas, [], _score(0.02), 0.01)
     assert scale < 1
     assert not found
     assert (score and score.mean_kl) == expected
