@@ -11,8 +11,8 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.locating.ranking import Ranking
 from hfbiasedit.editing.selecting.allowance import allowed
 from hfbiasedit.editing.selecting.budget import Budget
-from hfbiasedit.editing.solving.bench import widest
 from hfbiasedit.editing.solving.coordinates import RANKS
+from hfbiasedit.editing.solving.directions import widest
 from hfbiasedit.levels import LEVELS
 from hfbiasedit.models.architecture import Projection, parameter_count, projections
 

@@ -12,6 +12,7 @@ from hfbiasedit.editing.material import gathering
 from hfbiasedit.editing.material.gathering import dealt, pieces
 from hfbiasedit.editing.material.prompts import Prompts, measure_original, weights_of
 from hfbiasedit.editing.solving import bench as module
+from hfbiasedit.editing.solving import directions
 from hfbiasedit.editing.solving import task as tasks
 from hfbiasedit.editing.solving.bench import bench_at, bench_of
 from hfbiasedit.editing.solving.task import Outcome
@@ -133,9 +134,9 @@ def test_a_further_round_differentiates_fresh_prompts_where_the_model_is():
 
 
 def test_directions_are_those_of_the_original_and_made_once(monkeypatch):
-    monkeypatch.setattr(module, "widest", lambda _: 300)
-    calls, real = [], module.leading
-    monkeypatch.setattr(module, "leading", lambda *given: calls.append(given) or real(*given))
+    monkeypatch.setattr(directions, "widest", lambda _: 300)
+    calls, real = [], directions.leading
+    monkeypatch.setattr(directions, "leading", lambda *given: calls.append(given) or real(*given))
     with _further() as (first, further):
         assert first.coordinates.total <= 300
         assert further.coordinates is first.coordinates

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hfbiasedit.editing.solving import bench as bench_module
-from hfbiasedit.editing.solving import curve
+from hfbiasedit.editing.solving import curve, directions
 from hfbiasedit.editing.solving.candidates import State
 from hfbiasedit.editing.solving.curve import budget_curve, coordinates_of
 from hfbiasedit.editing.solving.leftout import LeftOut
@@ -97,7 +97,7 @@ def test_a_part_moves_in_the_leading_directions_of_the_whole(family, mode, monke
     loaded = worlds.loaded(family)
     widest = worlds.selection(loaded.model, mode, 12)
     ladder, task = [widest, _cut(widest, 6)], worlds.task(loaded, max_kl=0.05)
-    monkeypatch.setattr(bench_module, "widest", lambda _: widest.weights // 2)
+    monkeypatch.setattr(directions, "widest", lambda _: widest.weights // 2)
     monkeypatch.setattr(curve, "_enough", lambda *given: 1)
     monkeypatch.setattr(curve, "candidates", _nothing)
     with Deltas(loaded.model, widest) as deltas:
