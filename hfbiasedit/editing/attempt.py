@@ -51,6 +51,7 @@ class Attempt:
     location: Location | None = field(repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
     curve: list[BudgetPoint] = field(default_factory=list)
+    noise: float = 0.0
 
     @property
     def helped(self) -> bool:
@@ -69,11 +70,10 @@ class Attempt:
 
         The mean is what lies beyond the noise of arithmetic, the percentile is as measured.
         """
-        noise = self.outcome.noise
         return {
-            "mean": mean_divergence(self.kl, noise),
-            "noise": noise,
-            "p99": max(0.0, float(torch.quantile(self.kl, 0.99))),
+            "mean": mean_divergence(self.kl, self.noise),
+            "noise": self.noise,
+            "p99": max(float(torch.quantile(self.kl, 0.99)), 0.0),
             "budget": budget,
         }
 
@@ -114,7 +114,7 @@ def attempt(
             outcome, kl, values, base = in_room(partial(_solved, task, selection, solver))
     processes.wait()
     seconds = {part: kept.seconds(part) for part in ("locate", "edit")}
-    return Attempt(selection, outcome, values, base, kl, location, seconds, curve)
+    return Attempt(selection, outcome, values, base, kl, location, seconds, curve, task.noise)
 
 
 def _solved(
@@ -177,6 +177,8 @@ def _selected(
             return solver.enough(task, deltas, ladder)
 
     selection, curve = in_room(tried)
+    if selection is not ladder[0]:  # less is computed after fewer weights
+        task.noise = in_room(partial(arithmetic_noise, task, selection.slices))
     return selection, task, curve
 
 

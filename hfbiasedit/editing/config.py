@@ -90,7 +90,7 @@ class EditConfig(LocateConfig, TrackingOptions):
     max_kl: float | None = option(
         None,
         "Largest divergence on general code; default: the level's.",
-        note="Mean KL(original || edited), in nats per token.",
+        note="Mean KL(original || edited) beyond the noise of arithmetic, in nats per token.",
         above=0,
     )
     mass: float = option(4.0, "Weight of keeping the probability of gender words.", least=0)

@@ -30,9 +30,8 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("dearer price that is tried, in times", candidates.DEARER, _QWEN),
         _chosen("what a price may lose on prompts left out", leftout.CLOSE, _HELD_OUT),
         _chosen("rounds", gauss_newton.ROUNDS, _HELD_OUT),
-        _chosen(
-            "distance on dev, of that before, that asks for dearer", candidates.WELL, _HELD_OUT
-        ),
+        _chosen("share of dev that a further round may leave", candidates.WELL, _HELD_OUT),
+        _chosen("share of a round's limit that holds it back", gauss_newton.NEAR, _HELD_OUT),
         _chosen("gain on dev that another round needs", gauss_newton.GAIN, _DEV),
         _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),
     ]

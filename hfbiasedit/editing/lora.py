@@ -138,4 +138,4 @@ def attempt_lora(loaded: LoadedModel, config: EditConfig, material: Material) ->
         values = {name: deltas.rounded(name).cpu() for name in deltas.slices}
         base = deltas.originals()
     seconds = {"locate": 0.0, "edit": time.perf_counter() - start}
-    return Attempt(deltas.selection, outcome, values, base, kl, None, seconds)
+    return Attempt(deltas.selection, outcome, values, base, kl, None, seconds, noise=task.noise)

@@ -12,7 +12,7 @@ from hfbiasedit.editing import editor, keeping
 from hfbiasedit.editing.config import EditConfig, SweepConfig
 from hfbiasedit.editing.editor import edit
 from hfbiasedit.editing.keeping import Kept, work_directory
-from hfbiasedit.editing.solving import gauss_newton
+from hfbiasedit.editing.solving import curve, gauss_newton
 from hfbiasedit.editing.sweep import sweep
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.loading import load_model
@@ -141,6 +141,8 @@ def test_what_is_kept_is_not_worked_out_again(world, whole, tmp_path, monkeypatc
             edit(model, config, out=tmp_path / "run")
     for name in ("bench_of", "bench_at", "candidates"):
         monkeypatch.setattr(gauss_newton, name, None)
+    for name in ("bench_of", "candidates"):
+        monkeypatch.setattr(curve, name, None)
     for name in ("joint.joint_sums", "solutions.sketched", "joint.prices"):
         monkeypatch.setattr(f"hfbiasedit.editing.locating.{name}", None)
     run = edit(model, config, out=tmp_path / "run", resume=True)

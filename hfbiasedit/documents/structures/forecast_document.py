@@ -54,7 +54,7 @@ class ForecastSeconds(TypedDict):
 
 
 class Forecast(TypedDict):
-    """What an edit would cost at most, version 1."""
+    """What an edit would cost, version 1: rounds as often as they may be, tries as is usual."""
 
     schema: Literal["hfbiasedit.forecast/1"]
     version: str

@@ -35,7 +35,7 @@ def forecast(
     config: EditConfig | None = None,
     **overrides: Unpack[EditOverrides],
 ) -> Forecast:
-    """What `edit` with the same arguments would take at most; no weights are read or fetched.
+    """What `edit` with the same arguments would take; no weights are read or fetched.
 
     Args:
         model: Hub id, local directory, or a model (also one on the meta device, see `outline`).

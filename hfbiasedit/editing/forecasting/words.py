@@ -32,7 +32,7 @@ def tables(document: Forecast) -> list[Table]:
     """Passes and memory."""
     from rich.table import Table
 
-    title = f"{document['model']['id']}: a {document['granularity']} edit, at most"
+    title = f"{document['model']['id']}: a {document['granularity']} edit, about"
     passes = Table(title=title, title_justify="left", box=None)
     for name in ("stage", "over", "prompts", "tokens", "times", "back", "operations"):
         passes.add_column(name, justify="left" if name in ("stage", "over") else "right")

@@ -257,8 +257,8 @@ def sentences(document: Edit) -> list[str]:
         f"in {chosen['tensors']} tensors",
         f"layers {layers}",
         f"modules {modules}",
-        f"KL on general code {kl['mean']:.2g} nats per token (allowed {kl['budget']:g}, "
-        f"99th percentile {kl['p99']:.2g})",
+        f"KL on general code {kl['mean']:.2g} nats per token (allowed {kl['budget']:g}), beyond "
+        f"{kl.get('noise', 0):.2g} that arithmetic makes up",
         f"{seconds['total']:.1f} s (locate {seconds['locate']:.1f}, edit {seconds['edit']:.1f}, "
         f"audit {seconds['audit']:.1f}), "
         f"peak memory {document['peak_memory_bytes'] / 2**20:.0f} MiB",

@@ -100,9 +100,10 @@ def bench_at(
 
 
 def _rate(outcome: Outcome) -> float | None:
-    """By the last move of the first round, which is the one nearest to what is allowed."""
+    """By the move of the first round that cost most: small ones drown in noise."""
     first = [step for step in outcome.history if step["step"] == 1 and step["loss_keep"] > 0]
-    return first[-1]["kl"] / first[-1]["loss_keep"] if first else None
+    most = max(first, key=lambda step: step["kl"], default=None)
+    return most["kl"] / most["loss_keep"] if most and most["kl"] > 0 else None
 
 
 def held_of(numbers: Sequence[int]) -> Sequence[int]:

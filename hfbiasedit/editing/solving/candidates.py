@@ -18,7 +18,7 @@ TRIES = 4  # prices of a round, each measured by passes over dev and the watched
 TARGET = 0.95  # of the allowed divergence
 _LEAST = 0.1  # of the allowed divergence: aimed at even where nothing of it is left
 _CLOSE = 0.8  # of the allowed divergence: near enough not to try again
-_FAR = 1.25  # of what is left of it: near enough where that is nearly nothing
+_FAR = 1.25  # of what is left of it: in a further round that is for drawing back
 _LITTLE = 1.1  # growth of the predicted divergence that is not worth a try
 DEARER = 3.0  # times the price, tried where the first price is allowed
 WELL = 0.95  # of the distance on dev: a further round that comes below tries no dearer price
@@ -100,7 +100,7 @@ def _tried(
             return
     while left and not _CLOSE * limit <= state.score.mean_kl <= limit:
         cost = state.score.mean_kl - bench.spent
-        if state.score.mean_kl > limit and cost <= _FAR * room:  # it is for drawing back
+        if bench.spent and state.score.mean_kl > limit and cost <= _FAR * room:
             return
         ratio = room / max(cost, 1e-3 * limit, 1e-30)
         wanted = found.predicted * min(max(ratio, 1 / _LARGEST), _LARGEST)

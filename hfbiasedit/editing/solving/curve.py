@@ -38,21 +38,25 @@ _NAME = "budgets"
 
 def budget_curve(
     task: Task, deltas: Deltas, ladder: Sequence[Selection]
-) -> tuple[Selection, list[BudgetPoint], Prepared]:
+) -> tuple[Selection, list[BudgetPoint], Prepared | None]:
     """The smallest of nested selections that is enough, what each reaches, what was made of it.
+
+    Nothing is made where a resumed solver has done all it had to.
 
     Args:
         deltas: of the widest selection, which is the first of `ladder`.
     """
     model, limit = task.loaded.model, task.config.allowed_kl
-    known = task.kept.load(_NAME)
+    known, reached = task.kept.load(_NAME), Reached.load(task.kept)
+    if known is not None and reached is not None and reached.done:
+        return ladder[known[1]["number"]], known[1]["points"], None
     points: list[BudgetPoint] = []
     with (
         checkpointing(model, task.config.checkpoint),
         progress("trying budgets", len(ladder)) as bar,
     ):
         bench = bench_of(task, deltas)
-        if known is not None and Reached.load(task.kept) is not None:
+        if known is not None and reached is not None:
             return _chosen(bench, ladder, known[1], None)
         linear = bench.linear()
         if not linear.finite:  # the solver says so

@@ -9,8 +9,7 @@ derivatives are no longer those of the original. (More prompts in one round, or 
 do far less.) Of the allowed divergence the first rounds may use a part: the first move is the
 longest one and the least certain, and what it wastes is not there for the others. A state that
 costs more is drawn back towards the original, and what is lost by that is what the next round has
-to do. What is judged is always the model with its
-weights rounded to the checkpoint's dtype.
+to do. What is judged is always the model with its weights rounded to the checkpoint's dtype.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from hfbiasedit.editing.solving.states import Reached
 from hfbiasedit.editing.solving.task import Outcome, Task, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 
-NEAR = 0.8  # of a round's limit: what it could gain was held back by it
+NEAR = 0.8  # of a round's limit: a try beyond that was held back by it
 GAIN = 0.01  # of the distance on dev, below which a round was not worth it
 
 
@@ -103,25 +102,32 @@ def _round(bench: Bench, linear: Linear, outcome: Outcome, number: int) -> Reach
     if not linear.finite:
         outcome.stopped = "the gradients were not finite"
         return Reached(number, outcome, done=True)
-    last = outcome.dev_after
+    before = outcome.dev_after
+    held_back = False
     for trial in candidates(bench, linear, hold=True)[1]:
         outcome.note(_entry(number, linear, trial))
         _record(bench, trial, outcome, number)
-    poor = outcome.state is None or outcome.dev_after > (1 - GAIN) * last
-    done = poor and (number == ROUNDS or outcome.mean_kl < NEAR * bench.limit)
-    if done:
+        held_back |= trial.score.mean_kl > NEAR * bench.limit
+    poor = outcome.state is None or outcome.dev_after > (1 - GAIN) * before
+    last = number == ROUNDS
+    if poor and (last or not held_back):
         outcome.stopped = "dev got no better"
-    return Reached(number, outcome, done or number == ROUNDS)
+    return Reached(number, outcome, last or (poor and not held_back))
 
 
 def _record(bench: Bench, state: State, outcome: Outcome, number: int) -> None:
-    """Take a state if it is the best so far within the allowed divergence."""
-    if state.score.fb >= outcome.dev_after:  # drawn back it would be no better
+    """Take a state if it is the best so far within the divergence that its round may cost.
+
+    One that the edit as a whole may cost counts where there is nothing else.
+    """
+    if state.score.fb >= outcome.dev_after:  # what is drawn back hardly ever gets better
         return
     bench.write(state.move)
     scale, score = within(bench.task, bench.deltas, bench.dev, state.score, bench.limit)
-    if score is None and state.score.mean_kl <= bench.task.config.allowed_kl:
-        scale, score = 1.0, state.score  # more than its part, but better than nothing
+    helps = score is not None and score.fb < outcome.dev_after
+    if not helps and outcome.state is None:
+        allowed = state.score.mean_kl <= bench.task.config.allowed_kl
+        scale, score = (1.0, state.score) if allowed else (scale, score)
     if score is not None and score.fb < outcome.dev_after:
         outcome.state, outcome.steps = bench.deltas.state(scale), number
         outcome.dev_after, outcome.kl = score.fb, score.kl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hfbiasedit.documents.structures.edit_document import BudgetPoint
 from hfbiasedit.editing.running.recording import obstacle
@@ -41,6 +42,11 @@ class GaussNewton:
         return solve(task, deltas, self._taken())
 
     def _taken(self) -> Prepared | None:
-        """What has been made, which is not held any longer: it is large."""
-        prepared, self._prepared = self._prepared, None
+        """What has been made, the linear model only once: it is large.
+
+        The coordinates stay for another try, where memory ran out.
+        """
+        prepared = self._prepared
+        if prepared is not None:
+            self._prepared = replace(prepared, linear=None)
         return prepared

@@ -1,10 +1,10 @@
 """What a divergence comes to where nothing of note was changed: the noise of narrow arithmetic.
 
-In bfloat16 every sum is rounded, and whichever weight changes, by however little, all that is
+In bfloat16 every sum is rounded, and where a weight changes, by however little, all that is
 computed after it is rounded otherwise. Between two such models KL is not zero: 0.0018 nats per
-token for SmolLM2-135M, 0.0005 for Qwen2.5-Coder-0.5B, where in float32 the same weights differ by
-less than a millionth. As it does not depend on the rest of what differs it adds to what an edit
-costs, and is taken off.
+token for rows of SmolLM2-135M, 0.0005 for Qwen2.5-Coder-0.5B, where in float32 the same weights
+differ by less than a millionth. It adds to what an edit costs, and is taken off. How much it is
+depends on how much is computed after the weights, so it is measured with those that are edited.
 """
 
 from __future__ import annotations

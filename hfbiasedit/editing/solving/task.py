@@ -57,6 +57,7 @@ class Task:
         """The score of the original, which the model must be when this is first asked."""
         if self._before is None:
             self._before = scored(self, dev)
+        self._before.noise = self.noise
         return self._before
 
 
@@ -100,8 +101,11 @@ class Outcome:
 
 
 def mean_divergence(kl: Tensor, noise: float) -> float:
-    """Mean of a divergence [N] beyond the noise; arithmetic may end a little below zero."""
-    return max(0.0, float(kl.mean()) - noise)
+    """Mean of a divergence [N] beyond the noise; arithmetic may end a little below zero.
+
+    What is not a number stays so: it is within no limit.
+    """
+    return max(float(kl.mean()) - noise, 0.0)
 
 
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:

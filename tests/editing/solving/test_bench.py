@@ -92,10 +92,13 @@ def test_what_moves_cost_by_what_is_foretold_is_known_from_the_first_round():
         assert (first.rate, further.rate) == (None, None)
         outcome, prompts = _outcome(9.0, 0.3), first.task.more
         names = "step", "loss_keep", "kl"
-        steps = [(1, 0.0, 0.0), (1, 0.01, 0.2), (1, 0.02, 0.12), (1, 0.0, 0.1), (2, 0.01, 0.3)]
+        steps = [(1, 0.0, 0.9), (1, 0.02, 0.12), (1, 0.01, 0.11), (1, 0.01, 0.0), (2, 0.01, 0.3)]
         outcome.history += [dict(zip(names, step, strict=True)) for step in steps]
         found = bench_at(first, prompts, range(len(prompts)), outcome, 3)
-        assert found.rate == pytest.approx(6)
+        assert found.rate == pytest.approx(6)  # of the one that cost most
+        for step in outcome.history:
+            step["kl"] = 0.0
+        assert bench_at(first, prompts, range(len(prompts)), outcome, 3).rate is None
         assert found.round == 3
 
 

@@ -111,6 +111,20 @@ def test_a_part_moves_in_the_leading_directions_of_the_whole(family, mode, monke
         assert all(value.any() for value in deltas.values.values())
 
 
+def test_another_try_moves_in_the_same_directions():
+    """Where memory ran out while solving: the rows are made again, the directions are not."""
+    loaded = worlds.loaded("llama")
+    ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
+    solver = solver_of("newton")
+    with Deltas(loaded.model, ladder[0]) as deltas:
+        solver.enough(task, deltas, ladder)
+    first, again, last = (solver._taken() for _ in range(3))
+    assert first.linear is not None
+    assert again.coordinates is last.coordinates is first.coordinates
+    assert again.linear is last.linear is None
+    assert solver_of("newton")._taken() is None
+
+
 def _nothing(bench, linear, columns, tries):
     """One candidate, which moves nothing and is allowed."""
     score = Score(10.0, torch.tensor([0.01], dtype=torch.float64), 1.0)

@@ -272,10 +272,11 @@ def test_a_round_that_hardly_gains_is_the_last(lessons, monkeypatch, second, rou
 
 @pytest.mark.parametrize(("kl", "rounds"), [(0.5, 2), (0.99, 3)])
 def test_a_round_that_its_limit_held_back_is_not_the_last(lessons, monkeypatch, kl, rounds):
-    """By how much of the second round's limit was used."""
+    """By how much of the second round's limit a try of it would have used."""
     task, chosen, seen = lessons
     limit = 0.01 * math.sqrt(2 / gauss_newton.ROUNDS)
-    _scripted(monkeypatch, [[(9.0, 0.001)], [(8.95, kl * limit)], [(8.94, 0.001)]])
+    second = [(9.1, kl * limit), (8.95, 0.001)]
+    _scripted(monkeypatch, [[(9.0, 0.001)], second, [(8.94, 0.001)]])
     with Deltas(task.loaded.model, chosen) as deltas:
         outcome = solve(task, deltas)
     assert len(seen) == rounds
@@ -300,14 +301,17 @@ def test_a_state_over_the_limit_of_its_round_is_drawn_back(lessons, monkeypatch)
     assert (outcome.steps, outcome.dev_after) == (2, 8.59)
 
 
+@pytest.mark.parametrize("drawn", [None, 10.5])
 @pytest.mark.parametrize(("kl", "dev"), [(0.009, 8.0), (0.011, 10.0)])
 def test_what_cannot_be_drawn_back_counts_if_the_edit_may_cost_that_much(
-    lessons, monkeypatch, kl, dev
+    lessons, monkeypatch, kl, dev, drawn
 ):
+    """Where there is nothing else: also where it helps no more once it is drawn back."""
     task, chosen, _ = lessons
     monkeypatch.setattr(gauss_newton, "ROUNDS", 1)
     _scripted(monkeypatch, [[(8.0, kl)]])
-    monkeypatch.setattr(gauss_newton, "within", lambda *given: (0.1, None))
+    found = drawn and Score(drawn, torch.tensor([0.001]), 1.0)
+    monkeypatch.setattr(gauss_newton, "within", lambda *given: (0.1, found))
     with Deltas(task.loaded.model, chosen) as deltas:
         outcome = solve(task, deltas)
         assert (outcome.dev_after, _zero(deltas)) == (dev, dev == 10.0)

@@ -1,14 +1,19 @@
 """The noise of narrow arithmetic: measured anew from whole logits, and nothing is left behind."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from hfbiasedit.editing.attempt import attempt
+from hfbiasedit.editing import lora
+from hfbiasedit.editing.attempt import Attempt, attempt
+from hfbiasedit.editing.config import EditConfig
+from hfbiasedit.editing.solving import curve
 from hfbiasedit.editing.solving import noise as module
 from hfbiasedit.editing.solving.noise import arithmetic_noise
-from hfbiasedit.editing.solving.task import Outcome, Score
+from hfbiasedit.editing.solving.task import Outcome, Score, scored
+from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.editing.weights.slices import WHOLE, Slice
 from hfbiasedit.models.architecture import projections
 from tests.editing import worlds
@@ -90,6 +95,69 @@ def test_weights_come_back_where_measuring_fails(monkeypatch):
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+def test_what_is_not_a_number_is_within_no_limit():
+    kl = torch.tensor([float("nan"), 0.001], dtype=torch.float64)
+    for noise in (0.0, 0.001):
+        assert math.isnan(Score(5.0, kl, 1.0, noise).mean_kl)
+        assert math.isnan(Outcome(None, 9.0, 8.0, kl, 1, "", noise=noise).mean_kl)
+    outcome = Outcome(None, 9.0, 8.0, kl, 1, "")
+    found = Attempt(Selection("row", {}, ""), outcome, {}, {}, kl, None)
+    assert all(math.isnan(found.kl_summary(0.01)[name]) for name in ("mean", "p99"))
+
+
+def test_scores_are_beyond_the_noise_of_the_task():
+    loaded = worlds.loaded("llama", dtype="bfloat16")
+    task = worlds.task(loaded)
+    dev = task.prompts.batches(task.dev)
+    weight = loaded.model.get_parameter(projections(loaded.model)[-1].name)
+    weight.data.mul_(1.5)
+    plain = scored(task, dev)
+    task.noise = 0.25 * plain.mean_kl
+    assert scored(task, dev).mean_kl == pytest.approx(0.75 * plain.mean_kl)
+    # Also of the original, whenever it was judged.
+    before = task.before(dev)
+    task.noise = 0.5 * plain.mean_kl
+    assert task.before(dev) is before
+    assert before.mean_kl == pytest.approx(0.5 * plain.mean_kl)
+
+
+def test_the_noise_is_that_of_the_budget_that_was_chosen(monkeypatch):
+    loaded = worlds.loaded("llama", dtype="bfloat16")
+    config = EditConfig(granularity="row", max_kl=10.0)
+    asked = []
+
+    def noise(task, slices):
+        asked.append(slices)
+        return 1e-5 * len(asked)
+
+    monkeypatch.setattr("hfbiasedit.editing.attempt.arithmetic_noise", noise)
+    monkeypatch.setattr(curve, "_enough", lambda *given: 1)
+    place = worlds.location(loaded)
+    found = attempt(loaded, config, worlds.material(loaded), location=place)
+    assert len(asked) == 2
+    assert asked[1] is found.selection.slices
+    assert sum(part.count for part in asked[1].values()) < sum(
+        part.count for part in asked[0].values()
+    )
+    assert found.kl_summary(0.01)["noise"] == found.outcome.noise == 2e-5
+
+
+def test_adapters_are_judged_beyond_noise_as_well(monkeypatch):
+    pytest.importorskip("peft")
+    loaded = worlds.loaded("llama", dtype="bfloat16")
+    config = replace(worlds.task(loaded).config, steps=2)
+    asked = []
+
+    def noise(task, slices):
+        asked.append(slices)
+        return 1e-4
+
+    monkeypatch.setattr(lora, "arithmetic_noise", noise)
+    found = lora.attempt_lora(loaded, config, worlds.material(loaded))
+    assert set(asked[0]) == {item.name for item in projections(loaded.model)}
+    assert found.kl_summary(0.01)["noise"] == found.outcome.noise == 1e-4
+
+
 def test_limits_are_for_what_lies_beyond():
     kl = torch.tensor([0.001, 0.005], dtype=torch.float64)
     assert Score(5.0, kl, 1.0).mean_kl == pytest.approx(0.003)
@@ -116,6 +184,3 @@ def test_an_edit_is_allowed_the_noise_on_top_and_says_how_much_it_is(solver, mon
     summary = found.kl_summary(0.01)
     assert summary["noise"] == value > 0
     assert summary["mean"] == pytest.approx(max(0.0, float(found.kl.mean()) - value))
-    # The last state of the history that is the outcome's was judged by the same.
-    if found.helped:
-        assert summary["mean"] <= config.allowed_kl
