@@ -169,7 +169,8 @@ def test_edit_prints_what_a_plain_forward_pass_finds(world, edited):
         ]
     kl, said = document["kl"], " ".join(printed.stderr.split())
     assert 0 < kl["mean"] <= kl["budget"] == 0.5
-    assert f"KL on general code {kl['mean']:.2g} nats per token (allowed 0.5," in said
+    assert f"KL on general code {kl['mean']:.2g} nats per token (allowed 0.5), beyond" in said
+    assert f"beyond {kl['noise']:.2g} that arithmetic makes up" in said
     (chosen,) = (row for row in document["history"] if row["step"] == document["steps"])
     assert chosen["kl"] == pytest.approx(kl["mean"])
     assert f"wrote {out / 'run'}" in printed.stderr.replace("\n", "")
