@@ -21,8 +21,7 @@ from hfbiasedit.editing.material.windows import split_windows
 from hfbiasedit.editing.solving.adam import optimise
 from hfbiasedit.editing.solving.noise import arithmetic_noise
 from hfbiasedit.editing.solving.task import Task, watched_divergence
-from hfbiasedit.editing.weights.selection import Selection, fingerprint
-from hfbiasedit.editing.weights.slices import WHOLE, Slice
+from hfbiasedit.editing.weights.selection import Selection, fingerprint, whole_of
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.models.architecture import EXPERT, projections
 from hfbiasedit.models.loading import LoadedModel
@@ -52,7 +51,7 @@ class LoraDeltas:
         from peft import LoraConfig, get_peft_model
 
         items = [item for item in projections(loaded.model) if item.kind != EXPERT]
-        self.slices = {item.name: Slice(item.name, WHOLE, item.shape) for item in items}
+        self.slices = {item.name: whole_of(item) for item in items}
         self._weights = {item.name: loaded.model.get_parameter(item.name) for item in items}
         self._modules = {item.name: item.module_path for item in items}
         self.selection = Selection("full", self.slices, fingerprint(loaded.model))
@@ -128,10 +127,8 @@ def attempt_lora(loaded: LoadedModel, config: EditConfig, material: Material) ->
     config = replace(config, learning_rate=config.learning_rate or LEARNING_RATE)
     keep, watch = split_windows(remember_original(loaded, material.windows, None))
     task = Task(loaded, None, material.prompts, material.train, material.dev, keep, watch, config)
-    matrices = projections(loaded.model)
-    task.noise = arithmetic_noise(
-        task, {p.name: Slice(p.name, WHOLE, tuple(p.shape)) for p in matrices}
-    )
+    matrices = {item.name: whole_of(item) for item in projections(loaded.model)}
+    task.noise = arithmetic_noise(task, matrices)
     with LoraDeltas(loaded, config.seed) as deltas:
         outcome = optimise(task, deltas)  # type: ignore[arg-type]
         kl = watched_divergence(task)

@@ -11,9 +11,8 @@ from hfbiasedit.editing.selecting.choice import Choice
 from hfbiasedit.editing.selecting.density import apart, densest
 from hfbiasedit.editing.selecting.entries import Entries
 from hfbiasedit.editing.selecting.units import Units
-from hfbiasedit.editing.weights.selection import rows_in
-from hfbiasedit.editing.weights.slices import WHOLE, Slice
-from hfbiasedit.models.architecture import Projection
+from hfbiasedit.editing.weights.selection import rows_in, whole_of
+from hfbiasedit.editing.weights.slices import Slice
 
 
 class Items(Protocol):
@@ -43,7 +42,7 @@ class Blocks:
         """Blocks by their scores."""
         scores = choice.ranking.block_scores()
         best = set(sorted(choice.blocks, key=lambda block: -scores[block])[: choice.limit.items])
-        return [_whole(item) for item in choice.projections if item.block in best], len(best)
+        return [whole_of(item) for item in choice.projections if item.block in best], len(best)
 
 
 class Everything(Blocks):
@@ -51,7 +50,7 @@ class Everything(Blocks):
 
     def choose(self, choice: Choice) -> tuple[list[Slice], int]:
         """All projections, those of other blocks too."""
-        return [_whole(item) for item in choice.ranking.projections], choice.limit.of
+        return [whole_of(item) for item in choice.ranking.projections], choice.limit.of
 
 
 class Matrices:
@@ -65,7 +64,7 @@ class Matrices:
         """Matrices by their scores."""
         names = [item.name for item, _ in choice.ranking.matrices() if item.block in choice.blocks]
         best = set(names[: choice.limit.items])
-        return [_whole(item) for item in choice.projections if item.name in best], len(best)
+        return [whole_of(item) for item in choice.projections if item.name in best], len(best)
 
 
 class Rows:
@@ -93,7 +92,3 @@ ITEMS: dict[str, Items] = {
     "neuron": Entries(),
     "unit": Units(),
 }
-
-
-def _whole(item: Projection) -> Slice:
-    return Slice(item.name, WHOLE, item.shape)

@@ -123,14 +123,14 @@ def _record(bench: Bench, state: State, outcome: Outcome, number: int) -> None:
     if state.score.fb >= outcome.dev_after:  # what is drawn back hardly ever gets better
         return
     bench.write(state.move)
-    scale, score = within(bench.task, bench.deltas, bench.dev, state.score, bench.limit)
-    helps = score is not None and score.fb < outcome.dev_after
-    if not helps and outcome.state is None:
-        allowed = state.score.mean_kl <= bench.task.config.allowed_kl
-        scale, score = (1.0, state.score) if allowed else (scale, score)
-    if score is not None and score.fb < outcome.dev_after:
-        outcome.state, outcome.steps = bench.deltas.state(scale), number
-        outcome.dev_after, outcome.kl = score.fb, score.kl
+    found = [within(bench.task, bench.deltas, bench.dev, state.score, bench.limit)]
+    if outcome.state is None and state.score.mean_kl <= bench.task.config.allowed_kl:
+        found.append((1.0, state.score))
+    for scale, score in found:
+        if score is not None and score.fb < outcome.dev_after:
+            outcome.state, outcome.steps = bench.deltas.state(scale), number
+            outcome.dev_after, outcome.kl = score.fb, score.kl
+            return
 
 
 def _entry(number: int, linear: Linear, state: State) -> Step:

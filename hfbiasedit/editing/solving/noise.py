@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import torch
 
-from hfbiasedit.editing.solving.task import Task, watched_divergence
+from hfbiasedit.editing.solving.task import Task, mean_divergence, watched_divergence
 from hfbiasedit.editing.weights.slices import ENTRIES, Slice, entry_slice
 
 _FEW = 256  # single weights of a tensor; of rows and columns one is enough
@@ -33,7 +33,7 @@ def arithmetic_noise(task: Task, slices: Mapping[str, Slice]) -> float:
         for part, values in zip(few, before, strict=True):
             digit = torch.finfo(values.dtype).eps
             part.put_(model.get_parameter(part.name).data, values * (1 + digit))
-        return max(0.0, float(watched_divergence(task).mean()))
+        return mean_divergence(watched_divergence(task), 0.0)
     finally:
         for part, values in zip(few, before, strict=True):
             part.put_(model.get_parameter(part.name).data, values)

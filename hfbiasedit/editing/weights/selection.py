@@ -21,7 +21,7 @@ from hfbiasedit.documents.structures.selection_document import (
     SelectionDocument,
     SliceDocument,
 )
-from hfbiasedit.editing.weights.slices import ROWS, Slice, row_slice
+from hfbiasedit.editing.weights.slices import ROWS, WHOLE, Slice, row_slice
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import canonical_json, write_json
 from hfbiasedit.models.architecture import Projection, decoder_blocks, parameter_count, projections
@@ -205,6 +205,11 @@ def block_numbers(model: nn.Module) -> dict[str, int]:
 def rows_in(item: Projection, rows: Tensor) -> Slice:
     """A slice with whole rows of a projection."""
     return row_slice(item.name, item.shape, item.row_axis, rows)
+
+
+def whole_of(item: Projection) -> Slice:
+    """A slice with all of a projection."""
+    return Slice(item.name, WHOLE, item.shape)
 
 
 def _parameters(module: nn.Module | None) -> list[nn.Parameter]:
