@@ -1,10 +1,13 @@
-"""Time and memory of an edit against full fine-tuning: same objective, batches and steps.
+"""Time and memory of an edit against full fine-tuning: same objective and prompts.
 
     python benchmarks/edit_cost.py --hidden 768 --layers 12 --steps 4
+    python benchmarks/edit_cost.py --model DIR --steps 32 --batch 32 --only newton
 
-A random Llama of about 100M parameters (weights do not matter for cost). Every level runs in a
-process of its own, so that peak memory is its own; extra memory is what a run needs beyond a
-loaded model. Prints ratios to full fine-tuning (all weights, Adam on float32 deltas).
+A random Llama of about 100M parameters (weights do not matter for cost), or a model of yours. Every
+level runs in a process of its own, so that peak memory is its own; extra memory is what a run needs
+beyond a loaded model. Prints ratios to full fine-tuning (all weights, Adam on float32 deltas): of
+Adam with the same batches and steps, and of one round of the default solver, which learns from
+every prompt once. Where to edit is drawn, and the time of finding out is not in it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-COMPARED = ("full", "row", "neuron")
+FULL = ("full", "adam")
+COMPARED = (FULL, ("row", "adam"), ("neuron", "adam"), ("row", "newton"), ("neuron", "newton"))
 
 
 def build(folder: Path, hidden: int, layers: int) -> None:
@@ -41,8 +45,10 @@ def build(folder: Path, hidden: int, layers: int) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> dict[str, float]:
-    """Seconds per step and extra memory of one level, in this process."""
+def measure(
+    folder: Path, level: str, solver: str, steps: int, batch: int, passes: int
+) -> dict[str, float]:
+    """Seconds and extra memory of one level and solver, in this process."""
     import random
 
     import torch
@@ -58,7 +64,8 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     from hfbiasedit.editing.material.windows import prepare_windows, split_windows
     from hfbiasedit.editing.selecting.allowance import budgets_of
     from hfbiasedit.editing.selecting.choosing import select
-    from hfbiasedit.editing.solving.adam import optimise
+    from hfbiasedit.editing.solving import bench, gauss_newton
+    from hfbiasedit.editing.solving.solver import solver_of
     from hfbiasedit.editing.solving.task import Task
     from hfbiasedit.editing.weights.deltas import Deltas
     from hfbiasedit.levels import LEVELS
@@ -70,8 +77,9 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     torch.set_num_threads(1)
     loaded = load_model(folder)
     config = EditConfig(
-        granularity=level, steps=steps, batch_size=batch, patience=99, max_kl=1e9, solver="adam"
+        granularity=level, steps=steps, batch_size=batch, patience=99, max_kl=1e9, solver=solver
     )
+    bench.ROUNDS = gauss_newton.ROUNDS = 1
     prompts: Prompts = gather_prompts(loaded, config, "edit", batch * steps // passes)
     measure_original(loaded, prompts)
     windows = prepare_windows(loaded, load_anchor(), 32, 0)
@@ -89,7 +97,7 @@ def measure(folder: Path, level: str, steps: int, batch: int, passes: int) -> di
     keep, watch = split_windows(remember_original(loaded, windows, trunk))
     task = Task(loaded, trunk, prompts, material.train, material.dev, keep, watch, config)
     with Deltas(loaded.model, selection) as deltas:
-        optimise(task, deltas)
+        solver_of(solver).solve(task, deltas)
     return {
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - processor,
@@ -107,34 +115,38 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--passes", type=int, default=1, help="over the prompts")
-    parser.add_argument("--level", choices=COMPARED)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--only", choices=("adam", "newton"), help="of the solvers of edits")
+    parser.add_argument("--model", type=Path, help="a local directory (default: a random model)")
+    parser.add_argument("--level", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    numbers = (options.steps, options.batch, options.passes)
     if options.level:
-        found = measure(options.model, options.level, options.steps, options.batch, options.passes)
-        print(json.dumps(found))
+        print(json.dumps(measure(options.model, options.level, options.only, *numbers)))
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "model"
-        build(folder, options.hidden, options.layers)
+        folder = options.model or Path(name) / "model"
+        if options.model is None:
+            build(folder, options.hidden, options.layers)
         rows = {}
-        for level in COMPARED:
-            command = [sys.executable, __file__, "--level", level, "--model", str(folder)]
-            command += ["--steps", str(options.steps), "--batch", str(options.batch)]
-            command += ["--passes", str(options.passes)]
+        for level, solver in COMPARED:
+            if options.only not in (None, solver) and (level, solver) != FULL:
+                continue
+            command = [sys.executable, __file__, "--level", level, "--only", solver]
+            command += ["--model", str(folder), "--steps", str(options.steps)]
+            command += ["--batch", str(options.batch), "--passes", str(options.passes)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            rows[level] = json.loads(done.stdout)
-    full = rows["full"]
+            rows[level, solver] = json.loads(done.stdout)
+    full = rows[FULL]
     print(
         f"{full['parameters'] / 1e6:.0f}M parameters, {options.steps} steps of {options.batch}, "
         f"every prompt {options.passes} time(s)"
     )
-    for level, row in rows.items():
+    for (level, solver), row in rows.items():
+        seconds, extra = row["processor_seconds"], row["extra_bytes"]
         print(
-            f"{level:7s} {row['weights']:>12,} weights  {row['processor_seconds']:7.1f} CPU s "
-            f"({row['processor_seconds'] / full['processor_seconds']:.2f}x)  "
-            f"extra {row['extra_bytes'] / 2**20:7.0f} MiB "
-            f"({row['extra_bytes'] / full['extra_bytes']:.2f}x)"
+            f"{level:7s} {solver:7s} {row['weights']:>12,} weights  {seconds:7.1f} CPU s "
+            f"({seconds / full['processor_seconds']:.2f}x)  extra {extra / 2**20:7.0f} MiB "
+            f"({extra / full['extra_bytes']:.2f}x)"
         )
 
 
