@@ -116,6 +116,7 @@ def forecast(loaded: Any, config: Any) -> None:
     from hfbiasedit.editing.forecasting.counts import selections
     from hfbiasedit.editing.forecasting.memory import memory_of
     from hfbiasedit.editing.forecasting.passes import passes_of, sizes_of
+    from hfbiasedit.editing.forecasting.widths import Widths
     from hfbiasedit.models.architecture import projections
     from hfbiasedit.models.placement import parse_device
 
@@ -125,9 +126,9 @@ def forecast(loaded: Any, config: Any) -> None:
         sizes_of(loaded, config),
     )
     passes = [one for one in passes_of(sizes, config, ladder) if one.stage != "audits"]
-    widths = cost.Widths.of(loaded.model, items)
+    widths = Widths.of(loaded.model, items)
     device = parse_device("cpu")
-    rates = calibrate(items, loaded.model.dtype, device)
+    rates = calibrate(loaded.model, items, loaded.model.dtype, device)
     memory = memory_of(loaded, sizes, config, ladder, device)
     processor, _ = cost.seconds(sizes, passes, ladder, widths, rates)
     kinds = ("activations", "hidden_states", "sketches", "rows", "gram")

@@ -32,6 +32,7 @@ def main() -> None:
     from hfbiasedit.editing.forecasting.counts import selections
     from hfbiasedit.editing.forecasting.memory import memory_of
     from hfbiasedit.editing.forecasting.passes import passes_of, sizes_of
+    from hfbiasedit.editing.forecasting.widths import Widths
     from hfbiasedit.hub.source import ModelSource
     from hfbiasedit.models.architecture import projections
     from hfbiasedit.models.outline import outline_of
@@ -45,7 +46,7 @@ def main() -> None:
         loaded = outline_of(ModelSource(name, arguments.tokenizer), made, tokenizer, config)
         sizes = sizes_of(loaded, config)  # not every model bears trees, nor as large ones
         ladder = selections(loaded.model, config)
-        widths = cost.Widths.of(loaded.model, projections(loaded.model))
+        widths = Widths.of(loaded.model, projections(loaded.model))
         total = sum(cost.operations(one, widths) for one in passes_of(sizes, config, ladder))
         memory = memory_of(loaded, sizes, config, ladder, torch.device("cpu"))
         print(

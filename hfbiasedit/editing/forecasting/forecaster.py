@@ -16,6 +16,7 @@ from hfbiasedit.editing.forecasting.calibration import calibrate
 from hfbiasedit.editing.forecasting.counts import Selected, selections
 from hfbiasedit.editing.forecasting.memory import lacking, memory_of
 from hfbiasedit.editing.forecasting.passes import Pass, Sizes, passes_of, sizes_of
+from hfbiasedit.editing.forecasting.widths import Widths
 from hfbiasedit.editing.running.recording import obstacle
 from hfbiasedit.editing.selecting.allowance import check_asked
 from hfbiasedit.errors import BiasEditError, UsageError
@@ -60,8 +61,8 @@ def forecast(
     sizes = sizes_of(loaded, config)
     passes = passes_of(sizes, config, ladder)
     device = parse_device(config.device)
-    widths = cost.Widths.of(loaded.model, items)
-    rates = calibrate(items, loaded.model.dtype, device)
+    widths = Widths.of(loaded.model, items)
+    rates = calibrate(loaded.model, items, loaded.model.dtype, device)
     processor, wall = cost.seconds(sizes, passes, ladder, widths, rates)
     memory = memory_of(loaded, sizes, config, ladder, device)
     short = lacking(memory, device)
@@ -104,7 +105,7 @@ def _budget(one: Selected) -> ForecastBudget:
     }
 
 
-def _pass(one: Pass, widths: cost.Widths) -> ForecastPass:
+def _pass(one: Pass, widths: Widths) -> ForecastPass:
     return {
         "stage": one.stage,
         "what": one.what,

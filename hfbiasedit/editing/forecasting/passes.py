@@ -1,9 +1,9 @@
 """The passes of an edit over prompts and windows, counted from the constants that make them.
 
 Prompts and windows are encoded and cut into batches as in the edit itself; only the model does not
-run. Where an edit may stop early (rounds, budgets) the most is counted, prices and looks at the
-gender mass as often as is usual, and the lowest block is taken to be the first that may be edited.
-States that are drawn back are not counted.
+run. Where an edit may stop early (rounds, budgets) the most is counted, prices, looks at what a
+move does and windows of general code as many as is usual, and the lowest block is taken to be the
+first that may be edited. States that are drawn back are not counted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from hfbiasedit.editing.material.dual import folds_of
 from hfbiasedit.editing.material.price import PRICED
 from hfbiasedit.editing.material.prompts import Prompts, gather_prompts
 from hfbiasedit.editing.material.windows import Windows, prepare_windows, split_windows
-from hfbiasedit.editing.solving import bench, curve, gauss_newton
+from hfbiasedit.editing.solving import bench, directions, gauss_newton
 from hfbiasedit.models.loading import LoadedModel
 from hfbiasedit.scoring.continuations import EncodedPrompt, encode
 from hfbiasedit.scoring.engine import tokens_of
 from hfbiasedit.texts.anchor import load_anchor
 
-# As most edits of published models did: prices of the first round and of each further one, looks at
-# the mass of a move.
-FIRST, FURTHER, LOOKS = 3, 2, 2
+# As edits of published models did: prices that all rounds try together (8 to 11), looks at each of
+# their moves (1.4 to 2), and the part of the watched windows that is measured (0.5 to 0.9).
+TRIES, LOOKS, PART = 10, 1.7, 0.7
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Sizes:
     prompts: Size
     train: Size
     held: Size
+    asked: Size
     further: Size  # of all rounds but the first, and what is held of each
     further_held: Size  # of those what the original has to have been asked
     dev: Size
@@ -117,6 +118,7 @@ def sizes_of(loaded: LoadedModel, config: EditConfig) -> Sizes:
         prompts=_prompts(everything.batches(range(len(everything)))),
         train=_prompts(train.batches(numbers)),
         held=_prompts(train.batches(bench.held_of(numbers))),
+        asked=_prompts(train.batches(directions.asked_of(numbers))),
         further=sum(further, Size(0, 0, 0)),
         further_held=sum(known, Size(0, 0, 0)),
         dev=_prompts(dev.batches(range(len(dev)))),
@@ -147,14 +149,16 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
     found.append(Pass("linear model", "prompts", linear, backward=True, beside="rows"))
     found.append(Pass("original", "dev prompts and windows", judged))
     if len(ladder) > 1:
-        tried = len(ladder) * curve.TRIES
-        found.append(Pass("budgets", "dev prompts and windows", judged, times=tried))
-    tried = tries()
+        tried = len(ladder) + 1  # one price for each, and another one where it was not allowed
+        found.append(Pass("budgets", "dev prompts", sizes.dev, times=tried))
+        found.append(Pass("budgets", "windows", sizes.watched, times=_part(tried)))
+    looks = round(LOOKS * TRIES)
     found += [
         Pass("original", "prompts", sizes.further_held),
         Pass("rounds", "prompts", sizes.further, backward=True, beside="rows"),
-        Pass("rounds", "dev prompts and windows", judged, times=tried),
-        Pass("rounds", "prompts", sizes.held, times=tried * LOOKS),
+        Pass("rounds", "dev prompts", sizes.dev, times=looks),
+        Pass("rounds", "prompts", sizes.held, times=looks),
+        Pass("rounds", "windows", sizes.watched, times=_part(TRIES)),
         Pass("rounds", "windows", sizes.watched),
     ]
     if config.check_quantized:
@@ -163,15 +167,15 @@ def passes_of(sizes: Sizes, config: EditConfig, ladder: Sequence[Selected]) -> l
     return found
 
 
-def tries() -> int:
-    """Prices that all rounds try together, as is usual."""
-    return FIRST + (gauss_newton.ROUNDS - 1) * FURTHER
+def _part(times: int) -> int:
+    """How many measurements on all windows so many that may end early take."""
+    return max(1, round(PART * times))
 
 
 def _narrowing(sizes: Sizes, widest: Selected) -> list[Pass]:
     if not widest.cut:
         return []
-    return [Pass("leading directions", "prompts", sizes.held, backward=True)]
+    return [Pass("leading directions", "prompts", sizes.asked, backward=True)]
 
 
 def _lesson(prompts: Prompts) -> Size:

@@ -14,14 +14,15 @@ from hfbiasedit.cli.app import app
 from hfbiasedit.documents.schemas import schema
 from hfbiasedit.editing.attempt import attempt
 from hfbiasedit.editing.config import EditConfig
-from hfbiasedit.editing.forecasting import calibration, cost, forecaster, memory, passes
+from hfbiasedit.editing.forecasting import forecaster, memory, passes
 from hfbiasedit.editing.forecasting.calibration import Rate, Rates
 from hfbiasedit.editing.forecasting.counts import selections
 from hfbiasedit.editing.forecasting.forecaster import forecast
+from hfbiasedit.editing.forecasting.widths import Widths
 from hfbiasedit.editing.forecasting.words import sentences
 from hfbiasedit.editing.material import gathering, windows
 from hfbiasedit.editing.running import activations
-from hfbiasedit.editing.solving import candidates, gauss_newton, held, task
+from hfbiasedit.editing.solving import gauss_newton, held, task
 from hfbiasedit.errors import BiasEditError, UsageError
 from hfbiasedit.hub.source import ModelSource
 from hfbiasedit.models import loading
@@ -43,7 +44,7 @@ def meta(family, **overrides):
 def quick(monkeypatch):
     """No second of calibration, few prompts: what is counted does not depend on either."""
     rate = Rate(1e9, 1e9)
-    monkeypatch.setattr(forecaster, "calibrate", lambda *_: Rates(rate, rate, rate))
+    monkeypatch.setattr(forecaster, "calibrate", lambda *_: Rates(rate, rate, rate, rate))
     monkeypatch.setattr(gathering, "EDIT_PROMPTS", 40)
     monkeypatch.setattr(gathering, "DEV_PROMPTS", 12)
     monkeypatch.setattr(gathering, "ANCHOR_WINDOWS", 40)
@@ -113,23 +114,26 @@ def test_an_edit_runs_the_passes_that_are_forecast(monkeypatch):
     sizes = passes.sizes_of(loaded, config)
     found = passes.passes_of(sizes, config, selections(loaded.model, config))
     expected = [one for one in found if one.stage != "audits"]
-    judgements = counted(monkeypatch, "scored", candidates, task)
+    asked = counted(monkeypatch, "judged", held, task)
     looks = counted(monkeypatch, "mass_change", held)
+    windows = counted(monkeypatch, "divergence_on", task)
     counter = Counter(model)
     material = gathering.gather(loaded, config)
     attempt(loaded, config, material)
     back = sum(one.times * one.size.tokens for one in expected if one.backward)
     assert counter.backward == pytest.approx(back, rel=0.02)
     # How often is usual depends on the model: here as often as it was.
-    judged = sizes.dev.tokens + sizes.watched.tokens
     tried = [one for one in expected if one.stage == "rounds" and one.times > 1]
     assert {one.what: one.times for one in tried} == {
-        "dev prompts and windows": passes.tries(),
-        "prompts": passes.LOOKS * passes.tries(),
+        "dev prompts": 17,
+        "prompts": 17,
+        "windows": 7,
     }
     forward = sum(one.times * one.size.tokens for one in expected if one not in tried)
-    # The original is judged as well, and in its own pass.
-    forward += (len(judgements) - 1) * judged + len(looks) * sizes.held.tokens
+    forward += (len(asked) - 1) * sizes.dev.tokens  # the original is asked in its own pass
+    forward += len(looks) * sizes.held.tokens
+    # So are windows: for the noise of arithmetic, for the original, and at the very end.
+    forward += (len(windows) - 3) * sizes.watched.tokens
     assert counter.forward == pytest.approx(forward, rel=0.02)
 
 
@@ -236,7 +240,7 @@ def test_what_is_not_forecast_is_refused():
 def test_of_experts_those_count_that_a_token_is_given_to():
     loaded = meta("qwen2_moe")
     model, items = loaded.model, projections(loaded.model)
-    widths = cost.Widths.of(model, items)
+    widths = Widths.of(model, items)
     plain = [item for item in items if item.experts == 1]
     per_expert = 2 * 16 * 32 + 32 * 16  # gate and up, down; a token goes to two of four
     assert widths.weights == sum(item.weights for item in plain) + 2 * 2 * per_expert
@@ -246,15 +250,4 @@ def test_of_experts_those_count_that_a_token_is_given_to():
     assert forecast(loaded, granularity="row")["fits"] in (True, False)
     vars(model.config)["num_experts_per_tok"] = None  # past the configuration's own checks
     with pytest.raises(BiasEditError, match="how many experts"):
-        cost.Widths.of(model, items)
-
-
-def test_a_calibration_measures_all_three_kinds(monkeypatch):
-    monkeypatch.setattr(calibration, "_SECONDS", (0.0, 0.0, 0.0))
-    items = projections(tiny_model("llama"))
-    threads = torch.get_num_threads()
-    found = calibration.calibrate(items, torch.float32, torch.device("cpu"))
-    for rate in (found.products, found.wide, found.rows):
-        assert 0 < rate.wall < float("inf")
-        assert 0 < rate.processor < float("inf")
-    assert torch.get_num_threads() == threads
+        Widths.of(model, items)
