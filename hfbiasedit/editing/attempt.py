@@ -26,9 +26,10 @@ from hfbiasedit.editing.material.windows import split_windows
 from hfbiasedit.editing.running.execution import Trunk
 from hfbiasedit.editing.running.room import in_room, remembered
 from hfbiasedit.editing.selecting.ladder import ladder_of
+from hfbiasedit.editing.solving.divergence import mean_divergence
 from hfbiasedit.editing.solving.noise import arithmetic_noise
 from hfbiasedit.editing.solving.solver import Frugal, Solver, require_fit, solver_of
-from hfbiasedit.editing.solving.task import Outcome, Task, mean_divergence, watched_divergence
+from hfbiasedit.editing.solving.task import Outcome, Task, kept_within, watched_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.errors import BiasEditError
@@ -125,6 +126,9 @@ def _solved(
         require_fit(solver, task, deltas.slices)
         outcome = solver.solve(task, deltas)
         kl = watched_divergence(task)
+        if mean_divergence(kl, task.noise) > task.config.allowed_kl:
+            kept_within(task, deltas, outcome)
+            kl = outcome.kl
         values = {name: deltas.rounded(name).cpu() for name in selection.slices}
         return outcome, kl, values, deltas.base
 

@@ -12,6 +12,7 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.material import gathering
 from hfbiasedit.editing.selecting.ladder import ladder_of
 from hfbiasedit.editing.solving import gauss_newton
+from hfbiasedit.editing.solving.task import Outcome
 from hfbiasedit.editing.weights.selection import Selection
 from hfbiasedit.levels import LEVELS
 from tests.editing import worlds
@@ -124,3 +125,36 @@ def test_an_edit_learns_from_edit_stops_on_dev_and_sees_no_test(tmp_path, monkey
     assert {task.prompts.records[number].split for number in task.dev} == {"dev"}
     keep, watch = ({tuple(row) for row in w.input_ids.tolist()} for w in (task.keep, task.watch))
     assert not keep & watch
+
+
+@pytest.mark.parametrize("part", [2.0, 0.5])
+def test_what_a_solver_says_is_allowed_is_measured(monkeypatch, part):
+    """A solver may have seen a part of the windows, or be somebody else's."""
+    loaded = worlds.loaded("llama")
+    material = worlds.material(loaded)
+    chosen = worlds.selection(loaded.model, "rows")
+
+    class Careless:
+        def fits(self, task, slices):
+            return None
+
+        def solve(self, task, deltas):
+            generator = torch.Generator().manual_seed(0)
+            values = deltas.values.items()
+            state = {n: 0.1 * torch.randn(v.shape, generator=generator) for n, v in values}
+            deltas.set_(state)
+            return Outcome(state, 1e3, 1.0, torch.zeros(4).double(), 1, "")
+
+    monkeypatch.setattr(attempts, "solver_of", lambda name: Careless())
+
+    def edited(limit):
+        return attempt(loaded, EditConfig(max_kl=limit), material, selection=chosen)
+
+    free = edited(1e3)
+    cost = float(free.kl.mean())
+    assert cost > 1e-3
+    found = edited(cost * part)
+    assert float(found.kl.mean()) <= cost * part
+    same = {n: torch.equal(v, free.values[n]) for n, v in found.values.items()}
+    assert all(same.values()) is (part > 1)
+    assert (found.outcome.dev_after == 1.0) is (part > 1)

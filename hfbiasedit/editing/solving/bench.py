@@ -17,6 +17,7 @@ from hfbiasedit.editing.solving.task import Outcome, Task, prepared
 from hfbiasedit.editing.weights.deltas import Deltas
 
 ROUNDS = 6
+LOOSE = 1.15  # times a round's part of the divergence: near enough not to try again
 HELD = 8  # the gender mass is held for every eighth prompt: it does not differ much
 
 
@@ -44,9 +45,14 @@ class Bench:
     round: int = 1
 
     @property
-    def limit(self) -> float:
-        """Divergence that is allowed at the end of this round: what is left is for later ones."""
+    def part(self) -> float:
+        """Divergence that this round may have led to: what is left is for later ones."""
         return self.task.config.allowed_kl * math.sqrt(self.round / ROUNDS)
+
+    @property
+    def limit(self) -> float:
+        """Divergence of which no more is allowed at its end: parts need not be met exactly."""
+        return min(LOOSE * self.part, self.task.config.allowed_kl)
 
     def write(self, move: Tensor) -> None:
         """Set the deltas to a move [D] from the start, and with them the model's weights."""
@@ -64,10 +70,12 @@ class Prepared:
 
     Attributes:
         linear: of the first round; None where that is behind.
+        gram: its inner products, as far as they are known.
     """
 
     coordinates: Coordinates
     linear: Linear | None
+    gram: Tensor | None = None
 
 
 def bench_of(task: Task, deltas: Deltas, coordinates: Coordinates | None = None) -> Bench:
@@ -76,7 +84,7 @@ def bench_of(task: Task, deltas: Deltas, coordinates: Coordinates | None = None)
     `coordinates` are those of the selection, where they are known.
     """
     sample = _sample(task, task.prompts, task.train)
-    coordinates = coordinates or coordinates_for(task, deltas, sample)
+    coordinates = coordinates or coordinates_for(task, deltas)
     dev = prepared(task, task.prompts.batches(task.dev))
     return Bench(task, deltas, coordinates, sample, dev, deltas.state())
 

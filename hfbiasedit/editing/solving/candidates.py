@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hfbiasedit.editing.material.dual import Solution, solution_at, solution_for
 from hfbiasedit.editing.solving.bench import Bench
-from hfbiasedit.editing.solving.held import held
+from hfbiasedit.editing.solving.held import Held, held
 from hfbiasedit.editing.solving.leftout import LeftOut, left_out
 from hfbiasedit.editing.solving.linearisation import Linear
 from hfbiasedit.editing.solving.task import Score, scored
@@ -41,6 +41,7 @@ def candidates(
     columns: Tensor | None = None,
     tries: int = TRIES,
     hold: bool = False,
+    gram: Tensor | None = None,
 ) -> tuple[LeftOut, Iterator[State]]:
     """The best moves of a linear model at a few prices, measured; of some coordinates only.
 
@@ -50,9 +51,9 @@ def candidates(
     `hold` each is solved for again after a look at what it does to the gender mass (`held`), and
     where the first is allowed and does not do well dearer prices are tried. What cheaper ones would
     gain at once the next round gains for less, so that they only follow where nothing is better
-    than the original.
+    than the original. `gram` are the inner products, where they are known.
     """
-    gram = linear.gram(columns)
+    gram = linear.gram(columns) if gram is None else gram
     choice = left_out(linear, gram)
     return choice, _tried(bench, linear, gram, choice.price, columns, tries, hold)
 
@@ -66,16 +67,23 @@ def _tried(
     tries: int,
     hold: bool,
 ) -> Iterator[State]:
-    limit = bench.limit if hold else bench.task.config.allowed_kl
-    room = max(TARGET * limit - bench.spent, _LEAST * limit)
+    allowed = bench.task.config.allowed_kl
+    limit, part = (bench.limit, bench.part) if hold else (allowed, allowed)
+    room = max(TARGET * part - bench.spent, _LEAST * part)
+
+    last: Held | None = None
 
     def measured(found: Solution) -> State:
+        nonlocal last
         if hold:
-            own, move = held(bench, linear, gram, found, columns)
+            more = last.more_for(found) if last is not None else 0.0
+            last = held(bench, linear, gram, found, columns, more)
+            own, move, known = last.solution, last.move, last.judged
         else:
-            own, move = found, linear.pulled(found.y, columns)
+            own, move, known = found, linear.pulled(found.y, columns), None
         bench.write(move)
-        return State(move, own.predicted, own.price, scored(bench.task, bench.dev))
+        score = scored(bench.task, bench.dev, (limit, allowed), known)
+        return State(move, own.predicted, own.price, score)
 
     found = solution_for(gram, linear.targets, price)
     cut = bench.rate is not None and found.predicted * bench.rate > room
@@ -98,7 +106,7 @@ def _tried(
             best = dearer
         if best.score.fb < bench.task.before(bench.dev).fb:
             return
-    while left and not _CLOSE * limit <= state.score.mean_kl <= limit:
+    while left and not _CLOSE * part <= state.score.mean_kl <= limit:
         cost = state.score.mean_kl - bench.spent
         if bench.spent and state.score.mean_kl > limit and cost <= _FAR * room:
             return

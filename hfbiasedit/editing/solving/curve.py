@@ -65,8 +65,10 @@ def budget_curve(
             return _chosen(bench, ladder, known[1], linear)
         masks = [coordinates_of(bench, selection) for selection in ladder]
         bound, dev = False, task.before(bench.dev).fb
+        grams = []
         for selection, columns in zip(ladder, masks, strict=True):
-            choice, trials = candidates(bench, linear, columns, TRIES)
+            grams.append(linear.gram(columns))
+            choice, trials = candidates(bench, linear, columns, TRIES, gram=grams[-1])
             found = list(trials)
             bound |= selection is ladder[0] and found[0].score.mean_kl > limit
             score = _drawn_back(bench, best_of(found, limit))
@@ -88,17 +90,24 @@ def budget_curve(
     points[number]["chosen"] = True
     facts = {"number": number, "points": points}
     task.kept.save(_NAME, {}, facts)
-    return _chosen(bench, ladder, facts, linear)
+    return _chosen(bench, ladder, facts, linear, grams[number])
 
 
 def _chosen(
-    bench: Bench, ladder: Sequence[Selection], facts: Mapping[str, Any], linear: Linear | None
+    bench: Bench,
+    ladder: Sequence[Selection],
+    facts: Mapping[str, Any],
+    linear: Linear | None,
+    gram: Tensor | None = None,
 ) -> tuple[Selection, list[BudgetPoint], Prepared]:
-    """What was found, with the part of the widest selection's coordinates that belongs to it."""
+    """What was found, with the part of the widest selection's coordinates that belongs to it.
+
+    Inner products of another part were added up in other blocks than a resumed edit would.
+    """
     task, selection = bench.task, ladder[facts["number"]]
     own = bench.coordinates.part(task.loaded.model, selection.slices, task.prices)
     part = None if linear is None else linear.columns(coordinates_of(bench, selection))
-    return selection, facts["points"], Prepared(own, part)
+    return selection, facts["points"], Prepared(own, part, gram if part is linear else None)
 
 
 def _enough(points: Sequence[BudgetPoint], limit: float, before: tuple[float, float]) -> int:

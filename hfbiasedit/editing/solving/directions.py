@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,6 @@ from hfbiasedit.editing.material.price import PRICED, prices
 from hfbiasedit.editing.material.windows import choose
 from hfbiasedit.editing.running.recording import Key, Passed, recorded
 from hfbiasedit.editing.solving.coordinates import Coordinates, leading, rank_for
-from hfbiasedit.editing.solving.linearisation import Sample
 from hfbiasedit.editing.solving.task import Task
 from hfbiasedit.editing.weights.deltas import Deltas
 from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
@@ -24,6 +23,7 @@ from hfbiasedit.editing.weights.slices import ENTRIES, ROWS, Slice
 # SmolLM2 has 1.3 million: cut to half a million rows come nearly as far in 0.6 of the time.)
 _SHARE, _FEWEST, _MOST = 512, 1 << 19, 1 << 21
 _DIRECTIONS = 1024  # vectors per side of a matrix that leading directions are taken from
+_ASKED = 8  # of every eighth prompt
 
 
 def widest(parameters: int) -> int:
@@ -31,26 +31,30 @@ def widest(parameters: int) -> int:
     return min(max(parameters // _SHARE, _FEWEST), _MOST)
 
 
-def coordinates_for(task: Task, deltas: Deltas, sample: Sample) -> Coordinates:
-    """Those of the selection; where they are too many, cut to what the sample speaks for."""
+def coordinates_for(task: Task, deltas: Deltas) -> Coordinates:
+    """Those of the selection; where they are too many, cut to what some prompts speak for."""
     if any(name not in task.prices for name in deltas.slices):  # once, while it is the original
         windows = choose(task.keep, range(min(PRICED, len(task.keep))))
         task.prices = prices(task.loaded, deltas.slices, windows, task.config.seed, task.trunk)
     coordinates = Coordinates.of(task.loaded.model, deltas.slices, task.prices)
     rank = rank_for(coordinates, deltas.slices, widest(task.loaded.parameters))
     if rank is not None:
-        _narrow(task, coordinates, sample, deltas.slices, rank)
+        _narrow(task, coordinates, deltas.slices, rank)
     return coordinates
+
+
+def asked_of(numbers: Sequence[int]) -> Sequence[int]:
+    """The prompts that leading directions are taken from."""
+    return numbers[::_ASKED]
 
 
 def _narrow(
     task: Task,
     coordinates: Coordinates,
-    sample: Sample,
     slices: Mapping[str, Slice],
     rank: int,
 ) -> None:
-    """Cut wide tensors to the leading directions of the held prompts' inputs and gradients."""
+    """Cut wide tensors to the leading directions of some prompts' inputs and gradients."""
     vectors: dict[Key, tuple[list[Tensor], list[Tensor]]] = {}
     rng = random.Random(task.config.seed)
     generator = torch.Generator().manual_seed(rng.getrandbits(62))
@@ -71,9 +75,10 @@ def _narrow(
             own.append(side.cpu()[kept])
 
     names = [name for name in coordinates.names if slices[name].kind != ENTRIES]
-    per_batch = max(1, -(-_DIRECTIONS // max(1, len(sample.held))))
+    batches = task.prompts.batches(asked_of(task.train))
+    per_batch = max(1, -(-_DIRECTIONS // max(1, len(batches))))
     with recorded(task.loaded.model, names, receive, coordinates.sides):
-        for batch in sample.held:
+        for batch in batches:
             bias_terms(batch, run(task.loaded, batch, task.trunk)).logit.sum().backward()
     directions = {}
     for key, (first, second) in coordinates.sides.items():

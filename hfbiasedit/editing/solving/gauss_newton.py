@@ -32,7 +32,7 @@ from hfbiasedit.editing.solving.states import Reached
 from hfbiasedit.editing.solving.task import Outcome, Task, settle, within
 from hfbiasedit.editing.weights.deltas import Deltas
 
-NEAR = 0.8  # of a round's limit: a try beyond that was held back by it
+NEAR = 0.8  # of a round's part of the limit: a try beyond that was held back by it
 GAIN = 0.01  # of the distance on dev, below which a round was not worth it
 
 
@@ -56,8 +56,8 @@ def solve(task: Task, deltas: Deltas, prepared: Prepared | None = None) -> Outco
             outcome = Outcome(
                 None, before.fb, before.fb, before.kl, 0, "all rounds done", noise=task.noise
             )
-            linear = None if prepared is None else prepared.linear
-            reached = _round(bench, linear or bench.linear(), outcome, 1)
+            linear, gram = (None, None) if prepared is None else (prepared.linear, prepared.gram)
+            reached = _round(bench, linear or bench.linear(), outcome, 1, gram)
             reached.save(task.kept)
             del linear
         del prepared  # rows of two rounds are not needed at once
@@ -97,17 +97,19 @@ def _said(task: Task, prompts: Prompts, numbers: Sequence[int]) -> dict[str, Ten
     return {"share": torch.tensor(prompts.share), "log_mass": torch.tensor(prompts.log_mass)}
 
 
-def _round(bench: Bench, linear: Linear, outcome: Outcome, number: int) -> Reached:
+def _round(
+    bench: Bench, linear: Linear, outcome: Outcome, number: int, gram: Tensor | None = None
+) -> Reached:
     """Measure the moves that a linear model speaks for; the best state so far is the outcome's."""
     if not linear.finite:
         outcome.stopped = "the gradients were not finite"
         return Reached(number, outcome, done=True)
     before = outcome.dev_after
     held_back = False
-    for trial in candidates(bench, linear, hold=True)[1]:
+    for trial in candidates(bench, linear, hold=True, gram=gram)[1]:
         outcome.note(_entry(number, linear, trial))
         _record(bench, trial, outcome, number)
-        held_back |= trial.score.mean_kl > NEAR * bench.limit
+        held_back |= trial.score.mean_kl > NEAR * bench.part
     poor = outcome.state is None or outcome.dev_after > (1 - GAIN) * before
     last = number == ROUNDS
     if poor and (last or not held_back):

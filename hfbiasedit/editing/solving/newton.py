@@ -48,5 +48,5 @@ class GaussNewton:
         """
         prepared = self._prepared
         if prepared is not None:
-            self._prepared = replace(prepared, linear=None)
+            self._prepared = replace(prepared, linear=None, gram=None)
         return prepared

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 import torch
 
-from hfbiasedit.editing.solving.task import Task, mean_divergence, watched_divergence
+from hfbiasedit.editing.solving.divergence import mean_divergence
+from hfbiasedit.editing.solving.task import Task, watched_divergence
 from hfbiasedit.editing.weights.slices import ENTRIES, Slice, entry_slice
 
 _FEW = 256  # single weights of a tensor; of rows and columns one is enough

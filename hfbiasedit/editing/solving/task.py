@@ -16,11 +16,12 @@ from hfbiasedit.editing.config import EditConfig
 from hfbiasedit.editing.keeping import Kept
 from hfbiasedit.editing.material.batches import PromptBatch
 from hfbiasedit.editing.material.forward import remember_original, run, with_hidden
-from hfbiasedit.editing.material.objective import bias_terms, divergences
+from hfbiasedit.editing.material.objective import bias_terms
 from hfbiasedit.editing.material.price import Price
 from hfbiasedit.editing.material.prompts import SEEN, Prompts
-from hfbiasedit.editing.material.windows import Windows, choose, windows_at_once
+from hfbiasedit.editing.material.windows import Windows
 from hfbiasedit.editing.running.execution import Trunk
+from hfbiasedit.editing.solving.divergence import divergence_on, mean_divergence
 from hfbiasedit.editing.weights.deltas import Deltas
 
 if TYPE_CHECKING:
@@ -61,13 +62,24 @@ class Task:
         return self._before
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Mean distance on dev times 100; the original's gender mass there, summed, and its log change.
+
+    `change` is a sum too, in which prompts count by that mass.
+    """
+
+    fb: float
+    mass: float
+    change: float
+
+
 @dataclass
 class Score:
-    """Mean distance on dev times 100, divergence at every watched place, change of the mass."""
+    """Mean distance on dev times 100, and divergence at watched places."""
 
     fb: float
     kl: Tensor
-    mass: float
     noise: float = 0.0
 
     @property
@@ -100,14 +112,6 @@ class Outcome:
             self.history.append(step)
 
 
-def mean_divergence(kl: Tensor, noise: float) -> float:
-    """Mean of a divergence [N] beyond the noise; arithmetic may end a little below zero.
-
-    What is not a number stays so: it is within no limit.
-    """
-    return max(float(kl.mean()) - noise, 0.0)
-
-
 def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
     """Batches with the hidden states that enter the trunk's first block."""
     todo = tracked(list(batches), "preparing prompts")
@@ -115,23 +119,44 @@ def prepared(task: Task, batches: Iterable[PromptBatch]) -> list[PromptBatch]:
 
 
 @torch.no_grad()
-def scored(task: Task, dev: Sequence[PromptBatch]) -> Score:
-    """Distance on dev and divergence on the watched windows, of the model as it is now.
+def judged(task: Task, dev: Sequence[PromptBatch]) -> Judged:
+    """What dev says of the model as it is now.
 
-    It is no FB-Score: prompts weigh the same whatever their profession, and those at which the
-    original hardly writes a gender less (`SEEN`), as they do not tell a good edit from a bad one.
+    The distance is no FB-Score: prompts weigh the same whatever their profession, and those at
+    which the original hardly writes a gender less (`SEEN`), as they do not tell a good edit from a
+    bad one.
     """
-    total, heavy, mass = 0.0, 0.0, list[float]()
+    total, heavy, change, masses = 0.0, 0.0, 0.0, 0.0
     for batch in tracked(dev, "judging"):
         terms = bias_terms(batch, run(task.loaded, batch, task.trunk))
         distance = (terms.share.cpu() - batch.target).abs()
-        weights = (batch.log_mass.exp() / SEEN).clamp_max(1.0)
-        mass += terms.mass_change.tolist()
+        mass = batch.log_mass.exp()
+        weights = (mass / SEEN).clamp_max(1.0)
         total += float((weights * distance).sum())
         heavy += float(weights.sum())
-    change = math.exp(sum(mass) / len(mass)) if mass else 1.0
-    fb = 100 * total / max(heavy, 1e-12)
-    return Score(fb, watched_divergence(task), change, task.noise)
+        change += float((mass * terms.mass_change.float().cpu()).sum())
+        masses += float(mass.sum())
+    return Judged(100 * total / max(heavy, 1e-12), masses, change)
+
+
+def scored(
+    task: Task,
+    dev: Sequence[PromptBatch],
+    limits: Sequence[float] = (),
+    known: Judged | None = None,
+) -> Score:
+    """Distance on dev and divergence on the watched windows, of the model as it is now.
+
+    With `limits` the divergence is measured as exactly as it takes to tell what is within them;
+    `known` is what dev says, if it has been asked.
+    """
+    known = known or judged(task, dev)
+    return Score(known.fb, watched_divergence(task, limits), task.noise)
+
+
+def watched_divergence(task: Task, limits: Sequence[float] = ()) -> Tensor:
+    """KL(original || now) on the watched windows; for `limits` see `divergence_on`."""
+    return divergence_on(task.watch, task.loaded, task.trunk, limits, task.noise)
 
 
 def within(
@@ -147,9 +172,26 @@ def within(
             return scale, score
         scale *= math.sqrt(0.9 * limit / score.mean_kl)
         deltas.write(scale)
-        score = scored(task, dev)
+        score = scored(task, dev, (limit,))
         deltas.write()
     return scale, score if score.mean_kl <= limit else None
+
+
+def kept_within(task: Task, deltas: Deltas, outcome: Outcome) -> None:
+    """Draw a best state back that costs more than is allowed; the deltas are at it, and stay so.
+
+    On some of the watched windows it may have cost less.
+    """
+    limit = task.config.allowed_kl
+    dev = prepared(task, task.prompts.batches(task.dev))
+    scale, score = within(task, deltas, dev, scored(task, dev), limit)
+    if score is None or score.fb >= outcome.dev_before:
+        outcome.state, outcome.dev_after = None, outcome.dev_before
+        outcome.stopped = "nothing better costs as little as is allowed"
+    else:
+        outcome.state, outcome.dev_after = deltas.state(scale), score.fb
+    settle(deltas, outcome)
+    outcome.kl = watched_divergence(task)
 
 
 def settle(deltas: Deltas, outcome: Outcome) -> None:
@@ -158,16 +200,3 @@ def settle(deltas: Deltas, outcome: Outcome) -> None:
         deltas.set_({name: torch.zeros_like(value) for name, value in deltas.values.items()})
     else:
         deltas.set_(outcome.state)
-
-
-@torch.no_grad()
-def watched_divergence(task: Task) -> Tensor:
-    """KL(original || now) at every place of the watched windows, float64 on the CPU."""
-    found = []
-    size = windows_at_once(task.loaded.model, task.loaded.device)
-    for start in tracked(range(0, len(task.watch), size), "measuring the divergence"):
-        piece = choose(task.watch, range(start, min(start + size, len(task.watch))))
-        if piece.original is not None:
-            logits = run(task.loaded, piece, task.trunk)
-            found.append(divergences(piece.original, logits).cpu().double())
-    return torch.cat(found)

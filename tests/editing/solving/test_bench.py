@@ -82,9 +82,11 @@ def test_the_allowed_divergence_is_not_for_the_first_round_alone(monkeypatch):
     monkeypatch.setattr(module, "ROUNDS", 4)
     with _further() as (first, further):
         allowed = first.task.config.allowed_kl
-        assert first.limit == pytest.approx(allowed / 2)
-        assert further.limit == pytest.approx(allowed * math.sqrt(0.5))
-        assert replace(further, round=4).limit == allowed
+        assert first.part == pytest.approx(allowed / 2)
+        assert further.part == pytest.approx(allowed * math.sqrt(0.5))
+        assert further.limit == pytest.approx(1.15 * further.part)
+        last = replace(further, round=4)
+        assert (last.part, last.limit) == (allowed, allowed)
 
 
 def test_what_moves_cost_by_what_is_foretold_is_known_from_the_first_round():

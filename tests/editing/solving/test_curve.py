@@ -111,6 +111,21 @@ def test_a_part_moves_in_the_leading_directions_of_the_whole(family, mode, monke
         assert all(value.any() for value in deltas.values.values())
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_inner_products_of_the_widest_are_known_and_those_of_a_part_made_again(number, monkeypatch):
+    """As a resumed edit makes them: byte for byte."""
+    loaded = worlds.loaded("llama")
+    ladder, task = _ladder(loaded)[:2], worlds.task(loaded, max_kl=0.05)
+    monkeypatch.setattr(curve, "_enough", lambda *given: number)
+    monkeypatch.setattr(curve, "candidates", _nothing)
+    with Deltas(loaded.model, ladder[0]) as deltas:
+        _, _, prepared = budget_curve(task, deltas, ladder)
+    if number:
+        assert prepared.gram is None
+    else:
+        assert torch.equal(prepared.gram, prepared.linear.gram())
+
+
 def test_another_try_moves_in_the_same_directions():
     """Where memory ran out while solving: the rows are made again, the directions are not."""
     loaded = worlds.loaded("llama")
@@ -122,12 +137,13 @@ def test_another_try_moves_in_the_same_directions():
     assert first.linear is not None
     assert again.coordinates is last.coordinates is first.coordinates
     assert again.linear is last.linear is None
+    assert again.gram is last.gram is None
     assert solver_of("newton")._taken() is None
 
 
-def _nothing(bench, linear, columns, tries):
+def _nothing(bench, linear, columns, tries, gram):
     """One candidate, which moves nothing and is allowed."""
-    score = Score(10.0, torch.tensor([0.01], dtype=torch.float64), 1.0)
+    score = Score(10.0, torch.tensor([0.01], dtype=torch.float64))
     move = torch.zeros(bench.coordinates.total)
     return LeftOut(1.0, 40.0, 20.0), iter([State(move, 0.01, 1.0, score)])
 
@@ -150,14 +166,14 @@ def test_the_smallest_that_is_close_to_the_widest_is_enough(scores, kls, expecte
     ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
     found = iter(zip(scores, kls, strict=True))
 
-    def candidates(bench, linear, columns, tries):
+    def candidates(bench, linear, columns, tries, gram):
         fb, kl = next(found)
-        score = Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0)
+        score = Score(fb, torch.tensor([kl], dtype=torch.float64))
         # What is foretold and what is measured count alike.
         move = torch.zeros(bench.coordinates.total)
         return LeftOut(1.0, 60.0, 2 * fb), iter([State(move, 0.01, 1.0, score)])
 
-    task._before = Score(30.0, torch.zeros(1, dtype=torch.float64), 1.0)
+    task._before = Score(30.0, torch.zeros(1, dtype=torch.float64))
     monkeypatch.setattr(curve, "candidates", candidates)
     # Nothing helps those that cost too much.
     monkeypatch.setattr(curve, "within", lambda *given: (0.5, None))
@@ -202,13 +218,13 @@ def test_where_the_divergence_holds_the_widest_back_it_is_taken(
     loaded = worlds.loaded("llama")
     ladder, task = _ladder(loaded), worlds.task(loaded, max_kl=0.05)
     found = iter([(first, 20.0), (0.06, second), (0.04, 20.2)])
-    task._before = Score(30.0, torch.zeros(1, dtype=torch.float64), 1.0)
+    task._before = Score(30.0, torch.zeros(1, dtype=torch.float64))
 
-    def candidates(bench, linear, columns, tries):
+    def candidates(bench, linear, columns, tries, gram):
         kl, left_out = next(found)
         move = torch.zeros(bench.coordinates.total)
         states = [
-            State(move, 0.01, 1.0, Score(fb, torch.tensor([kl], dtype=torch.float64), 1.0))
+            State(move, 0.01, 1.0, Score(fb, torch.tensor([kl], dtype=torch.float64)))
             for fb, kl in ((9.0, kl), (10.0, 0.045))
         ]
         return LeftOut(1.0, 40.0, left_out), iter(states)
@@ -227,7 +243,7 @@ def test_a_budget_that_costs_a_little_too_much_is_drawn_back_and_not_lost(monkey
     honest = curve.candidates
     seen = []
 
-    def candidates(bench, linear, columns, tries):
+    def candidates(bench, linear, columns, tries, gram):
         choice, found = honest(bench, linear, columns, 1)
         move = next(lengths) * next(iter(found)).move
         bench.write(move)

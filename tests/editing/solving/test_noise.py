@@ -98,7 +98,7 @@ def test_weights_come_back_where_measuring_fails(monkeypatch):
 def test_what_is_not_a_number_is_within_no_limit():
     kl = torch.tensor([float("nan"), 0.001], dtype=torch.float64)
     for noise in (0.0, 0.001):
-        assert math.isnan(Score(5.0, kl, 1.0, noise).mean_kl)
+        assert math.isnan(Score(5.0, kl, noise).mean_kl)
         assert math.isnan(Outcome(None, 9.0, 8.0, kl, 1, "", noise=noise).mean_kl)
     outcome = Outcome(None, 9.0, 8.0, kl, 1, "")
     found = Attempt(Selection("row", {}, ""), outcome, {}, {}, kl, None)
@@ -160,9 +160,9 @@ def test_adapters_are_judged_beyond_noise_as_well(monkeypatch):
 
 def test_limits_are_for_what_lies_beyond():
     kl = torch.tensor([0.001, 0.005], dtype=torch.float64)
-    assert Score(5.0, kl, 1.0).mean_kl == pytest.approx(0.003)
-    assert Score(5.0, kl, 1.0, 0.002).mean_kl == pytest.approx(0.001)
-    assert Score(5.0, kl, 1.0, 0.004).mean_kl == 0
+    assert Score(5.0, kl).mean_kl == pytest.approx(0.003)
+    assert Score(5.0, kl, 0.002).mean_kl == pytest.approx(0.001)
+    assert Score(5.0, kl, 0.004).mean_kl == 0
     assert Outcome(None, 9.0, 8.0, kl, 1, "", noise=0.002).mean_kl == pytest.approx(0.001)
 
 
