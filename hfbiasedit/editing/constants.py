@@ -8,7 +8,7 @@ from __future__ import annotations
 from hfbiasedit.documents.structures.edit_document import Chosen
 from hfbiasedit.editing.locating import solutions
 from hfbiasedit.editing.material import gathering, price, prompts
-from hfbiasedit.editing.solving import candidates, curve, gauss_newton, held, leftout
+from hfbiasedit.editing.solving import bench, candidates, curve, gauss_newton, held, leftout
 from hfbiasedit.levels import LEVELS, Granularity
 
 _EDIT = "SmolLM2-135M-Instruct: edit split, templates left out in turn"
@@ -32,6 +32,7 @@ def chosen_constants(granularity: Granularity) -> list[Chosen]:
         _chosen("rounds", gauss_newton.ROUNDS, _HELD_OUT),
         _chosen("share of dev that a further round may leave", candidates.WELL, _HELD_OUT),
         _chosen("share of a round's limit that holds it back", gauss_newton.NEAR, _HELD_OUT),
+        _chosen("times a round's part of the limit that is near enough", bench.LOOSE, _HELD_OUT),
         _chosen("gain on dev that another round needs", gauss_newton.GAIN, _DEV),
         _chosen("allowed divergence, by default", LEVELS[granularity].max_kl, _DEMO),
     ]
