@@ -18,7 +18,6 @@ from hfbiasedit.resources import DEMO, demo_model_path
 
 if TYPE_CHECKING:
     from hfbiasedit.documents.runs import Run
-    from hfbiasedit.documents.structures.ability_document import Ability
     from hfbiasedit.levels import Granularity
 
 _PROMPTS = 512  # to edit with, so that the demo takes a minute or two
@@ -48,25 +47,6 @@ def demo(out: Path | str, granularity: Granularity | None = None) -> Run:
     run = edit(DEMO, config, out=Path(out), command=command)
     check_reversal(run)
     return run
-
-
-def ability_lines(ability: Ability | None) -> list[str]:
-    """What the edit did to coding ability, a sentence per task."""
-    lines = []
-    if ability and "perplexity" in ability:
-        found = ability["perplexity"]
-        low, high = (100 * value for value in found["relative_change_ci95"])
-        lines.append(
-            f"Perplexity of real code: {100 * found['relative_change']:+.2f} % "
-            f"({low:+.2f} to {high:+.2f}); the likeliest token changes at "
-            f"{100 * found['top1_changed']:.1f} % of places."
-        )
-    if ability and "syntax" in ability:
-        before, after = (ability["syntax"][side]["greedy"]["rate"] for side in ("before", "after"))
-        lines.append(
-            f"Completions that parse: {100 * before:.0f} % before, {100 * after:.0f} % after."
-        )
-    return lines
 
 
 def check_reversal(run: Run) -> None:

@@ -48,11 +48,19 @@ def probe_directory(path: str | Path) -> None:
         raise BiasEditError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def probe_new_directory(path: str | Path) -> None:
-    """`probe_directory` for a command that replaces nothing: what is there must be empty."""
+def probe_new_directory(path: str | Path, option: str | None = None) -> None:
+    """`probe_directory` for a command that replaces nothing: what is there must be empty.
+
+    `option` is the one with which the command would replace it.
+    """
     probe_directory(path)
     if Path(path).is_dir() and contents_of(Path(path)):
-        raise BiasEditError(f"{path} exists and is not empty; choose another directory")
+        raise BiasEditError(_in_the_way(path, option))
+
+
+def _in_the_way(path: str | Path, option: str | None) -> str:
+    instead = f", or replace what it holds with {option}" if option else ""
+    return f"{path} exists and is not empty; choose another directory{instead}"
 
 
 def probe_file(path: str | Path, *, replace: bool = True) -> None:
@@ -109,7 +117,7 @@ def output_directory(path: Path, *, replace: bool = False, keep: bool = False) -
     path = _resolved(path)
     clear_strays(path)
     if path.is_dir() and contents_of(path) and not replace:
-        raise BiasEditError(f"{path} exists and is not empty; choose another directory")
+        raise BiasEditError(_in_the_way(path, None))
     temporary, reason = _staged(path, keep)
     with strays.held(temporary):
         yield from _filled(temporary, path, reason)

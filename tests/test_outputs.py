@@ -135,8 +135,10 @@ def test_probing_refuses_what_writing_would_and_leaves_nothing(tmp_path, monkeyp
     for path, why in [("file", "is a file"), ("file/out", "annot write")]:
         with pytest.raises(BiasEditError, match=why):
             outputs.probe_directory(tmp_path / path)
-    with pytest.raises(BiasEditError, match="not empty"):
+    with pytest.raises(BiasEditError, match="not empty; choose another directory$"):
         outputs.probe_new_directory(tmp_path / "full")
+    with pytest.raises(BiasEditError, match="or replace what it holds with --replace$"):
+        outputs.probe_new_directory(tmp_path / "full", "--replace")
     with pytest.raises(BiasEditError, match="is a directory"):
         outputs.probe_file(tmp_path / "full")
     with pytest.raises(BiasEditError, match="--overwrite"):

@@ -1,4 +1,4 @@
-"""The tables of an ability document for the terminal."""
+"""An ability document for the terminal: its tables, and what an edit did in a sentence or two."""
 
 from __future__ import annotations
 
@@ -24,6 +24,25 @@ def tables(document: Mapping[str, Any]) -> Iterator[Table]:
             table.title = f"{table.title}{about}"
             table.min_width = len(table.title)  # a title is no wider than its table
             yield table
+
+
+def sentences(document: Mapping[str, Any] | None) -> list[str]:
+    """What the edit did to coding ability, a sentence per task."""
+    lines = []
+    if document and "perplexity" in document:
+        found = document["perplexity"]
+        low, high = (100 * value for value in found["relative_change_ci95"])
+        lines.append(
+            f"Perplexity of real code: {100 * found['relative_change']:+.2f} % "
+            f"({low:+.2f} to {high:+.2f}); the likeliest token changes at "
+            f"{100 * found['top1_changed']:.1f} % of places."
+        )
+    if document and "syntax" in document:
+        before, after = (document["syntax"][side]["greedy"]["rate"] for side in ("before", "after"))
+        lines.append(
+            f"Completions that parse: {100 * before:.0f} % before, {100 * after:.0f} % after."
+        )
+    return lines
 
 
 def _setup(name: str, document: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Audit and edit the small model that ships with the package; offline, a minute or two."""
-    from hfbiasedit.demonstration import ability_lines
+    from hfbiasedit.abilities import summary
     from hfbiasedit.demonstration import demo as run_demo
     from hfbiasedit.editing.judging import outcome
 
@@ -36,7 +36,7 @@ def demo(
     console.table(outcome.table(run.edit))
     for line in outcome.sentences(run.edit):
         console.message(line)
-    for line in ability_lines(run.ability):
+    for line in summary.sentences(run.ability):
         console.message(line)
     console.message(f"\nEverything is in {run.path}; open {run.path / 'report.html'} in a browser.")
     console.message("Next, look at the patch, or log in (hf auth login) and publish it:\n")

@@ -45,6 +45,7 @@ def edit(
 ) -> None:
     """Bring a model closer to the reference by editing few weights; writes a run directory."""
     from hfbiasedit import console, processes
+    from hfbiasedit.abilities import summary
     from hfbiasedit.documents.public import command_line
     from hfbiasedit.editing import editor
     from hfbiasedit.editing.judging import outcome
@@ -63,7 +64,7 @@ def edit(
         console.print_json(document)
         return
     console.table(outcome.table(document))
-    for line in outcome.sentences(document):
+    for line in (*outcome.sentences(document), *summary.sentences(run.ability)):
         console.message(line)
     console.message(f"wrote {run.path}")
 

@@ -21,7 +21,11 @@ RevisionOption = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option(help="Directory to write.")]
 OverwriteRunOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier run without asking.")
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace an earlier run without asking (off a terminal: without a warning).",
+    ),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on from what an interrupted run has left beside --out.")

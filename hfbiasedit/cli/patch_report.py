@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+_LONGEST = 100  # characters of a fact of a patch's maker
+
 if TYPE_CHECKING:
     from hfbiasedit.documents.structures.adapter_document import Adapter
     from hfbiasedit.patches.checkpoint import ApplyReport
@@ -46,8 +48,13 @@ def print_summary(summary: dict[str, Any]) -> None:
         values = (f"{name or 'outside of blocks'} ({n:,})" for name, n in summary[key].items())
         facts.add_row(f"{key} (edited weights)", Text(", ".join(values)))
     for key, value in summary["metadata"].items():
-        facts.add_row(Text(_printable(key)), Text(_printable(value)))
+        facts.add_row(Text(_printable(key)), Text(_shortened(_printable(value))))
     table(facts)
+
+
+def _shortened(value: str) -> str:
+    """One line or two of the options of an edit, say, which `--json` prints in full."""
+    return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
 
 
 def _printable(value: Any) -> str:

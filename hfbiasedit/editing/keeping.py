@@ -81,6 +81,7 @@ class Kept:
                 raise BiasEditError(f"nothing to resume: no work in {folder}; leave out --resume")
             kept = cls(folder, resumed=True)
             kept._claims = read_json(folder / _CLAIMS)
+            message(f"going on with what is kept in {folder}")
             return kept
         return cls(folder)
 

@@ -42,7 +42,13 @@ def resolve_model(
 
     from hfbiasedit.hub.pull import pull_model
 
-    return pull_model(name, pinned or revision, weights=weights, gguf=gguf)
+    try:
+        return pull_model(name, pinned or revision, weights=weights, gguf=gguf)
+    except BiasEditError as error:
+        if "/" in name:
+            raise
+        # What is hardly ever on the Hub under such a name is a directory that was mistyped.
+        raise type(error)(f"{error} (nor is there a directory {name} here)") from error
 
 
 def local_model(model: str | Path, revision: str | None = None) -> ModelSource | None:

@@ -35,7 +35,10 @@ def check_place(out: Path, *, replace: bool) -> None:
         BiasEditError: it holds something and may not be replaced, or something else than a
             checkpoint, or nothing can be written there.
     """
-    (probe_directory if replace else probe_new_directory)(out)
+    if replace:
+        probe_directory(out)
+    else:
+        probe_new_directory(out, "--overwrite")
     if holds_something(out) and (in_package(out) or in_hub_cache(out)):
         raise BiasEditError(
             f"{out} came with the package or is in the Hub cache; choose another directory"

@@ -210,6 +210,10 @@ def test_every_document_counts_the_same_weights(world, edited):
     text = f"{count:,}"
     table = invoke("patch", "show", run).stdout
     assert re.search(rf"edited weights +{text} *\n", table)
+    _, _, options = table.partition("\n edit ")
+    options = "".join(options.partition("granularity")[0].split())
+    assert options.endswith("…")  # `--json` has all of them
+    assert len(options) <= 100
     assert f"applied: {text} weights in {len(found)} tensors" in applied
     assert f"edited {text} weights ({100 * count / total:.3g} % of the model)" in printed.stderr
     documents = open_documents(run)

@@ -73,7 +73,7 @@ def test_export(tmp_path):
     assert result.exit_code == 0
     assert result.stdout == ""
     assert load_prompts(prompts=out / "data/quick").digest == load_prompts("quick").digest
-    assert "not empty" in str(run("export", "--out", out).exception)
+    assert "with --replace" in str(run("export", "--out", out).exception)
     again = run("export", "--config", "quick", "--out", out, "--replace")
     assert again.exit_code == 0
     assert not (out / "data/quick/edit.jsonl").exists()

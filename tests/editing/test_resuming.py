@@ -231,6 +231,16 @@ def test_kept_completions_are_of_the_same_end_tokens(world, tmp_path, monkeypatc
         edit(model, config, out=tmp_path / "run", resume=True)
 
 
+def test_going_on_is_said(tmp_path, capsys):
+    out = tmp_path / "run"
+    kept = Kept.beside(out, resume=False)
+    kept.claim(options={"model": "m"})
+    kept.begin()
+    assert "going on" not in capsys.readouterr().err
+    Kept.beside(out, resume=True)
+    assert f"going on with what is kept in {kept.folder}" in capsys.readouterr().err
+
+
 def test_a_model_in_memory_is_not_resumed(world, tmp_path):
     model, options = world
     loaded = load_model(model)

@@ -171,6 +171,19 @@ def test_an_empty_name_is_said_to_be_one(name):
         resolve_model(name)
 
 
+def test_a_mistyped_directory_is_not_only_a_matter_of_the_network(monkeypatch):
+    import hfbiasedit.hub.pull as pull
+
+    def fail(*_, **__):
+        raise UsageError("cannot reach the Hub")
+
+    monkeypatch.setattr(pull, "pull_model", fail)
+    with pytest.raises(UsageError, match=r"the Hub \(nor is there a directory modle here\)$"):
+        resolve_model("modle")
+    with pytest.raises(UsageError, match="the Hub$"):
+        resolve_model("org/modle")
+
+
 def test_missing_parts(tmp_path):
     tiny_config("llama").save_pretrained(tmp_path)
     fails(tmp_path, "no tokenizer files")

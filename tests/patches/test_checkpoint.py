@@ -205,7 +205,7 @@ def test_where_the_result_goes(tmp_path, bits, first_shard_only):
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine").write_text("precious")
-    with pytest.raises(BiasEditError, match="not empty"):
+    with pytest.raises(BiasEditError, match="not empty; .* with --overwrite"):
         apply_patch(base, first_shard_only, out)
     assert (out / "mine").read_text() == "precious"
     with pytest.raises(BiasEditError, match="no checkpoint directory"):

@@ -17,7 +17,7 @@ from hfbiasedit.codegenbias.references import DEFAULT_REFERENCE
 from hfbiasedit.codegenbias.sharing.dataset_card import render_dataset_card, render_own_card
 from hfbiasedit.errors import BiasEditError
 from hfbiasedit.files import write_bytes, write_text
-from hfbiasedit.outputs import output_directory
+from hfbiasedit.outputs import output_directory, probe_new_directory
 from hfbiasedit.replacing import Kind, files_of, refuse_other
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def export_dataset(
     version = VERSION if prompts is not None else _version(configs)
     if replace:
         refuse_other(Path(out), _EXPORT)
+    else:
+        probe_new_directory(out, "--replace")
     with output_directory(out, replace=replace) as folder:
         counts: dict[str, dict[str, int]] = {}
         used, sources = None, Counter[str]()

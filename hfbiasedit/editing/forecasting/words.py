@@ -62,11 +62,13 @@ def sentences(document: Forecast) -> list[str]:
     noun = LEVELS[document["granularity"]].items
     few = f"{smallest['weights']:,} to " if smallest is not widest else ""
     cut = f" ({widest['coordinates']:,} directions)" if widest["cut"] else ""
+    small = ""
+    if model["parameters"] < _SMALL:
+        small = "; a model as small as this takes two or three times as long"
     return [
         f"{model['parameters']:,} weights in {document['blocks']} blocks, "
         f"{document['projections']} projections, {model['dtype']} on {model.get('device')}",
         f"{few}{widest['weights']:,} weights{cut}, about {widest['items']:,} of "
         f"{widest['of']:,} {noun}",
-        f"about {seconds['wall']:.0f} s ({seconds['processor']:.0f} s of the processors)"
-        + (", two or three times as long for so small a model" * (model["parameters"] < _SMALL)),
+        f"about {seconds['wall']:.0f} s ({seconds['processor']:.0f} s of the processors){small}",
     ]

@@ -40,7 +40,10 @@ class Held:
 
         What moves lose grows a little more slowly than their divergence: about as their length.
         """
-        return self.more * math.sqrt(found.predicted / max(self.solution.predicted, 1e-30))
+        before, now = self.solution.predicted, found.predicted
+        if before <= 0 or now <= 0:  # of hardly any move arithmetic makes less than nothing
+            return 0.0
+        return self.more * math.sqrt(now / before)
 
 
 def held(

@@ -104,7 +104,10 @@ def check_output(out: str | Path, *, replace: bool) -> None:
             adapter, or nothing can be written there.
     """
     out = Path(out)
-    (probe_directory if replace else probe_new_directory)(out)
+    if replace:
+        probe_directory(out)
+    else:
+        probe_new_directory(out, "--overwrite")
     refuse_other(out, _ADAPTER)
 
 

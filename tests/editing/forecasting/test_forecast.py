@@ -172,9 +172,9 @@ def test_the_document_says_no_more_than_its_schema_and_loads_nothing(tmp_path, m
     said = CliRunner().invoke(app, ["edit", str(folder), "--dry-run", "--budget", "8"])
     assert said.exit_code == 0
     assert "8 of" in said.output
-    assert "for so small a model" in said.output
+    assert "a model as small as this" in said.output
     document["model"]["parameters"] = 10**9
-    assert not any("so small" in sentence for sentence in sentences(document))
+    assert not any("as small" in sentence for sentence in sentences(document))
 
 
 def test_what_does_not_fit_is_said_with_what_would(tmp_path, monkeypatch):

@@ -119,6 +119,8 @@ def test_what_was_aimed_at_before_is_where_the_next_one_begins(monkeypatch):
         torch.testing.assert_close(gram @ first.solution.y, gram @ aimed(0.15).y, **close)
         shorter = replace(found, predicted=first.solution.predicted / 4)
         assert first.more_for(shorter) == pytest.approx(0.075)
+        none = replace(found, predicted=-1e-12)
+        assert first.more_for(none) == replace(first, solution=none).more_for(found) == 0
         changes = iter([0.009])
         again = held(bench, linear, gram, found, more=first.more)
         assert again.more == first.more
