@@ -14,7 +14,7 @@ from hfbiasedit.codegenbias.sampling import balanced_sample
 from hfbiasedit.codegenbias.splits import held_out_professions
 from hfbiasedit.codegenbias.templates import load_templates
 from hfbiasedit.codegenbias.vocabulary import name_of, vocabulary_of
-from hfbiasedit.errors import BiasEditError
+from hfbiasedit.errors import UsageError
 
 
 def summarize(prompts: PromptSet, examples: int = 0) -> dict[str, Any]:
@@ -78,11 +78,11 @@ def facts_about(profession: str) -> dict[str, Any]:
     """The row of one profession.
 
     Raises:
-        BiasEditError: the table does not hold it.
+        UsageError: the table does not hold it.
     """
     for row in profession_facts():
         if normalized(profession) in (row["profession"], row["plural"]):
             return row
-    raise BiasEditError(
+    raise UsageError(
         f"unknown profession {profession!r}; `hfbiasedit dataset show --axis professions` lists all"
     )
