@@ -95,6 +95,9 @@ class QuantizedCheck(Split):
     quantized: Quantized
 
 
+Watched = Annotated[
+    float, Mark("Beyond noise, on as many windows as it took to say whether it is allowed.")
+]
 DevDistance = Annotated[
     Points,
     Mark(
@@ -113,7 +116,7 @@ class BudgetPoint(TypedDict):
         Annotated[Points, Mark("Foretold for prompts of the edit split left out.")]
     ]
     dev_fb: DevDistance
-    kl: float
+    kl: Watched
     chosen: bool
 
 
@@ -138,7 +141,7 @@ class Step(TypedDict):
     loss_bias: float
     loss_keep: float
     dev_fb: DevDistance
-    kl: float
+    kl: Watched
     keep: NotRequired[float]
 
 
