@@ -26,8 +26,7 @@ def edited(hub_client, tmp_path, monkeypatch):
     few = Path("professions.txt")
     few.write_text("\n".join(names))
     cheap = dict(steps=6, batch_size=16, limit=128, probe_prompts=2, patience=2, professions=few)
-    # Of random weights and few prompts it is luck whether dev gets better: with this seed it does.
-    cheap |= {"seed": 1}
+    cheap["seed"] = 1  # of random weights and few prompts it is luck whether dev gets better
     edit(BASE, out=tmp_path / "run", budget="40", saliency="taylor", max_kl=5.0, **cheap)
     return Run.open(tmp_path / "run"), {"split": "test", "professions": few}
 
