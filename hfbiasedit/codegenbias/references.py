@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hfbiasedit.codegenbias.csv_rows import read_csv
 from hfbiasedit.codegenbias.professions import load_professions, normalized
-from hfbiasedit.errors import BiasEditError, UsageError
+from hfbiasedit.errors import BiasEditError
 from hfbiasedit.resources import data_path
 
 DEFAULT_REFERENCE = "bls-2022"
@@ -52,7 +52,7 @@ def load_reference(reference: str, known: Collection[str] | None = None) -> Refe
         return Reference(reference, shares)
     path = Path(reference)
     if not path.is_file():
-        raise UsageError(
+        raise BiasEditError(
             f"no reference {reference!r}; use {', '.join(BUILTIN_REFERENCES)} or the path of a "
             "CSV file with the columns profession,share_female"
         )
